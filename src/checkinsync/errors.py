@@ -1,0 +1,144 @@
+"""What can go wrong: one root, one sentence each, one exit code each.
+
+An error's class says what kind it is and which exit code it has; its message is a sentence that
+tells an operator what to do. No message carries a token, a key or an address with credentials.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class CheckinsyncError(Exception):
+    """Anything this program foresees and can explain."""
+
+    exit_code = 1
+
+
+class UserFailed(CheckinsyncError):
+    """One user's import ended for a reason that lies with this user alone."""
+
+    exit_code = 3
+
+
+class SettingsError(CheckinsyncError):
+    """A setting is missing or wrong; all problems are told together, by name."""
+
+    exit_code = 78
+
+
+class UnknownUser(CheckinsyncError):
+    """No user, or more than one, answers to what was typed."""
+
+    exit_code = 2
+
+
+# --- one user's token ---------------------------------------------------------------------------
+
+
+class TokenRejected(CheckinsyncError):
+    """Foursquare no longer accepts this user's token; they must log in again."""
+
+    exit_code = 4
+
+
+class TokenUnreadable(CheckinsyncError):
+    """No key at hand opens this user's stored token."""
+
+    exit_code = 4
+
+
+class NoToken(CheckinsyncError):
+    """No Foursquare token is stored for this user; they must connect first."""
+
+    exit_code = 4
+
+
+# --- Foursquare ---------------------------------------------------------------------------------
+
+
+class FoursquareAway(CheckinsyncError):
+    """Foursquare is not to be had: no connection, a time-out, a 5xx, or an answer that is none."""
+
+    exit_code = 69
+
+
+class RateLimited(CheckinsyncError):
+    """This token's requests for the moving hour are used up (403 `rate_limit_exceeded`)."""
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
+        """When to ask again: aware, UTC; never more than about an hour ahead."""
+
+
+class QuotaExceeded(CheckinsyncError):
+    """The whole application's daily quota is used up (429 `quota_exceeded`)."""
+
+    exit_code = 5
+
+
+class RequestRefused(CheckinsyncError):
+    """Foursquare calls our request wrong (`param_error`, `endpoint_error`); never retried."""
+
+
+class OffsetIgnored(UserFailed):
+    """Foursquare shows the same page whatever offset is asked for: a walk can't get on."""
+
+
+class UnsteadyList(UserFailed):
+    """The list shifted under the walk more often than can be followed."""
+
+
+# --- the database -------------------------------------------------------------------------------
+
+
+class DatabaseAway(CheckinsyncError):
+    """The database is not to be had."""
+
+    exit_code = 69
+
+
+class EmbeddedDatabaseError(CheckinsyncError):
+    """The embedded database can't be started; the message says what stands in the way."""
+
+    exit_code = 69
+
+
+class SchemaBehind(CheckinsyncError):
+    """The schema lacks what the command needs: `checkinsync migrate` brings it."""
+
+    exit_code = 6
+
+
+class MigrationRefused(CheckinsyncError):
+    """An applied migration was changed or is missing, or one comes out of order."""
+
+    exit_code = 6
+
+
+class MigrationFailed(CheckinsyncError):
+    """A migration's SQL did not run; nothing of that file stays."""
+
+
+# --- who is at work -----------------------------------------------------------------------------
+
+
+class AtWork(CheckinsyncError):
+    """Another run, or another import of this user, is at work."""
+
+    exit_code = 75
+
+
+class LeaseLost(CheckinsyncError):
+    """The lease was taken over while this import slept; it writes nothing more."""
+
+    exit_code = 75
+
+
+class Interrupted(CheckinsyncError):
+    """Asked to stop; the page in hand was finished, what was committed stays."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""The database: functions from a connection and values to values; none of them commits."""
