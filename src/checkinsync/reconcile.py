@@ -1,0 +1,164 @@
+"""A page of check-ins against what is stored -> what to add, adopt, change and merge; pure.
+
+The only place that decides. A row without an id is the application's: its check-in takes it over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from checkinsync.model import Checkin
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of `checkins`, as far as deciding needs it."""
+
+    row: int
+    foursquare_id: str | None
+    fingerprint: bytes | None
+    venue_id: str | None
+    checkin_date: datetime
+    """Aware, UTC."""
+
+    @property
+    def second(self) -> datetime:
+        """The check-in's `createdAt`; the microseconds only tell rows apart."""
+        return self.checkin_date.replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A row that gets the values of a check-in."""
+
+    row: int
+    checkin: Checkin
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A row without an id that is the same check-in as another row, and goes into it."""
+
+    row: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a page means for the table."""
+
+    add: tuple[Checkin, ...] = ()
+    adopt: tuple[Rewrite, ...] = ()
+    change: tuple[Rewrite, ...] = ()
+    merge: tuple[Twin, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """Rows to be written over: adopted ones and changed ones."""
+        return self.adopt + self.change
+
+
+def reconcile(
+    shown: Iterable[Checkin], stored: Iterable[Stored], without_id: Sequence[Stored]
+) -> Changes:
+    """Compare what Foursquare shows with the rows of the same ids and the application's rows.
+
+    `without_id`: the rows without an id in the seconds of the page's check-ins.
+    """
+    checkins = list({checkin.id: checkin for checkin in shown}.values())
+    rows = {row.foursquare_id: row for row in stored}
+    kept = [Rewrite(rows[c.id].row, c) for c in checkins if c.id in rows]
+    missing = [c for c in checkins if c.id not in rows]
+
+    adopt, spare = adopted(missing, without_id)
+    taken_over = {rewrite.checkin.id for rewrite in adopt}
+    change = [r for r in kept if rows[r.checkin.id].fingerprint != r.checkin.fingerprint]
+    return Changes(
+        add=tuple(c for c in missing if c.id not in taken_over),
+        adopt=tuple(adopt),
+        change=tuple(change),
+        merge=tuple(twins([*kept, *adopt], spare)),
+        unchanged=len(kept) - len(change),
+    )
+
+
+def adopted(
+    missing: Sequence[Checkin], without_id: Sequence[Stored]
+) -> tuple[list[Rewrite], list[Stored]]:
+    """Pair check-ins with the application's rows: same venue and second, else the only one then.
+
+    Returns the pairs, and the rows that are left over.
+    """
+    spare = list(without_id)
+    pairs: list[Rewrite] = []
+    for checkin in missing:
+        exact = [row for row in spare if _same_venue_and_second(row, checkin)]
+        if exact:
+            pairs.append(Rewrite(exact[0].row, checkin))
+            spare.remove(exact[0])
+    paired = {pair.checkin.id for pair in pairs}
+    for checkin in missing:
+        then = [row for row in without_id if row.second == checkin.created_at]
+        if checkin.id not in paired and len(then) == 1 and then[0] in spare:
+            pairs.append(Rewrite(then[0].row, checkin))
+            spare.remove(then[0])
+    return pairs, spare
+
+
+def twins(kept: Sequence[Rewrite], spare: Sequence[Stored]) -> list[Twin]:
+    """Rows without an id that tell a check-in once more which has its row already."""
+    found = []
+    for row in spare:
+        then = [r for r in kept if r.checkin.created_at == row.second]
+        exact = [r for r in then if r.checkin.venue_id == row.venue_id]
+        alone = sum(other.second == row.second for other in spare) == 1
+        if exact:
+            found.append(Twin(row.row, exact[0].row))
+        elif len(then) == 1 and alone:
+            found.append(Twin(row.row, then[0].row))
+    return found
+
+
+def _same_venue_and_second(row: Stored, checkin: Checkin) -> bool:
+    return row.venue_id == checkin.venue_id and row.second == checkin.created_at
+
+
+def moments(changes: Changes, stored: Iterable[Stored]) -> dict[str, datetime]:
+    """The `checkin_date` of each check-in to be written, by its id: no two at a venue alike.
+
+    `stored`: all rows in the seconds of these check-ins. The application's unique constraint on
+    (user, venue, date) refuses two check-ins at one venue in one second: later ones get a
+    microsecond more. A row that stands in its second already keeps its microseconds.
+    """
+    replaced = {rewrite.row: rewrite.checkin for rewrite in changes.rewrites}
+    merged = {twin.row for twin in changes.merge}
+    taken: dict[str | None, set[datetime]] = defaultdict(set)
+    own: dict[int, Stored] = {}
+    for row in stored:
+        own[row.row] = row
+        if row.row not in merged:
+            taken[row.venue_id].add(row.checkin_date)
+
+    chosen: dict[str, datetime] = {}
+    for number, checkin in replaced.items():
+        now = own.get(number)
+        if now is not None and _same_venue_and_second(now, checkin):
+            chosen[checkin.id] = now.checkin_date
+    for checkin in [*replaced.values(), *changes.add]:
+        if checkin.id not in chosen:
+            chosen[checkin.id] = _first_free(checkin, taken[checkin.venue_id])
+            taken[checkin.venue_id].add(chosen[checkin.id])
+    return chosen
+
+
+def _first_free(checkin: Checkin, taken: set[datetime]) -> datetime:
+    moment = checkin.created_at
+    while checkin.venue_id is not None and moment in taken:
+        moment += MICROSECOND
+    return moment

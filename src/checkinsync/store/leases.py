@@ -1,0 +1,100 @@
+"""Leases: one import per user at a time, and one run; never blocked by the dead.
+
+They know only the database's clock, because several hosts share them. The token fences: it grows
+with each claim, and whoever slept through his lease finds another one in the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+
+from checkinsync import process
+from checkinsync.errors import LeaseLost
+from checkinsync.model import Lease
+from checkinsync.store.pool import Connection
+
+RUN = 0
+"""The reserved user id whose lease is that of the run itself; the serial ids begin at 1."""
+
+
+def claim(conn: Connection, user_id: int) -> Lease | None:
+    """Take the lease for 90 s; None where a living import holds it.
+
+    An owner of this host that lives no more is seen at once, others when their lease has expired.
+    """
+    row = conn.execute(
+        "SELECT owner, token FROM import_leases WHERE user_id = %(user)s", {"user": user_id}
+    ).fetchone()
+    dead = row[1] if row is not None and process.is_dead(row[0]) else None
+    try:
+        with conn.transaction():
+            claimed = conn.execute(
+                """
+                INSERT INTO import_leases AS l (user_id, owner, token, expires_at)
+                VALUES (%(user)s, %(owner)s, nextval('import_lease_tokens'), now() + '90 s')
+                ON CONFLICT (user_id) DO UPDATE
+                   SET owner = excluded.owner, token = excluded.token,
+                       expires_at = excluded.expires_at
+                 WHERE l.expires_at <= now() OR l.token = %(dead)s
+                RETURNING token
+                """,
+                {"user": user_id, "owner": str(process.me()), "dead": dead},
+            ).fetchone()
+    except psycopg.errors.LockNotAvailable:  # its holder is in the middle of a page
+        return None
+    return None if claimed is None else Lease(user_id, claimed[0])
+
+
+def hold(conn: Connection, lease: Lease) -> None:
+    """Still ours, for 90 s more; the first statement of every transaction of an import.
+
+    Raises LeaseLost: somebody else imports this user now, and nothing more may be written.
+    """
+    held = conn.execute(
+        """
+        UPDATE import_leases SET expires_at = now() + '90 s'
+         WHERE user_id = %(user)s AND token = %(token)s
+        """,
+        {"user": lease.user_id, "token": lease.token},
+    )
+    if held.rowcount != 1:
+        raise LeaseLost(
+            "another import of this user took over while this one slept; nothing more was written"
+        )
+
+
+def renew(conn: Connection, leases: Sequence[Lease]) -> None:
+    """90 s more for all imports of a process; a row that a page holds just now renews itself."""
+    conn.execute(
+        """
+        UPDATE import_leases SET expires_at = now() + '90 s'
+         WHERE user_id IN (
+                SELECT user_id FROM import_leases
+                  JOIN unnest(%(users)s::bigint[], %(tokens)s::bigint[]) AS ours (user_id, token)
+                 USING (user_id, token)
+                   FOR UPDATE OF import_leases SKIP LOCKED)
+        """,
+        {"users": [lease.user_id for lease in leases], "tokens": [x.token for x in leases]},
+    )
+
+
+def release(conn: Connection, lease: Lease) -> None:
+    """Give it back; the row stays, so that tokens go on growing."""
+    conn.execute(
+        """
+        UPDATE import_leases SET expires_at = '-infinity'
+         WHERE user_id = %(user)s AND token = %(token)s
+        """,
+        {"user": lease.user_id, "token": lease.token},
+    )
+
+
+def held_users(conn: Connection) -> set[int]:
+    """The users whose imports are at work now, the run's own lease left out."""
+    rows = conn.execute(
+        "SELECT user_id, owner FROM import_leases WHERE expires_at > now() AND user_id <> %(run)s",
+        {"run": RUN},
+    )
+    return {user_id for user_id, owner in rows if not process.is_dead(owner)}

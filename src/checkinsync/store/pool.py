@@ -1,0 +1,101 @@
+"""The one pool of connections, and what a transaction through it looks like.
+
+No connection is held while waiting for Foursquare or for time to pass. Nothing is set for a whole
+session: a transaction-mode pooler would forget it, or hand it to somebody else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from checkinsync.errors import DatabaseAway
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Pool = ConnectionPool[Connection]
+
+PATIENCE = 10.0
+"""Seconds to wait for a connection before the database counts as away."""
+
+KEPT = 24 * 3600.0
+"""Seconds an idle connection is kept: longer than a run, so that a whole run opens no more
+sessions than the pool is large. It holds none before it needs one, and gives all back at the end."""
+
+STATEMENT_TIMEOUT = "60s"
+LOCK_TIMEOUT = "5s"
+IDLE_TIMEOUT = "60s"
+"""How long a process that was stopped may keep its locks."""
+
+AWAY = ("08", "57P", "53300", "XX000")
+"""SQLSTATEs, by their beginnings, that say the server is gone or going, not that we are wrong."""
+
+
+def open_pool(url: str, *, size: int) -> Pool:
+    """At most `size` connections for everything; the first is made when it is asked for."""
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
+    return ConnectionPool(
+        url,
+        kwargs={
+            "application_name": "checkinsync",
+            "prepare_threshold": None,  # prepared statements fail behind a transaction-mode pooler
+            "connect_timeout": int(PATIENCE),
+        },
+        min_size=0,
+        max_size=size,
+        timeout=PATIENCE,
+        max_idle=KEPT,
+        max_lifetime=KEPT,
+        reconnect_timeout=PATIENCE,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+
+
+@contextmanager
+def transaction(pool: Pool) -> Iterator[Connection]:
+    """One unit of work: committed at the end, rolled back on an error. Raises DatabaseAway."""
+    try:
+        with pool.connection() as conn:
+            conn.execute(
+                """
+                SELECT set_config('statement_timeout', %(statement)s, true),
+                       set_config('lock_timeout', %(lock)s, true),
+                       set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+                """,
+                {"statement": STATEMENT_TIMEOUT, "lock": LOCK_TIMEOUT, "idle": IDLE_TIMEOUT},
+            )
+            yield conn
+    except (PoolTimeout, PoolClosed):
+        raise DatabaseAway(_AWAY_MESSAGE) from None
+    except psycopg.Error as error:
+        if not is_away(error):
+            raise
+        raise DatabaseAway(_AWAY_MESSAGE) from None
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Whether this error means that the database is not to be had, rather than that we are wrong."""
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(AWAY)
+
+
+def probe(pool: Pool) -> bool:
+    """Whether the database answers."""
+    try:
+        with transaction(pool) as conn:
+            conn.execute("SELECT 1")
+    except DatabaseAway:
+        return False
+    return True
+
+
+_AWAY_MESSAGE = (
+    "the database is not to be had; check that the server runs and that "
+    "CHECKINSYNC_DATABASE_URL (or DATABASE_URL) names it"
+)

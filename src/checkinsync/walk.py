@@ -1,0 +1,258 @@
+"""The pages seen so far -> the next request, or the end; no HTTP, no SQL, no clock.
+
+A walk reads a user's list newest first, by offset. It rests on one thing only: that a page shows
+the list's items from its offset on, in the list's order. It trusts neither `count`, nor a short
+page, nor the offsets of a list that changes under it: a page counts when it *joins* what was seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from itertools import pairwise
+
+from checkinsync.errors import OffsetIgnored, UnsteadyList
+from checkinsync.model import Checkin, Item, Page, Window, instant_of_id
+
+PAGE = 250
+"""Items asked for at once: the API's largest `limit` (documented)."""
+
+OVERLAP = 5
+"""Items that a page repeats of the one before, to see deletions; doubled with each shift seen."""
+
+MOST_OVERLAP = 100
+MOST_SHIFTS = 100
+"""How often a walk follows a list that shifts under it before it gives up until next time."""
+
+TAIL = PAGE
+"""Ids of the last items of the contiguous stretch that are kept for finding the seam again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The next request: `limit` items from `offset` on."""
+
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where an unfinished walk stands: what the next attempt needs to go on from there."""
+
+    started_at: datetime
+    """Start of the walk's first attempt: the cursor, once it has finished."""
+    since: datetime | None
+    """Start of its window; None: everything."""
+    offset: int
+    """How many items of the list are behind it."""
+    tail: tuple[str, ...]
+    """Keys of the last of them, in list order."""
+    down_to: datetime | None
+    """`createdAt` of the last of them."""
+
+
+class Stage(Enum):
+    """What the next page is asked for."""
+
+    DOWN = "down"
+    """To go on where the stretch ends."""
+    FOOT = "foot"
+    """To see nothing: an empty page at the known length is the end of the history."""
+    BACK = "back"
+    """To join again after a shift."""
+    SEAM = "seam"
+    """To find the place where an earlier attempt stopped."""
+
+
+class Walk:
+    """One walk over a list; feed it each page by `see`, ask it for the next request."""
+
+    def __init__(
+        self, window: Window, *, now: datetime, expected: int | None, mark: Mark | None = None
+    ) -> None:
+        """Begin at the top; with `mark`, `window` is the top that has to be read again.
+
+        `expected`: how many items the window is thought to hold, from what is stored; the first
+        page is made large enough to show one older than the window, so that it is the only one.
+        """
+        self.ask: Ask | None = Ask(0, first_limit(window, expected))
+        self.ended_at_window = False
+        self._now = now
+        self._window = window
+        self._mark = mark
+        self._seen: set[str] = set()
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._down_to: datetime | None = None
+        self._reach = 0
+        self._stage = Stage.DOWN
+        self._overlap = OVERLAP
+        self._step = 0
+        self._shifts = 0
+        self._repeats = 0
+        self._last: Page | None = None
+        self._inserted = 0
+
+    @property
+    def seen(self) -> int:
+        """How many different items the contiguous stretch holds so far."""
+        return len(self._seen)
+
+    def mark(self, *, started_at: datetime) -> Mark:
+        """Where to go on after a kill; an earlier attempt's mark stays until it is reached."""
+        if self._mark is not None:
+            return self._mark
+        tail = tuple(self._tail)
+        return Mark(started_at, self._window.start, self._reach, tail, self._down_to)
+
+    def see(self, page: Page, *, new: int = 0, complete: bool = False) -> None:
+        """Take a page in; afterwards `ask` is the next request, or None at the end.
+
+        `new`: how many of its items were not stored before. `complete`: it shows all that is
+        stored and nothing else, which makes a first page as good as one seen before.
+        Raises OffsetIgnored or UnsteadyList.
+        """
+        self._inserted += new
+        self._refuse_repetition(page)
+        if self._stage is Stage.SEAM:
+            self._find_seam(page)
+        elif page.offset == 0 or (page.items and page.items[0].key in self._seen):
+            self._join(page, nothing_new=complete)
+        elif not page.items and self._stage is Stage.FOOT:
+            self.ask = None
+        else:
+            self._go_back(page)
+
+    def _refuse_repetition(self, page: Page) -> None:
+        last, self._last = self._last, page
+        if last is None or not page.items or not last.items:
+            return
+        repeated = page.offset > last.offset and page.items[0].key == last.items[0].key
+        self._repeats = self._repeats + 1 if repeated else 0
+        if self._repeats > 1:  # once may be an insertion at the top of a short list
+            raise OffsetIgnored(
+                "Foursquare shows the same page at every offset; the walk can't go on. "
+                "What was stored stays; it is tried again next time."
+            )
+
+    def _join(self, page: Page, *, nothing_new: bool = False) -> None:
+        """The page is contiguous with what was seen: extend the stretch and decide."""
+        if not page.items:  # the top of the list: there is no check-in at all
+            self.ask = None
+            return
+        fresh = [item for item in page.items if item.key not in self._seen]
+        self._extend(fresh)
+        self._reach = page.offset + len(page.items)
+        self._step = 0
+        if self._mark is not None and not self._seen.isdisjoint(self._mark.tail[-1:]):
+            self._reached_mark()
+        if is_past(page.items, self._window.start, now=self._now):
+            self._end_of_window()
+        elif nothing_new or not fresh:
+            self._go_to(Stage.FOOT, self._reach)
+        else:
+            self._go_down(len(page.items))
+
+    def _extend(self, fresh: Sequence[Item]) -> None:
+        self._seen.update(item.key for item in fresh)
+        self._tail.extend(item.key for item in fresh)
+        dated = [item.created_at for item in fresh if isinstance(item, Checkin)]
+        self._down_to = dated[-1] if dated else self._down_to
+
+    def _go_down(self, length: int) -> None:
+        overlap = min(self._overlap, max(1, length // 2))
+        self._go_to(Stage.DOWN, self._reach - overlap)
+
+    def _go_to(self, stage: Stage, offset: int) -> None:
+        self._stage = stage
+        self.ask = Ask(offset, PAGE)
+
+    def _go_back(self, page: Page) -> None:
+        """The list has shifted: look further up, twice as far each time, until a page joins."""
+        self._count_shift()
+        self._overlap = min(self._overlap * 2, MOST_OVERLAP)
+        self._step_back(page, Stage.BACK)
+
+    def _step_back(self, page: Page, stage: Stage) -> None:
+        self._step = self._step * 2 or max(len(page.items), self._overlap)
+        self._go_to(stage, max(0, page.offset - self._step))
+
+    def _count_shift(self) -> None:
+        self._shifts += 1
+        if self._shifts > MOST_SHIFTS:
+            raise UnsteadyList(
+                f"the list shifted more than {MOST_SHIFTS} times during one walk. "
+                "What was stored stays; it goes on from there next time."
+            )
+
+    # --- an earlier attempt's walk ----------------------------------------------------------------
+
+    def _end_of_window(self) -> None:
+        """Everything down to the window's start was seen: done, or on to the seam."""
+        if self._mark is None:
+            self.ended_at_window = True
+            self.ask = None
+            return
+        back = min(len(self._mark.tail), TAIL * 4 // 5)  # room for deletions since
+        self._go_to(Stage.SEAM, max(0, self._mark.offset + self._inserted - back))
+
+    def _reached_mark(self) -> None:
+        """The stretch reaches the earlier attempt's end by itself: no seam to look for."""
+        assert self._mark is not None
+        self._window = Window(self._mark.since)
+        self._mark = None
+
+    def _find_seam(self, page: Page) -> None:
+        assert self._mark is not None
+        tail = self._mark.tail
+        keys = [item.key for item in page.items]
+        if page.offset == 0 or (keys and keys[0] in self._seen):
+            self._reached_mark()  # still in the part read again: walk all the way down from here
+            self._join(page)
+        elif len(set(tail) & set(keys)) > 1 or keys[:1] == list(tail[-1:]):
+            self._reached_mark()
+            self._seen.update(tail)
+            self._tail.extend(tail)
+            self._join(page)
+        else:
+            self._count_shift()
+            self._step_back(page, Stage.SEAM)
+
+
+def first_limit(window: Window, expected: int | None) -> int:
+    """Items to ask for first: what the window should hold and a margin; a full page if unknown."""
+    if window.start is None or expected is None:
+        return PAGE
+    return min(PAGE, expected + max(10, expected // 4))
+
+
+def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> bool:
+    """Whether everything below this page is older than `start`, under either order of the list.
+
+    Open at Foursquare: whether "newest first" goes by `createdAt` or by the id's instant. So the
+    page must be in order by one of them, and its last item older than `start` by both. Items that
+    can't be read and id instants in the future say nothing.
+    """
+    dated = [
+        (item.created_at, _instant(item, now)) for item in items if isinstance(item, Checkin)
+    ]
+    if start is None or not dated:
+        return False
+    with_both = [(created, instant) for created, instant in dated if instant is not None]
+    in_order = _descends(created for created, _ in dated) or (
+        bool(with_both) and _descends(instant for _, instant in with_both)
+    )
+    last = max(with_both[-1]) if with_both else dated[-1][0]
+    return in_order and last < start
+
+
+def _instant(item: Checkin, now: datetime) -> datetime | None:
+    instant = instant_of_id(item.id)
+    return None if instant is None or instant > now else instant
+
+
+def _descends(instants: Iterable[datetime]) -> bool:
+    return all(above >= below for above, below in pairwise(instants))
