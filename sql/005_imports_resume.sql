@@ -51,6 +51,7 @@ CREATE TABLE sync_state (
     consecutive_failures  INTEGER NOT NULL DEFAULT 0,
     retry_at              TIMESTAMPTZ,   -- a rate limit's reset
     rejected_token_sha256 BYTEA,         -- of the sealed text that Foursquare rejected or no key opened
+    token_unreadable      BOOLEAN NOT NULL DEFAULT false,  -- no key opened it: tried each night
     token_in              TEXT           -- the way of sending the token that worked: header or query
 );
 

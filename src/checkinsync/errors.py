@@ -61,6 +61,8 @@ class FoursquareAway(CheckinsyncError):
     """Foursquare is not to be had: no connection, a time-out, a 5xx, or an answer that is none."""
 
     exit_code = 69
+    answered = False
+    """Whether any request of the same import had an answer: then it is not away altogether."""
 
 
 class RateLimited(CheckinsyncError):
@@ -141,4 +143,6 @@ class LeaseLost(CheckinsyncError):
 class Interrupted(CheckinsyncError):
     """Asked to stop; the page in hand was finished, what was committed stays."""
 
-    exit_code = 130
+    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

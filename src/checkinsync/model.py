@@ -127,6 +127,22 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Where an unfinished walk stands: what the next attempt needs to go on from there."""
+
+    started_at: datetime
+    """Start of the walk's first attempt: the cursor, once it has finished."""
+    since: datetime | None
+    """Start of its window; None: everything."""
+    offset: int
+    """How many items of the list are behind it."""
+    tail: tuple[str, ...]
+    """Keys of the last of them, in list order."""
+    down_to: datetime | None
+    """`createdAt` of the last of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Saved:
     """What a page of check-ins did to the table, in check-ins."""
 
@@ -151,6 +167,58 @@ class Lease:
 
     user_id: int
     token: int
+
+
+# --- what a page means for the table --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of `checkins`, as far as deciding needs it."""
+
+    row: int
+    foursquare_id: str | None
+    fingerprint: bytes | None
+    venue_id: str | None
+    checkin_date: datetime
+    """Aware, UTC."""
+
+    @property
+    def second(self) -> datetime:
+        """The check-in's `createdAt`; the microseconds only tell rows apart."""
+        return self.checkin_date.replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A row that gets the values of a check-in."""
+
+    row: int
+    checkin: Checkin
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A row without an id that is the same check-in as another row, and goes into it."""
+
+    row: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a page means for the table."""
+
+    add: tuple[Checkin, ...] = ()
+    adopt: tuple[Rewrite, ...] = ()
+    change: tuple[Rewrite, ...] = ()
+    merge: tuple[Twin, ...] = ()
+    unchanged: int = 0
+
+    @property
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """Rows to be written over: adopted ones and changed ones."""
+        return self.adopt + self.change
 
 
 # --- how an import ended ------------------------------------------------------------------------
@@ -190,3 +258,75 @@ class Failed:
 
 
 Outcome = Imported | Skipped | RetryAt | Failed
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UserReport:
+    """How one user fared in a run."""
+
+    user: User
+    outcome: Outcome
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did."""
+
+    run_id: int | None
+    started_at: datetime
+    finished_at: datetime
+    host: str
+    reports: tuple[UserReport, ...]
+    requests: int
+    outcome: str
+    """`ok`, `partial`, `quota`, `rate_limited`, `away`, `rejected` (all tokens), `interrupted`."""
+    exit_code: int
+
+    @property
+    def due(self) -> int:
+        """Everyone who was looked at but those skipped at the start."""
+        return len(self.reports)
+
+    @property
+    def synced(self) -> int:
+        """Users whose window is stored."""
+        return sum(isinstance(report.outcome, Imported) for report in self.reports)
+
+    @property
+    def failed(self) -> int:
+        """Users whose import ended with an error."""
+        return sum(isinstance(report.outcome, Failed) for report in self.reports)
+
+    @property
+    def skipped(self) -> int:
+        """Users who were not imported, or not to the end, for no fault of theirs."""
+        return sum(isinstance(report.outcome, Skipped | RetryAt) for report in self.reports)
+
+    @property
+    def saved(self) -> Saved:
+        """All pages' work together."""
+        done = [r.outcome.saved for r in self.reports if isinstance(r.outcome, Imported)]
+        return sum(done, Saved())
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A row of `sync_runs`."""
+
+    id: int
+    started_at: datetime
+    finished_at: datetime | None
+    host: str
+    due: int
+    synced: int
+    failed: int
+    skipped: int
+    requests: int
+    new: int
+    changed: int
+    gone: int
+    outcome: str

@@ -7,61 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkinsync.model import Checkin
+from checkinsync.model import Changes, Checkin, Rewrite, Stored, Twin
 
 MICROSECOND = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A row of `checkins`, as far as deciding needs it."""
-
-    row: int
-    foursquare_id: str | None
-    fingerprint: bytes | None
-    venue_id: str | None
-    checkin_date: datetime
-    """Aware, UTC."""
-
-    @property
-    def second(self) -> datetime:
-        """The check-in's `createdAt`; the microseconds only tell rows apart."""
-        return self.checkin_date.replace(microsecond=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """A row that gets the values of a check-in."""
-
-    row: int
-    checkin: Checkin
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """A row without an id that is the same check-in as another row, and goes into it."""
-
-    row: int
-    kept: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a page means for the table."""
-
-    add: tuple[Checkin, ...] = ()
-    adopt: tuple[Rewrite, ...] = ()
-    change: tuple[Rewrite, ...] = ()
-    merge: tuple[Twin, ...] = ()
-    unchanged: int = 0
-
-    @property
-    def rewrites(self) -> tuple[Rewrite, ...]:
-        """Rows to be written over: adopted ones and changed ones."""
-        return self.adopt + self.change
 
 
 def reconcile(

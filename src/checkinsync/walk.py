@@ -14,8 +14,8 @@ from datetime import datetime
 from enum import Enum
 from itertools import pairwise
 
-from checkinsync.errors import OffsetIgnored, UnsteadyList
-from checkinsync.model import Checkin, Item, Page, Window, instant_of_id
+from checkinsync.errors import OffsetIgnored, UnsteadyList, UserFailed
+from checkinsync.model import Checkin, Item, Mark, Page, Window, instant_of_id
 
 PAGE = 250
 """Items asked for at once: the API's largest `limit` (documented)."""
@@ -37,22 +37,6 @@ class Ask:
 
     offset: int
     limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where an unfinished walk stands: what the next attempt needs to go on from there."""
-
-    started_at: datetime
-    """Start of the walk's first attempt: the cursor, once it has finished."""
-    since: datetime | None
-    """Start of its window; None: everything."""
-    offset: int
-    """How many items of the list are behind it."""
-    tail: tuple[str, ...]
-    """Keys of the last of them, in list order."""
-    down_to: datetime | None
-    """`createdAt` of the last of them."""
 
 
 class Stage(Enum):
@@ -80,7 +64,7 @@ class Walk:
         page is made large enough to show one older than the window, so that it is the only one.
         """
         self.ask: Ask | None = Ask(0, first_limit(window, expected))
-        self.ended_at_window = False
+        self.problem: UserFailed | None = None
         self._now = now
         self._window = window
         self._mark = mark
@@ -113,11 +97,12 @@ class Walk:
 
         `new`: how many of its items were not stored before. `complete`: it shows all that is
         stored and nothing else, which makes a first page as good as one seen before.
-        Raises OffsetIgnored or UnsteadyList.
+        Sets `problem`, and asks no more, where the list can't be walked.
         """
         self._inserted += new
-        self._refuse_repetition(page)
-        if self._stage is Stage.SEAM:
+        if self._repeats_too_often(page):
+            self._give_up(OffsetIgnored(_SAME_PAGE))
+        elif self._stage is Stage.SEAM:
             self._find_seam(page)
         elif page.offset == 0 or (page.items and page.items[0].key in self._seen):
             self._join(page, nothing_new=complete)
@@ -126,17 +111,18 @@ class Walk:
         else:
             self._go_back(page)
 
-    def _refuse_repetition(self, page: Page) -> None:
+    def _repeats_too_often(self, page: Page) -> bool:
+        """Whether `offset` is ignored: once may be an insertion at the top of a short list."""
         last, self._last = self._last, page
         if last is None or not page.items or not last.items:
-            return
+            return False
         repeated = page.offset > last.offset and page.items[0].key == last.items[0].key
         self._repeats = self._repeats + 1 if repeated else 0
-        if self._repeats > 1:  # once may be an insertion at the top of a short list
-            raise OffsetIgnored(
-                "Foursquare shows the same page at every offset; the walk can't go on. "
-                "What was stored stays; it is tried again next time."
-            )
+        return self._repeats > 1
+
+    def _give_up(self, problem: UserFailed) -> None:
+        self.problem = problem
+        self.ask = None
 
     def _join(self, page: Page, *, nothing_new: bool = False) -> None:
         """The page is contiguous with what was seen: extend the stretch and decide."""
@@ -172,28 +158,22 @@ class Walk:
 
     def _go_back(self, page: Page) -> None:
         """The list has shifted: look further up, twice as far each time, until a page joins."""
-        self._count_shift()
         self._overlap = min(self._overlap * 2, MOST_OVERLAP)
         self._step_back(page, Stage.BACK)
 
     def _step_back(self, page: Page, stage: Stage) -> None:
-        self._step = self._step * 2 or max(len(page.items), self._overlap)
-        self._go_to(stage, max(0, page.offset - self._step))
-
-    def _count_shift(self) -> None:
         self._shifts += 1
         if self._shifts > MOST_SHIFTS:
-            raise UnsteadyList(
-                f"the list shifted more than {MOST_SHIFTS} times during one walk. "
-                "What was stored stays; it goes on from there next time."
-            )
+            self._give_up(UnsteadyList(_TOO_MANY_SHIFTS))
+            return
+        self._step = self._step * 2 or max(len(page.items), self._overlap)
+        self._go_to(stage, max(0, page.offset - self._step))
 
     # --- an earlier attempt's walk ----------------------------------------------------------------
 
     def _end_of_window(self) -> None:
         """Everything down to the window's start was seen: done, or on to the seam."""
         if self._mark is None:
-            self.ended_at_window = True
             self.ask = None
             return
         back = min(len(self._mark.tail), TAIL * 4 // 5)  # room for deletions since
@@ -218,7 +198,6 @@ class Walk:
             self._tail.extend(tail)
             self._join(page)
         else:
-            self._count_shift()
             self._step_back(page, Stage.SEAM)
 
 
@@ -236,9 +215,7 @@ def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> 
     page must be in order by one of them, and its last item older than `start` by both. Items that
     can't be read and id instants in the future say nothing.
     """
-    dated = [
-        (item.created_at, _instant(item, now)) for item in items if isinstance(item, Checkin)
-    ]
+    dated = [(item.created_at, _instant(item, now)) for item in items if isinstance(item, Checkin)]
     if start is None or not dated:
         return False
     with_both = [(created, instant) for created, instant in dated if instant is not None]
@@ -256,3 +233,13 @@ def _instant(item: Checkin, now: datetime) -> datetime | None:
 
 def _descends(instants: Iterable[datetime]) -> bool:
     return all(above >= below for above, below in pairwise(instants))
+
+
+_SAME_PAGE = (
+    "Foursquare shows the same page at every offset, so the walk can't go on; "
+    "what was stored stays, and it is tried again next time"
+)
+_TOO_MANY_SHIFTS = (
+    f"the list shifted more than {MOST_SHIFTS} times during one walk; "
+    "what was stored stays, and it goes on from there next time"
+)

@@ -1,0 +1,80 @@
+-- Functions, not views: a view would forbid the application to change its own tables' columns.
+
+-- The one place that says who is active: whoever was here within the last `days` days.
+CREATE FUNCTION active_users(at TIMESTAMPTZ, days INTEGER)
+RETURNS TABLE (
+    id                     INTEGER,
+    foursquare_user_id     TEXT,
+    display_name           TEXT,
+    access_token_encrypted TEXT
+)
+LANGUAGE sql STABLE AS $$
+    SELECT u.id, u.foursquare_user_id::text, u.display_name::text, u.access_token_encrypted
+      FROM users AS u
+     WHERE u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days)
+     ORDER BY u.id
+$$;
+
+-- How each user is doing, and what happens next; `checkinsync status` prints it.
+CREATE FUNCTION sync_status(at TIMESTAMPTZ, days INTEGER)
+RETURNS TABLE (
+    id                   INTEGER,
+    foursquare_user_id   TEXT,
+    name                 TEXT,
+    state                TEXT,      -- ok, needs_reauth, rate_limited, failing, paused
+    active               BOOLEAN,
+    importing            BOOLEAN,   -- an import holds the user's lease now
+    checkins             BIGINT,
+    last_checked_at      TIMESTAMPTZ,
+    last_new_at          TIMESTAMPTZ,
+    consecutive_failures INTEGER,
+    quarantined          BIGINT,
+    reason               TEXT,
+    next_action          TEXT
+)
+LANGUAGE sql STABLE AS $$
+    WITH known AS (
+        SELECT u.id, u.foursquare_user_id::text, u.display_name::text AS name,
+               CASE
+                   WHEN s.paused_at IS NOT NULL THEN 'paused'
+                   WHEN u.access_token_encrypted IS NULL THEN 'needs_reauth'
+                   WHEN s.state = 'needs_reauth' AND s.rejected_token_sha256 IS DISTINCT FROM
+                        sha256(convert_to(u.access_token_encrypted, 'UTF8')) THEN 'ok'
+                   ELSE coalesce(s.state, 'ok')
+               END AS state,
+               coalesce(u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days),
+                        false) AS active,
+               EXISTS (SELECT FROM import_leases AS l
+                        WHERE l.user_id = u.id AND l.expires_at > now()) AS importing,
+               s.last_checked_at, s.last_new_at,
+               coalesce(s.consecutive_failures, 0) AS consecutive_failures,
+               s.reason, s.retry_at, coalesce(s.token_unreadable, false) AS token_unreadable
+          FROM users AS u
+          LEFT JOIN sync_state AS s ON s.user_id = u.id
+    )
+    SELECT k.id, k.foursquare_user_id, k.name, k.state, k.active, k.importing,
+           (SELECT count(*) FROM checkins AS c WHERE c.user_id = k.id AND c.deleted_at IS NULL),
+           k.last_checked_at, k.last_new_at, k.consecutive_failures,
+           (SELECT count(*) FROM quarantined_checkins AS q WHERE q.user_id = k.id),
+           CASE WHEN k.state = 'ok' THEN NULL ELSE k.reason END,
+           CASE
+               WHEN k.importing THEN 'is being imported now'
+               WHEN k.state = 'paused' THEN
+                   format('nothing, until `checkinsync users resume %s`', k.id)
+               WHEN k.state = 'needs_reauth' AND k.token_unreadable THEN
+                   format('give the key that sealed the token (CHECKINSYNC_ENCRYPTION_KEY), or '
+                       'store the token anew: `checkinsync users set-token %s`', k.id)
+               WHEN k.state = 'needs_reauth' THEN
+                   format('must log in again: reconnect Foursquare in the application, or '
+                       '`checkinsync users set-token %s`', k.id)
+               WHEN NOT k.active THEN
+                   format('nothing: no login for more than %s days', days)
+               WHEN k.state = 'rate_limited' THEN
+                   format('goes on after %s UTC',
+                       to_char(k.retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
+               WHEN k.state = 'failing' THEN 'is tried again in the next run'
+               ELSE 'is imported in the next run'
+           END
+      FROM known AS k
+     ORDER BY k.id
+$$;

@@ -1,0 +1,287 @@
+"""One user brought up to date, page by page: each page and its progress in one transaction.
+
+HTTP happens outside transactions and holds no connection. Nothing here sleeps, retries or decides
+what a failure means for others; that is `orchestrate`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+
+from checkinsync.errors import (
+    AtWork,
+    CheckinsyncError,
+    DatabaseAway,
+    FoursquareAway,
+    LeaseLost,
+    NoToken,
+    RateLimited,
+)
+from checkinsync.foursquare import parse
+from checkinsync.foursquare.client import Conversation, Foursquare
+from checkinsync.model import Checkin, Imported, Lease, Mark, Page, Saved, User, Window
+from checkinsync.save_page import save_page
+from checkinsync.store import checkins, jobs, leases, quarantine, state
+from checkinsync.store.keeper import Keeper
+from checkinsync.store.pool import Connection, Pool, transaction
+from checkinsync.vault import Vault
+from checkinsync.walk import Walk
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Nightly:
+    """Far enough back to see late and edited check-ins; an unfinished walk goes on."""
+
+    overlap: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The whole history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Back to `start`, and nothing is concluded from it: cursor and mark stay."""
+
+    start: datetime
+
+
+Scope = Nightly | Full | Since
+
+
+def import_user(
+    user: User,
+    *,
+    pool: Pool,
+    foursquare: Foursquare,
+    vault: Vault,
+    keeper: Keeper,
+    now: Callable[[], datetime],
+    scope: Scope,
+    go_on: Callable[[], None] = lambda: None,
+    on_page: Callable[[jobs.Progress], None] = lambda _: None,
+    run_id: int | None = None,
+) -> Imported:
+    """Walk the user's list as far as `scope` says and store what it shows.
+
+    `go_on` is called before each request and raises Interrupted when it is time to stop;
+    `on_page` hears of each page that was stored.
+    Raises NoToken, TokenUnreadable, TokenRejected, AtWork, LeaseLost, RateLimited, QuotaExceeded,
+    FoursquareAway, RequestRefused, DatabaseAway, UserFailed; what was committed stays.
+    """
+    started = now()
+    if user.sealed_token is None:
+        raise NoToken(f"no Foursquare token is stored for {describe(user)}: they must connect first")
+    conversation = foursquare.conversation(vault.open(user.sealed_token))
+    with transaction(pool) as conn:
+        lease, job = _begin(conn, user)
+    run = _Import(user, scope, pool, lease, job, conversation, now, started, run_id, on_page)
+    with keeper.keeping(lease):
+        return run.to_its_end(go_on)
+
+
+def describe(user: User) -> str:
+    """How a user is called in sentences: `user 7 (Ada)`."""
+    return f"user {user.id} ({user.name})" if user.name else f"user {user.id}"
+
+
+def _begin(conn: Connection, user: User) -> tuple[Lease, int]:
+    """Claim the lease and open the job's row, both or none. Raises AtWork."""
+    lease = leases.claim(conn, user.id)
+    if lease is None:
+        raise AtWork(f"another import of {describe(user)} is at work")
+    if jobs.application_at_work(conn, user.id):
+        raise AtWork(f"the web application is importing {describe(user)} itself")
+    jobs.close_leftovers(conn, user.id)
+    return lease, jobs.start(conn, lease, expected=None)
+
+
+class _Import:
+    """What one import carries from page to page."""
+
+    def __init__(
+        self,
+        user: User,
+        scope: Scope,
+        pool: Pool,
+        lease: Lease,
+        job: int,
+        conversation: Conversation,
+        now: Callable[[], datetime],
+        started: datetime,
+        run_id: int | None,
+        on_page: Callable[[jobs.Progress], None],
+    ) -> None:
+        self.user = user
+        self.scope = scope
+        self.pool = pool
+        self.lease = lease
+        self.job = job
+        self.conversation = conversation
+        self.now = now
+        self.started = started
+        self.first_attempt = started
+        self.run_id = run_id
+        self.on_page = on_page
+        self.pages = 0
+        self.saved = Saved()
+        self.expected: int | None = None
+        self.noted: Mark | None = None
+        self.walk: Walk
+
+    def to_its_end(self, go_on: Callable[[], None]) -> Imported:
+        """Page after page; whatever ends it early is written down, and the lease given back."""
+        finished = False
+        self._log("import_started", scope=type(self.scope).__name__.lower())
+        try:
+            self._prepare()
+            while (ask := self.walk.ask) is not None:
+                go_on()
+                self._take(self.conversation.page(offset=ask.offset, limit=ask.limit))
+            if self.walk.problem is not None:
+                raise self.walk.problem
+            finished = True
+        finally:
+            if not finished:
+                self._end_early(sys.exception())
+        return self._imported()
+
+    def _prepare(self) -> None:
+        """Plan the walk, and try again what is in quarantine: this version may understand it."""
+        with transaction(self.pool) as conn:
+            leases.hold(conn, self.lease)
+            self.walk = self._plan(conn)
+            waiting = [parse.checkin(item) for _, item in quarantine.items(conn, self.user.id)]
+            readable = [item for item in waiting if isinstance(item, Checkin)]
+            if readable:
+                self.saved += save_page(conn, self.user.id, readable, now=self.now())
+
+    def _plan(self, conn: Connection) -> Walk:
+        known = state.load(conn, self.user.id)
+        window, mark = _window(self.scope, known)
+        if mark is not None:
+            self.first_attempt, self.noted = mark.started_at, mark
+        self.expected = checkins.expected_in(conn, self.user.id, window)
+        return Walk(window, now=self.started, expected=self.expected, mark=mark)
+
+    def _take(self, page: Page) -> None:
+        """One page, one transaction: its rows, the job's progress, the mark, and perhaps the end."""
+        with transaction(self.pool) as conn:
+            leases.hold(conn, self.lease)
+            saved = save_page(conn, self.user.id, page.items, now=self.now())
+            complete = self._shows_just_what_is_stored(conn, page, saved)
+            self.walk.see(page, new=saved.new, complete=complete)
+            self.pages += 1
+            self.saved += saved
+            progress = self._progress(page)
+            jobs.note_progress(conn, self.job, progress)
+            self._note(conn, saved)
+        self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
+        self.on_page(progress)
+
+    def _shows_just_what_is_stored(self, conn: Connection, page: Page, saved: Saved) -> bool:
+        if page.offset or saved.new or len(page.items) >= page.limit:
+            return False
+        shown = {item.key for item in page.items if isinstance(item, Checkin)}
+        return len(shown) == checkins.count(conn, self.user.id)
+
+    def _note(self, conn: Connection, saved: Saved) -> None:
+        """Where the walk stands now, or that it has finished."""
+        if saved.new:
+            state.note_new(conn, self.user.id, at=self.now())
+        if self.walk.ask is None and self.walk.problem is None:
+            self._finish(conn)
+        elif not isinstance(self.scope, Since):
+            mark = self.walk.mark(started_at=self.first_attempt)
+            if mark != self.noted:
+                state.note_mark(conn, self.user.id, mark)
+                self.noted = mark
+
+    def _finish(self, conn: Connection) -> None:
+        if isinstance(self.scope, Since):
+            state.note_answered(conn, self.user.id)
+        else:
+            state.note_finished(
+                conn,
+                self.user.id,
+                cursor=self.first_attempt,
+                token_in=self.conversation.token_way,
+                at=self.now(),
+            )
+        jobs.finish(conn, self.job)
+        leases.release(conn, self.lease)
+
+    def _progress(self, page: Page) -> jobs.Progress:
+        expected = self.expected if self.expected is not None else page.total
+        requests = self.conversation.requests
+        return jobs.Progress(self.pages, self.walk.seen, expected, requests, self.saved)
+
+    def _end_early(self, error: BaseException | None) -> None:
+        """Write down why, and give the lease back; where that can't be done, it ends by itself."""
+        self._log("import_failed", reason=told(error), requests=self.conversation.requests)
+        if isinstance(error, FoursquareAway):
+            error.answered = self.conversation.answered
+        with suppress(LeaseLost, DatabaseAway, psycopg.Error), transaction(self.pool) as conn:
+            leases.hold(conn, self.lease)
+            if isinstance(error, RateLimited):
+                message, until = told(error), error.until
+                jobs.end(conn, self.job, status="rate_limited", message=message, retry_after=until)
+                state.note_rate_limited(conn, self.user.id, until=until, reason=message)
+            else:
+                jobs.end(conn, self.job, status="failed", message=told(error))
+            leases.release(conn, self.lease)
+
+    def _imported(self) -> Imported:
+        seconds = (self.now() - self.started).total_seconds()
+        requests = self.conversation.requests
+        cursor = None if isinstance(self.scope, Since) else self.first_attempt
+        self._log(
+            "import_finished",
+            new=self.saved.new,
+            changed=self.saved.changed,
+            gone=0,
+            requests=requests,
+            seconds=round(seconds, 3),
+        )
+        return Imported(self.saved, requests, seconds, cursor)
+
+    def _log(self, event: str, **fields: object) -> None:
+        log.info(event, extra={"run_id": self.run_id, "user_id": self.user.id, **fields})
+
+
+def _window(scope: Scope, known: state.SyncState) -> tuple[Window, Mark | None]:
+    """What to ask about; with a mark, the top that an unfinished walk has to read again."""
+    match scope:
+        case Since(start):
+            return Window(start), None
+        case Full() if known.mark is None or known.mark.since is not None:
+            return Window(None), None
+        case Full():
+            return Window.after(known.mark.started_at, overlap=RESUMED_OVERLAP), known.mark
+        case Nightly(overlap) if known.mark is None:
+            return Window.after(known.cursor, overlap=overlap), None
+        case Nightly(overlap):
+            return Window.after(known.mark.started_at, overlap=overlap), known.mark
+
+
+RESUMED_OVERLAP = timedelta(days=14)
+"""How much of the top a resumed `--full` reads again: what came late while it stood still."""
+
+
+def told(error: BaseException | None) -> str:
+    """An error as a sentence for the job's row; of strangers only the kind, lest a secret shows."""
+    if isinstance(error, CheckinsyncError):
+        return str(error)
+    if isinstance(error, psycopg.Error):
+        return f"the database refused: {error.diag.message_primary or type(error).__name__}"
+    return f"an error nobody foresaw ({type(error).__name__}); the log has more"

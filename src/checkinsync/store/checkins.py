@@ -1,0 +1,212 @@
+"""Rows of `checkins`: read what a page needs to be compared with, write what was decided.
+
+Values travel as binary arrays, a page in one statement. Times are converted in the statements:
+the application's columns have no zone and hold UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from checkinsync.model import Changes, Checkin, Rewrite, Stored, Twin, Window
+from checkinsync.store.pool import Connection
+
+
+def stored(conn: Connection, user_id: int, ids: Sequence[str]) -> list[Stored]:
+    """The rows of these Foursquare ids."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+          FROM checkins
+         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+        """,
+        {"user": user_id, "ids": list(ids)},
+    )
+    return [_stored(row) for row in rows]
+
+
+def without_id(conn: Connection, user_id: int, seconds: Iterable[datetime]) -> list[Stored]:
+    """The application's rows without an id in these seconds, in the order they were made."""
+    rows = conn.execute(
+        """
+        SELECT DISTINCT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+          FROM checkins
+          JOIN unnest(%(seconds)b::timestamptz[]) AS s (at)
+            ON checkin_date >= s.at AT TIME ZONE 'UTC'
+           AND checkin_date < s.at AT TIME ZONE 'UTC' + interval '1 second'
+         WHERE user_id = %(user)s AND foursquare_id IS NULL
+         ORDER BY id
+        """,
+        {"user": user_id, "seconds": sorted(set(seconds))},
+    )
+    return [_stored(row) for row in rows]
+
+
+def neighbours(conn: Connection, user_id: int, seconds: Iterable[datetime]) -> list[Stored]:
+    """All rows in these seconds: whose places under the unique constraint are taken."""
+    rows = conn.execute(
+        """
+        SELECT DISTINCT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+          FROM checkins
+          JOIN unnest(%(seconds)b::timestamptz[]) AS s (at)
+            ON checkin_date >= s.at AT TIME ZONE 'UTC'
+           AND checkin_date < s.at AT TIME ZONE 'UTC' + interval '1 second'
+         WHERE user_id = %(user)s
+        """,
+        {"user": user_id, "seconds": sorted(set(seconds))},
+    )
+    return [_stored(row) for row in rows]
+
+
+def count(conn: Connection, user_id: int) -> int:
+    """How many of this user's check-ins are stored with their id and not gone."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM checkins
+         WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
+        """,
+        {"user": user_id},
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def expected_in(conn: Connection, user_id: int, window: Window) -> int | None:
+    """How many stored check-ins lie in the window by their time or by their id's instant.
+
+    None where the window is everything. An id begins with its instant in hex, so that ids of the
+    window sort after the id of its start.
+    """
+    if window.start is None:
+        return None
+    row = conn.execute(
+        """
+        SELECT count(*) FROM checkins
+         WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
+           AND (checkin_date >= %(start)s::timestamptz AT TIME ZONE 'UTC'
+                OR foursquare_id BETWEEN %(first_id)s AND 'ffffffffffffffffffffffff'
+                   AND length(foursquare_id) = 24)
+        """,
+        {
+            "user": user_id,
+            "start": window.start,
+            "first_id": f"{max(0, int(window.start.timestamp())):08x}",
+        },
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def add(
+    conn: Connection,
+    user_id: int,
+    checkins: Sequence[Checkin],
+    *,
+    moments: Mapping[str, datetime],
+    now: datetime,
+) -> dict[str, int]:
+    """Insert them; returns the new rows by Foursquare id.
+
+    What is not in the answer was in the way of a unique constraint: look again, and decide anew.
+    """
+    if not checkins:
+        return {}
+    rows = conn.execute(
+        """
+        INSERT INTO checkins (
+            user_id, foursquare_id, kind, venue_id, venue_name, venue_category, latitude, longitude,
+            checkin_date, city, country, timezone, time_zone_offset, shout, is_private, raw,
+            fingerprint, first_seen_at)
+        SELECT %(user)s, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
+               c.longitude, c.moment AT TIME ZONE 'UTC', c.city, c.country, c.time_zone,
+               c.time_zone_offset, c.shout, c.is_private, c.raw::json, c.fingerprint, %(now)s
+          FROM unnest(
+               %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
+               %(venue_category)b::text[], %(latitude)b::float8[], %(longitude)b::float8[],
+               %(moment)b::timestamptz[], %(city)b::text[], %(country)b::text[],
+               %(time_zone)b::text[], %(time_zone_offset)b::int4[], %(shout)b::text[],
+               %(is_private)b::bool[], %(raw)b::text[], %(fingerprint)b::bytea[])
+            AS c (id, kind, venue_id, venue_name, venue_category, latitude, longitude, moment, city,
+                  country, time_zone, time_zone_offset, shout, is_private, raw, fingerprint)
+        ON CONFLICT DO NOTHING
+        RETURNING foursquare_id, id
+        """,
+        {"user": user_id, "now": now, **_columns(checkins, moments)},
+    )
+    return dict(rows.fetchall())
+
+
+def rewrite(
+    conn: Connection,
+    rewrites: Sequence[Rewrite],
+    *,
+    moments: Mapping[str, datetime],
+    now: datetime,
+) -> None:
+    """Give rows the values of their check-ins."""
+    if not rewrites:
+        return
+    checkins = [rewrite.checkin for rewrite in rewrites]
+    conn.execute(
+        """
+        UPDATE checkins
+           SET foursquare_id = c.id, kind = c.kind, venue_id = c.venue_id,
+               venue_name = c.venue_name, venue_category = c.venue_category,
+               latitude = c.latitude, longitude = c.longitude,
+               checkin_date = c.moment AT TIME ZONE 'UTC', city = c.city, country = c.country,
+               timezone = coalesce(c.time_zone, timezone),
+               time_zone_offset = c.time_zone_offset, shout = c.shout, is_private = c.is_private,
+               raw = c.raw::json, fingerprint = c.fingerprint,
+               first_seen_at = coalesce(first_seen_at, %(now)s), changed_at = %(now)s,
+               missing_since = NULL, deleted_at = NULL
+          FROM unnest(
+               %(row)b::int4[],
+               %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
+               %(venue_category)b::text[], %(latitude)b::float8[], %(longitude)b::float8[],
+               %(moment)b::timestamptz[], %(city)b::text[], %(country)b::text[],
+               %(time_zone)b::text[], %(time_zone_offset)b::int4[], %(shout)b::text[],
+               %(is_private)b::bool[], %(raw)b::text[], %(fingerprint)b::bytea[])
+            AS c (row, id, kind, venue_id, venue_name, venue_category, latitude, longitude, moment,
+                  city, country, time_zone, time_zone_offset, shout, is_private, raw, fingerprint)
+         WHERE checkins.id = c.row
+        """,
+        {"now": now, "row": [r.row for r in rewrites], **_columns(checkins, moments)},
+    )
+
+
+def merge(conn: Connection, twins: Sequence[Twin]) -> None:
+    """Put rows without an id into the rows of the same check-ins, with photos not known there."""
+    if not twins:
+        return
+    pairs = {"twin": [twin.row for twin in twins], "kept": [twin.kept for twin in twins]}
+    conn.execute(
+        """
+        UPDATE checkin_photos AS p SET checkin_id = t.kept
+          FROM unnest(%(twin)s::int4[], %(kept)s::int4[]) AS t (twin, kept)
+         WHERE p.checkin_id = t.twin
+           AND NOT EXISTS (SELECT FROM checkin_photos AS k
+                            WHERE k.checkin_id = t.kept AND k.photo_url = p.photo_url)
+        """,
+        pairs,
+    )
+    conn.execute("DELETE FROM checkins WHERE id = ANY (%(twin)s) AND foursquare_id IS NULL", pairs)
+
+
+def rows_of(changes: Changes, added: Mapping[str, int]) -> dict[str, int]:
+    """The rows of all check-ins that were written, by Foursquare id."""
+    return {**added, **{rewrite.checkin.id: rewrite.row for rewrite in changes.rewrites}}
+
+
+def _columns(checkins: Sequence[Checkin], moments: Mapping[str, datetime]) -> dict[str, list[Any]]:
+    """One array per column."""
+    names = (
+        "id", "kind", "venue_id", "venue_name", "venue_category", "latitude", "longitude", "city",
+        "country", "time_zone", "time_zone_offset", "shout", "is_private", "raw", "fingerprint",
+    )  # fmt: skip
+    columns: dict[str, list[Any]] = {name: [getattr(c, name) for c in checkins] for name in names}
+    return {**columns, "moment": [moments[c.id] for c in checkins]}
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    number, foursquare_id, fingerprint, venue_id, moment = row
+    return Stored(number, foursquare_id, fingerprint, venue_id, moment.astimezone(UTC))

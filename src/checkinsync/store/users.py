@@ -1,0 +1,193 @@
+"""Rows of `users`: find them, add them, give them tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from checkinsync.errors import UnknownUser
+from checkinsync.model import Profile, User
+from checkinsync.store.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An active user, and what a run needs to know to decide whether he is due."""
+
+    user: User
+    paused: bool
+    state: str
+    retry_at: datetime | None
+    last_checked_at: datetime | None
+    rejected: bytes | None
+    """Hash of the sealed token that was rejected or could not be opened."""
+    token_unreadable: bool
+    finished_once: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a user is doing, as the SQL function `sync_status` says it."""
+
+    id: int
+    foursquare_user_id: str
+    name: str | None
+    state: str
+    active: bool
+    importing: bool
+    checkins: int
+    last_checked_at: datetime | None
+    last_new_at: datetime | None
+    consecutive_failures: int
+    quarantined: int
+    reason: str | None
+    next_action: str
+
+
+def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
+    """Everyone who is active, by id."""
+    rows = conn.execute(
+        """
+        SELECT u.id, u.foursquare_user_id, u.display_name, u.access_token_encrypted,
+               s.paused_at IS NOT NULL, coalesce(s.state, 'ok'), s.retry_at, s.last_checked_at,
+               s.rejected_token_sha256, coalesce(s.token_unreadable, false),
+               s.cursor IS NOT NULL
+          FROM active_users(%(at)s, %(days)s) AS u
+          LEFT JOIN sync_state AS s ON s.user_id = u.id
+         ORDER BY u.id
+        """,
+        {"at": at, "days": days},
+    )
+    return [Candidate(User(*row[:4]), *row[4:]) for row in rows]
+
+
+def statuses(
+    conn: Connection, *, at: datetime, days: int, user_id: int | None = None
+) -> list[Status]:
+    """How everyone is doing, or one user."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, name, state, active, importing, checkins, last_checked_at,
+               last_new_at, consecutive_failures, quarantined, reason, next_action
+          FROM sync_status(%(at)s, %(days)s)
+         WHERE %(user)s::int IS NULL OR id = %(user)s
+        """,
+        {"at": at, "days": days, "user": user_id},
+    )
+    return [Status(*row) for row in rows]
+
+
+def find(conn: Connection, text: str) -> User:
+    """The user who is meant: an id in bare digits, `fsq:` and Foursquare's id, or a unique name.
+
+    Raises UnknownUser where there is none, or more than one.
+    """
+    found = _matching(conn, text)
+    if not found:
+        raise UnknownUser(f"no user {text!r}; `checkinsync users list` shows them all")
+    if len(found) > 1:
+        ids = ", ".join(str(user.id) for user in found)
+        raise UnknownUser(f"{text!r} is the name of several users: name one by id ({ids})")
+    return found[0]
+
+
+def _matching(conn: Connection, text: str) -> list[User]:
+    is_id = text.isascii() and text.isdigit()
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users
+         WHERE CASE WHEN %(id)s::numeric IS NOT NULL THEN id = %(id)s::numeric
+                    WHEN %(foursquare)s::text IS NOT NULL THEN foursquare_user_id = %(foursquare)s
+                    ELSE display_name = %(name)s END
+         ORDER BY id
+        """,
+        {
+            "id": text if is_id else None,
+            "foursquare": text.removeprefix("fsq:") if text.startswith("fsq:") else None,
+            "name": text.replace("\0", ""),
+        },
+    )
+    return [User(*row) for row in rows]
+
+
+def by_foursquare_id(conn: Connection, foursquare_user_id: str) -> User | None:
+    """The user of this Foursquare id."""
+    row = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users WHERE foursquare_user_id = %(id)s
+        """,
+        {"id": foursquare_user_id},
+    ).fetchone()
+    return None if row is None else User(*row)
+
+
+def add(
+    conn: Connection, profile: Profile, *, sealed_token: str, secret_token: str, at: datetime
+) -> int | None:
+    """A new user, active from now on; None where the Foursquare id is there already."""
+    row = conn.execute(
+        """
+        INSERT INTO users (foursquare_user_id, display_name, avatar_url, access_token_encrypted,
+                           secret_token, last_login_at, created_at, updated_at)
+        SELECT %(foursquare)s, left(%(name)s, 255), %(avatar)s, %(sealed)s, %(secret)s, t.at, t.at,
+               t.at
+          FROM (SELECT %(at)s::timestamptz AT TIME ZONE 'UTC' AS at) AS t
+        ON CONFLICT (foursquare_user_id) DO NOTHING
+        RETURNING id
+        """,
+        {
+            "foursquare": profile.foursquare_user_id,
+            "name": profile.name,
+            "avatar": profile.avatar_url,
+            "sealed": sealed_token,
+            "secret": secret_token,
+            "at": at,
+        },
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime) -> None:
+    """Another token, and a sign of life: whoever reconnects is active."""
+    conn.execute(
+        """
+        UPDATE users
+           SET access_token_encrypted = %(sealed)s,
+               last_login_at = greatest(last_login_at, %(at)s::timestamptz AT TIME ZONE 'UTC')
+         WHERE id = %(user)s
+        """,
+        {"user": user_id, "sealed": sealed_token, "at": at},
+    )
+
+
+def sealed_tokens(conn: Connection, *, most: int) -> list[str]:
+    """Some of the stored tokens, newest users first: do our keys open any of them?"""
+    rows = conn.execute(
+        """
+        SELECT access_token_encrypted FROM users
+         WHERE access_token_encrypted IS NOT NULL ORDER BY id DESC LIMIT %(most)s
+        """,
+        {"most": most},
+    )
+    return [row[0] for row in rows]
+
+
+def remove(conn: Connection, user_id: int) -> dict[str, int]:
+    """The user and everything of his; returns how many rows of each kind went."""
+    row: tuple[Any, ...] | None = conn.execute(
+        """
+        SELECT (SELECT count(*) FROM checkins WHERE user_id = %(user)s),
+               (SELECT count(*) FROM checkin_photos AS p JOIN checkins AS c ON c.id = p.checkin_id
+                 WHERE c.user_id = %(user)s),
+               (SELECT count(*) FROM import_jobs WHERE user_id = %(user)s),
+               (SELECT count(*) FROM quarantined_checkins WHERE user_id = %(user)s)
+        """,
+        {"user": user_id},
+    ).fetchone()
+    assert row is not None
+    conn.execute("DELETE FROM import_leases WHERE user_id = %(user)s", {"user": user_id})
+    conn.execute("DELETE FROM users WHERE id = %(user)s", {"user": user_id})
+    return dict(zip(("check-ins", "photos", "jobs", "items in quarantine"), row, strict=True))
