@@ -81,27 +81,33 @@ def import_user(
     """
     started = now()
     if user.sealed_token is None:
-        raise NoToken(f"no Foursquare token is stored for {describe(user)}: they must connect first")
+        raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
     conversation = foursquare.conversation(vault.open(user.sealed_token))
     with transaction(pool) as conn:
-        lease, job = _begin(conn, user)
-    run = _Import(user, scope, pool, lease, job, conversation, now, started, run_id, on_page)
+        lease, job = _begin(conn, user, keeper)
+    run = _Import(
+        user,
+        scope=scope,
+        pool=pool,
+        lease=lease,
+        job=job,
+        conversation=conversation,
+        now=now,
+        started=started,
+        run_id=run_id,
+        on_page=on_page,
+    )
     with keeper.keeping(lease):
         return run.to_its_end(go_on)
 
 
-def describe(user: User) -> str:
-    """How a user is called in sentences: `user 7 (Ada)`."""
-    return f"user {user.id} ({user.name})" if user.name else f"user {user.id}"
-
-
-def _begin(conn: Connection, user: User) -> tuple[Lease, int]:
+def _begin(conn: Connection, user: User, keeper: Keeper) -> tuple[Lease, int]:
     """Claim the lease and open the job's row, both or none. Raises AtWork."""
-    lease = leases.claim(conn, user.id)
+    lease = leases.claim(conn, user.id, alive=keeper.tokens())
     if lease is None:
-        raise AtWork(f"another import of {describe(user)} is at work")
+        raise AtWork(f"another import of {user} is at work")
     if jobs.application_at_work(conn, user.id):
-        raise AtWork(f"the web application is importing {describe(user)} itself")
+        raise AtWork(f"the web application is importing {user} itself")
     jobs.close_leftovers(conn, user.id)
     return lease, jobs.start(conn, lease, expected=None)
 
@@ -112,6 +118,7 @@ class _Import:
     def __init__(
         self,
         user: User,
+        *,
         scope: Scope,
         pool: Pool,
         lease: Lease,
@@ -175,7 +182,7 @@ class _Import:
         return Walk(window, now=self.started, expected=self.expected, mark=mark)
 
     def _take(self, page: Page) -> None:
-        """One page, one transaction: its rows, the job's progress, the mark, and perhaps the end."""
+        """One page, one transaction: its rows, the job's progress, the mark, or the end."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
             saved = save_page(conn, self.user.id, page.items, now=self.now())
@@ -264,14 +271,16 @@ def _window(scope: Scope, known: state.SyncState) -> tuple[Window, Mark | None]:
     match scope:
         case Since(start):
             return Window(start), None
-        case Full() if known.mark is None or known.mark.since is not None:
-            return Window(None), None
         case Full():
-            return Window.after(known.mark.started_at, overlap=RESUMED_OVERLAP), known.mark
-        case Nightly(overlap) if known.mark is None:
-            return Window.after(known.cursor, overlap=overlap), None
+            unfinished = known.mark if known.mark and known.mark.since is None else None
+            return _top(unfinished, RESUMED_OVERLAP, otherwise=Window(None)), unfinished
         case Nightly(overlap):
-            return Window.after(known.mark.started_at, overlap=overlap), known.mark
+            otherwise = Window.after(known.cursor, overlap=overlap)
+            return _top(known.mark, overlap, otherwise=otherwise), known.mark
+
+
+def _top(mark: Mark | None, overlap: timedelta, *, otherwise: Window) -> Window:
+    return Window.after(mark.started_at, overlap=overlap) if mark else otherwise
 
 
 RESUMED_OVERLAP = timedelta(days=14)

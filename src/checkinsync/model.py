@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,15 @@ class User:
     foursquare_user_id: str
     name: str | None
     sealed_token: str | None = field(repr=False)
+
+    @property
+    def token_hash(self) -> bytes:
+        """What tells one stored token from the next without being one."""
+        return hashlib.sha256((self.sealed_token or "").encode()).digest()
+
+    def __str__(self) -> str:
+        """How he is called in sentences: `user 7 (Ada)`."""
+        return f"user {self.id} ({self.name})" if self.name else f"user {self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +274,21 @@ Outcome = Imported | Skipped | RetryAt | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """An active user, and what a run needs to know to decide whether he is due."""
+
+    user: User
+    paused: bool
+    state: str
+    retry_at: datetime | None
+    last_checked_at: datetime | None
+    rejected: bytes | None
+    """Hash of the sealed token that was rejected or could not be opened."""
+    token_unreadable: bool
+    finished_once: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UserReport:
     """How one user fared in a run."""
 
@@ -280,16 +305,13 @@ class RunSummary:
     started_at: datetime
     finished_at: datetime
     host: str
+    due: int
+    """Users who were to be imported; whoever was skipped at the start is in `reports` only."""
     reports: tuple[UserReport, ...]
     requests: int
     outcome: str
-    """`ok`, `partial`, `quota`, `rate_limited`, `away`, `rejected` (all tokens), `interrupted`."""
+    """`ok`, `partial`, `rate_limited`, `quota`, `away`, `suspect` or `interrupted`."""
     exit_code: int
-
-    @property
-    def due(self) -> int:
-        """Everyone who was looked at but those skipped at the start."""
-        return len(self.reports)
 
     @property
     def synced(self) -> int:

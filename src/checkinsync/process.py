@@ -39,7 +39,7 @@ def me() -> Owner:
 
 
 def is_dead(owner: str) -> bool:
-    """Whether that owner was a process of this host and lives no more; False where it can't tell."""
+    """Whether that owner was a process of this host and lives no more; False if it can't tell."""
     other = Owner.parse(owner)
     if other is None or other.host != _host() or not Path("/proc/self/stat").exists():
         return False

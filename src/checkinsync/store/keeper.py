@@ -44,6 +44,11 @@ class Keeper:
             with self._lock:
                 self._leases.discard(lease)
 
+    def tokens(self) -> set[int]:
+        """The tokens of this process's living imports."""
+        with self._lock:
+            return {lease.token for lease in self._leases}
+
     def close(self) -> None:
         """Stop renewing."""
         self._closed.set()

@@ -6,7 +6,7 @@ with each claim, and whoever slept through his lease finds another one in the ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import psycopg
 
@@ -19,15 +19,17 @@ RUN = 0
 """The reserved user id whose lease is that of the run itself; the serial ids begin at 1."""
 
 
-def claim(conn: Connection, user_id: int) -> Lease | None:
+def claim(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | None:
     """Take the lease for 90 s; None where a living import holds it.
 
     An owner of this host that lives no more is seen at once, others when their lease has expired.
+    `alive`: the tokens of this process's own imports; another one of its name was left behind when
+    the database went away.
     """
     row = conn.execute(
         "SELECT owner, token FROM import_leases WHERE user_id = %(user)s", {"user": user_id}
     ).fetchone()
-    dead = row[1] if row is not None and process.is_dead(row[0]) else None
+    dead = row[1] if row is not None and _is_dead(*row, alive=alive) else None
     try:
         with conn.transaction():
             claimed = conn.execute(
@@ -89,6 +91,11 @@ def release(conn: Connection, lease: Lease) -> None:
         """,
         {"user": lease.user_id, "token": lease.token},
     )
+
+
+def _is_dead(owner: str, token: int, *, alive: Collection[int]) -> bool:
+    left_behind = owner == str(process.me()) and token not in alive
+    return left_behind or process.is_dead(owner)
 
 
 def held_users(conn: Connection) -> set[int]:

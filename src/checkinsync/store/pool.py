@@ -24,7 +24,7 @@ PATIENCE = 10.0
 
 KEPT = 24 * 3600.0
 """Seconds an idle connection is kept: longer than a run, so that a whole run opens no more
-sessions than the pool is large. It holds none before it needs one, and gives all back at the end."""
+sessions than the pool is large. It has none before it needs one, and closes all at the end."""
 
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
@@ -79,7 +79,7 @@ def transaction(pool: Pool) -> Iterator[Connection]:
 
 
 def is_away(error: psycopg.Error) -> bool:
-    """Whether this error means that the database is not to be had, rather than that we are wrong."""
+    """Whether this error means that the database is not to be had, not that we are wrong."""
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return False
     return error.sqlstate is None or error.sqlstate.startswith(AWAY)

@@ -1,8 +1,7 @@
-"""Rows of `sync_state`: what is known of each user's imports, and where an unfinished walk stands."""
+"""Rows of `sync_state`: what is known of each user's imports, and where a walk stands."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,6 +73,7 @@ def note_finished(
            SET cursor = excluded.cursor, last_checked_at = excluded.last_checked_at,
                token_in = excluded.token_in, state = 'ok', reason = NULL, retry_at = NULL,
                consecutive_failures = 0, rejected_token_sha256 = NULL,
+               token_unreadable = false,
                walk_started_at = NULL, walk_since = NULL, walk_offset = NULL, walk_tail = NULL,
                walked_down_to = NULL
         """,
@@ -94,7 +94,7 @@ def note_answered(conn: Connection, user_id: int) -> None:
         """
         UPDATE sync_state
            SET state = 'ok', reason = NULL, retry_at = NULL, consecutive_failures = 0,
-               rejected_token_sha256 = NULL
+               rejected_token_sha256 = NULL, token_unreadable = false
          WHERE user_id = %(user)s AND state <> 'ok'
         """,
         {"user": user_id},
@@ -126,7 +126,7 @@ def note_rate_limited(conn: Connection, user_id: int, *, until: datetime, reason
 
 
 def note_failed(conn: Connection, user_id: int, *, reason: str, since: datetime) -> None:
-    """All attempts of a run failed, the first of them at `since`; unless one succeeded meanwhile."""
+    """All attempts of a run failed, the first at `since`; unless another succeeded meanwhile."""
     conn.execute(
         """
         INSERT INTO sync_state AS s (user_id, state, reason, consecutive_failures)
@@ -140,20 +140,22 @@ def note_failed(conn: Connection, user_id: int, *, reason: str, since: datetime)
     )
 
 
-def note_needs_reauth(conn: Connection, user: User, *, reason: str) -> None:
+def note_needs_reauth(conn: Connection, user: User, *, reason: str, unreadable: bool) -> None:
     """He must log in again. It holds as long as the stored token is the one told of here: whoever
-    reconnects through the application is due again by himself."""
+    reconnects through the application is due again by himself. `unreadable`: no key opened it,
+    which is tried again each night."""
     conn.execute(
         """
         INSERT INTO sync_state AS s (user_id, state, reason, consecutive_failures,
-                                     rejected_token_sha256)
-        VALUES (%(user)s, 'needs_reauth', %(reason)s, 1, %(hash)s)
+                                     rejected_token_sha256, token_unreadable)
+        VALUES (%(user)s, 'needs_reauth', %(reason)s, 1, %(hash)s, %(unreadable)s)
         ON CONFLICT (user_id) DO UPDATE
            SET state = excluded.state, reason = excluded.reason, retry_at = NULL,
                rejected_token_sha256 = excluded.rejected_token_sha256,
+               token_unreadable = excluded.token_unreadable,
                consecutive_failures = s.consecutive_failures + 1
         """,
-        {"user": user.id, "reason": reason, "hash": fingerprint_of(user.sealed_token)},
+        {"user": user.id, "reason": reason, "hash": user.token_hash, "unreadable": unreadable},
     )
 
 
@@ -177,8 +179,3 @@ def way_that_worked(conn: Connection) -> str | None:
         """
     ).fetchone()
     return None if row is None else str(row[0])
-
-
-def fingerprint_of(sealed_token: str | None) -> bytes:
-    """What tells one stored token from the next without being one."""
-    return hashlib.sha256((sealed_token or "").encode()).digest()

@@ -7,23 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from checkinsync.errors import UnknownUser
-from checkinsync.model import Profile, User
+from checkinsync.model import Candidate, Profile, User
 from checkinsync.store.pool import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An active user, and what a run needs to know to decide whether he is due."""
-
-    user: User
-    paused: bool
-    state: str
-    retry_at: datetime | None
-    last_checked_at: datetime | None
-    rejected: bytes | None
-    """Hash of the sealed token that was rejected or could not be opened."""
-    token_unreadable: bool
-    finished_once: bool
 
 
 @dataclass(frozen=True, slots=True)

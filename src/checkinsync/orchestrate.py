@@ -1,0 +1,489 @@
+"""A run: import everyone who is due, and let one failure stay one failure."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import psycopg
+from tenacity import RetryCallState, wait_exponential, wait_random
+from tenacity.wait import wait_base
+
+from checkinsync import breaker, due, schedule
+from checkinsync.breaker import Breaker
+from checkinsync.errors import (
+    AtWork,
+    CheckinsyncError,
+    DatabaseAway,
+    FoursquareAway,
+    Interrupted,
+    LeaseLost,
+    QuotaExceeded,
+    RateLimited,
+    SettingsError,
+    TokenRejected,
+    TokenUnreadable,
+    UnsteadyList,
+)
+from checkinsync.model import (
+    Failed,
+    Imported,
+    Outcome,
+    RetryAt,
+    RunSummary,
+    Skipped,
+    User,
+    UserReport,
+)
+from checkinsync.schedule import Agenda, Entry
+from checkinsync.store import jobs, leases, runs, state, users
+from checkinsync.store.keeper import Keeper
+from checkinsync.store.pool import Pool, probe, transaction
+from checkinsync.verdict import PARTIAL, suspicious, verdict
+
+log = logging.getLogger(__name__)
+
+RETRIED = (FoursquareAway, LeaseLost, UnsteadyList, psycopg.OperationalError)
+"""What may be gone in a minute; everything else ends the user's import for tonight."""
+
+
+class ImportOne(Protocol):
+    """Imports one user: `import_user` in this process, or whatever reaches it elsewhere."""
+
+    def __call__(self, user: User, *, run_id: int, go_on: Callable[[], None]) -> Imported:
+        """Raises what `import_user` raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that came back from its worker."""
+
+    entry: Entry
+    outcome: Outcome
+
+
+Inbox = queue.SimpleQueue[Ended]
+
+
+class Wait(Protocol):
+    """Waits until something arrives or the time has come; the only place where a run sleeps."""
+
+    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+        """None where nothing arrived. `running`: how many attempts may still arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run is to go, from settings and options."""
+
+    active_days: int
+    stagger: timedelta
+    window: timedelta
+    workers: int
+    deadline: timedelta
+    max_age: timedelta | None
+    retries: int
+    retry_delay: timedelta
+
+    @property
+    def delays(self) -> wait_base:
+        """The delay doubles with each retry, plus a little jitter: 60, 120, 240 s by default."""
+        seconds = self.retry_delay.total_seconds()
+        return wait_exponential(multiplier=seconds) + wait_random(0, seconds / 20)
+
+
+def tonight(*, pool: Pool, opens: Callable[[str], bool], plan: Plan, now: datetime) -> due.Tonight:
+    """Who is due, read only. Raises SettingsError where no key opens any token."""
+    with transaction(pool) as conn:
+        candidates = users.active(conn, at=now, days=plan.active_days)
+        busy = leases.held_users(conn) | jobs.users_of_the_application(conn)
+    sorted_out = due.sort_out(
+        candidates, now=now, max_age=plan.max_age, importing=busy, opens=opens
+    )
+    if sorted_out.no_token_opens:
+        raise SettingsError(
+            "the encryption key opens none of the stored tokens; nothing was changed. Set "
+            "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that sealed them"
+        )
+    return sorted_out
+
+
+def slots(sorted_out: due.Tonight, *, plan: Plan, now: datetime) -> list[Entry]:
+    """When each of them starts."""
+    return schedule.plan(sorted_out.due, now=now, stagger=plan.stagger, window=plan.window)
+
+
+def orchestrate(
+    *,
+    pool: Pool,
+    keeper: Keeper,
+    import_one: ImportOne,
+    opens: Callable[[str], bool],
+    plan: Plan,
+    host: str,
+    now: Callable[[], datetime],
+    wait: Wait,
+    go_on: Callable[[], None],
+    requests: Callable[[], int],
+) -> RunSummary:
+    """Import everyone who is due; returns when all are done, or nothing more can be.
+
+    `opens`: whether a key fits a sealed token; `go_on` raises Interrupted when asked to stop;
+    `requests`: how many HTTP requests were sent so far.
+    Raises AtWork where a run is at work already, SettingsError, DatabaseAway at the start.
+    """
+    started = now()
+    with transaction(pool) as conn:
+        lease = leases.claim(conn, leases.RUN, alive=keeper.tokens())
+    if lease is None:
+        raise AtWork("another run is at work; it is left alone")
+    try:
+        with keeper.keeping(lease):
+            sorted_out = tonight(pool=pool, opens=opens, plan=plan, now=started)
+            with transaction(pool) as conn:
+                run_id = runs.start(conn, at=started, host=host, due=_due(sorted_out))
+            run = _Run(
+                run_id,
+                started,
+                pool=pool,
+                import_one=import_one,
+                plan=plan,
+                now=now,
+                wait=wait,
+                go_on=go_on,
+            )
+            run.prepare(sorted_out)
+            run.until_done()
+            run.record_tokens()
+            return _closed(pool, run.summary(host, requests(), _due(sorted_out)))
+    finally:
+        with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
+            leases.release(conn, lease)
+
+
+def _due(sorted_out: due.Tonight) -> int:
+    return len(sorted_out.due) + len(sorted_out.unreadable)
+
+
+def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
+    with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
+        assert summary.run_id is not None
+        runs.finish(conn, summary.run_id, summary)
+    _log("run_finished", summary.run_id, outcome=summary.outcome, **_figures(summary))
+    return summary
+
+
+def _figures(summary: RunSummary) -> dict[str, int]:
+    return {
+        "due": summary.due,
+        "synced": summary.synced,
+        "failed": summary.failed,
+        "skipped": summary.skipped,
+        "requests": summary.requests,
+    }
+
+
+class _Run:
+    """What a run knows while it goes on."""
+
+    def __init__(
+        self,
+        run_id: int,
+        started: datetime,
+        *,
+        pool: Pool,
+        import_one: ImportOne,
+        plan: Plan,
+        now: Callable[[], datetime],
+        wait: Wait,
+        go_on: Callable[[], None],
+    ) -> None:
+        self.run_id = run_id
+        self.started = started
+        self.deadline = started + plan.deadline
+        self.pool = pool
+        self.import_one = import_one
+        self.plan = plan
+        self.now = now
+        self.wait = wait
+        self.asked_to_go_on = go_on
+        self.agenda = Agenda((), workers=plan.workers)
+        self.inbox: Inbox = queue.SimpleQueue()
+        self.running = 0
+        self.foursquare = Breaker(breaker.FOURSQUARE)
+        self.database = Breaker(breaker.DATABASE)
+        self.reports: list[UserReport] = []
+        self.stop: CheckinsyncError | None = None
+        """Why nothing more is started; the imports in hand finish their pages."""
+        self.anything_answered = False
+
+    # --- the plan ---------------------------------------------------------------------------------
+
+    def prepare(self, sorted_out: due.Tonight) -> None:
+        """Say who is skipped and why, and give the others their slots."""
+        log_event = self._log
+        log_event("run_started", workers=self.plan.workers)
+        log_event("users_found", due=_due(sorted_out), skipped=len(sorted_out.skipped))
+        for user, reason in sorted_out.skipped:
+            self._report(user, Skipped(reason), attempts=0)
+            log_event("user_skipped", user_id=user.id, reason=reason)
+        for user in sorted_out.unreadable:
+            problem = f"no key opens the stored token of {user}: give the key that sealed it, or "
+            self._fail(user, TokenUnreadable(problem + "let them log in again"), attempts=0)
+        entries = slots(sorted_out, plan=self.plan, now=self.started)
+        for entry in entries:
+            log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
+        self.agenda = Agenda(entries, workers=self.plan.workers)
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def until_done(self) -> None:
+        """Start what is due, take in what comes back, until nothing is left or the run must end."""
+        with ThreadPoolExecutor(self.plan.workers, thread_name_prefix="import") as executor:
+            while self.running or (self.agenda and self.stop is None):
+                self._look_around()
+                self._start_what_is_due(executor)
+                if self.running or (self.agenda and self.stop is None):
+                    self._take_in(self.wait(self.inbox, until=self._wake(), running=self.running))
+        for entry in self.agenda.rest():
+            reason = str(self.stop) if self.stop else "nothing more could be started"
+            self._report(entry.user, Skipped(reason), attempts=entry.attempt - 1)
+            self._log("user_skipped", user_id=entry.user.id, reason=reason)
+
+    def _look_around(self) -> None:
+        """Whether the run must end: asked to stop, out of time, or a service stays away."""
+        if self.stop is not None:
+            return
+        try:
+            self._may_go_on()
+            for service, name in ((self.foursquare, "Foursquare"), (self.database, "the database")):
+                if service.away_since is not None and self.now() >= service.gives_up_at:
+                    raise _away(service, f"{name} stayed away")
+        except CheckinsyncError as reason:
+            self.stop = reason
+
+    def _may_go_on(self) -> None:
+        """Asked before each request of each import. Raises Interrupted or what ended the run."""
+        self.asked_to_go_on()
+        if self.stop is not None:
+            raise Interrupted(str(self.stop))
+        if self.now() >= self.deadline:
+            raise Interrupted("the run's deadline came first", exit_code=PARTIAL)
+
+    def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:
+        if self.stop is not None:
+            return
+        if self.database.away_since is not None and not self._database_is_back():
+            return
+        if self.foursquare.away_since is not None:
+            self._start_probe(executor)
+            return
+        while (entry := self.agenda.take(self.now(), running=self.running)) is not None:
+            self._start(executor, entry)
+
+    def _start_probe(self, executor: ThreadPoolExecutor) -> None:
+        """One user at a time shows whether Foursquare is back."""
+        probe_at = self.foursquare.next_probe
+        if self.running or probe_at is None or self.now() < probe_at:
+            return
+        entry = self.agenda.take_any()
+        if entry is not None:
+            self._start(executor, entry)
+
+    def _database_is_back(self) -> bool:
+        """Look again when it is time to; the pause does not count against the slots."""
+        at = self.database.next_probe
+        if at is None or self.now() < at:
+            return False
+        if not probe(self.pool):
+            self.database.away(self.now())
+            return False
+        self._resume(self.database)
+        return True
+
+    def _resume(self, service: Breaker) -> None:
+        if service.away_since is not None:
+            self.agenda.postpone(self.now() - service.away_since)
+            self._log("run_resumed", paused_seconds=(self.now() - service.away_since).seconds)
+        service.answered()
+
+    def _start(self, executor: ThreadPoolExecutor, entry: Entry) -> None:
+        self.running += 1
+        executor.submit(self._attempt, entry)
+
+    def _attempt(self, entry: Entry) -> None:
+        """In a worker's thread: one attempt, whatever becomes of it."""
+        try:
+            self._may_go_on()
+            outcome: Outcome = self.import_one(
+                entry.user, run_id=self.run_id, go_on=self._may_go_on
+            )
+        except AtWork as reason:
+            outcome = Skipped(str(reason))
+        except Interrupted as reason:
+            self.stop = self.stop or reason
+            outcome = Skipped(str(reason))
+        except RateLimited as limit:
+            outcome = RetryAt(limit.until, str(limit))
+        except Exception as error:  # one user's failure stays his own
+            if not isinstance(error, CheckinsyncError):
+                log.exception("import_crashed", extra={"user_id": entry.user.id})
+            outcome = Failed(error)
+        self.inbox.put(Ended(entry, outcome))
+
+    def _wake(self) -> datetime:
+        """When to look again though nothing comes back."""
+        if self.stop is not None:
+            return self.deadline + timedelta(days=1)  # only what still runs is waited for
+        times = [self.deadline]
+        services = [s for s in (self.foursquare, self.database) if s.away_since is not None]
+        if not services:
+            times.append(self.agenda.next_at(running=self.running) or self.deadline)
+        elif not self.running:
+            times += [service.next_probe or self.deadline for service in services]
+        return min(times)
+
+    # --- what comes back --------------------------------------------------------------------------
+
+    def _take_in(self, ended: Ended | None) -> None:
+        if ended is None:
+            return
+        self.running -= 1
+        self._judge_services(ended)
+        entry = ended.entry
+        match ended.outcome:
+            case RetryAt(at, reason):
+                self._park(entry, at, reason)
+            case Failed(DatabaseAway()):
+                self.agenda.again(entry, self.now(), attempt=entry.attempt)
+            case Failed(QuotaExceeded() as quota):
+                self.stop = quota
+                self._report(
+                    entry.user, RetryAt(_next_midnight(self.now()), str(quota)), entry.attempt
+                )
+            case Failed(error):
+                self._try_again_or_fail(entry, error)
+            case outcome:
+                self._report(entry.user, outcome, attempts=entry.attempt)
+
+    def _judge_services(self, ended: Ended) -> None:
+        """What an attempt says of Foursquare and of the database."""
+        user_id, attempt = ended.entry.user.id, ended.entry.attempt
+        match ended.outcome:
+            case Failed(DatabaseAway()):
+                if self.database.away_since is None:
+                    self._log("run_paused", service="database")
+                    self.database.away(self.now())
+            case Failed(FoursquareAway(answered=False)):
+                was_there = self.foursquare.away_since is None
+                self.foursquare.unanswered(user_id, attempt, now=self.now())
+                if was_there and self.foursquare.away_since is not None:
+                    self._log("run_paused", service="foursquare")
+            case Skipped():
+                pass
+            case _:
+                self.anything_answered = True
+                self._resume(self.foursquare)
+
+    def _park(self, entry: Entry, at: datetime, reason: str) -> None:
+        """A rate limit uses up no retry; one that outlasts the run ends it for this user."""
+        if at >= self.deadline:
+            self._report(entry.user, RetryAt(at, reason), attempts=entry.attempt)
+            return
+        self.agenda.again(entry, at, attempt=entry.attempt)
+        self._log("retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=reason)
+
+    def _try_again_or_fail(self, entry: Entry, error: Exception) -> None:
+        away = isinstance(error, FoursquareAway) and self.foursquare.away_since is not None
+        if away:  # it is not he who failed: his retries stay, and those of whoever showed it
+            self.agenda.again(entry, self.now(), attempt=self.foursquare.in_a_row[entry.user.id])
+            self.agenda.forgive(self.foursquare.in_a_row)
+        elif isinstance(error, RETRIED) and entry.attempt <= self.plan.retries:
+            at = self.now() + timedelta(seconds=self._delay(entry.attempt))
+            self.agenda.again(entry, at, attempt=entry.attempt + 1)
+            self._log(
+                "retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=_told(error)
+            )
+        else:
+            self._fail(entry.user, error, attempts=entry.attempt)
+
+    def _delay(self, attempt: int) -> float:
+        """Seconds before the retry after attempt number `attempt`."""
+        call = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
+        call.attempt_number = attempt
+        return float(self.plan.delays(call))
+
+    # --- how users ended --------------------------------------------------------------------------
+
+    def _fail(self, user: User, error: Exception, attempts: int) -> None:
+        self._report(user, Failed(error), attempts=attempts)
+        if isinstance(error, TokenRejected | TokenUnreadable):
+            return  # recorded at the end, when it is known that it is not we who are wrong
+        with suppress(DatabaseAway, psycopg.Error), transaction(self.pool) as conn:
+            state.note_failed(conn, user.id, reason=_told(error), since=self.started)
+
+    def _report(self, user: User, outcome: Outcome, attempts: int) -> None:
+        self.reports.append(UserReport(user, outcome, attempts))
+
+    def record_tokens(self) -> None:
+        """Who must log in again, unless so many tokens fail that we suspect ourselves."""
+        if suspicious([report.outcome for report in self.reports]):
+            return
+        for report in self.reports:
+            match report.outcome:
+                case Failed(TokenRejected() | TokenUnreadable() as error):
+                    unreadable = isinstance(error, TokenUnreadable)
+                    with suppress(DatabaseAway, psycopg.Error), transaction(self.pool) as conn:
+                        state.note_needs_reauth(
+                            conn, report.user, reason=str(error), unreadable=unreadable
+                        )
+
+    def summary(self, host: str, requests: int, due_users: int) -> RunSummary:
+        """The run in one value, with its exit code."""
+        services = (self.foursquare, self.database)
+        outcome, code = verdict(
+            [report.outcome for report in self.reports],
+            stop=self.stop,
+            anything_answered=self.anything_answered,
+            paused=any(service.away_since is not None for service in services),
+        )
+        return RunSummary(
+            self.run_id,
+            self.started,
+            self.now(),
+            host,
+            due_users,
+            tuple(sorted(self.reports, key=lambda report: report.user.id)),
+            requests,
+            outcome,
+            code,
+        )
+
+    def _log(self, event: str, **fields: object) -> None:
+        _log(event, self.run_id, **fields)
+
+
+def _log(event: str, run_id: int | None, **fields: object) -> None:
+    log.info(event, extra={"run_id": run_id, **fields})
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, CheckinsyncError) else type(error).__name__
+
+
+def _away(service: Breaker, sentence: str) -> CheckinsyncError:
+    kind = FoursquareAway if service.patience is breaker.FOURSQUARE else DatabaseAway
+    minutes = service.patience.gives_up_after.total_seconds() / 60
+    return kind(f"{sentence} for {minutes:g} minutes; the run gave up")
+
+
+def _next_midnight(now: datetime) -> datetime:
+    """When the daily quota clears (seen in recorded answers: at UTC midnight)."""
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=1)
