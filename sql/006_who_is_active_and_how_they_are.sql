@@ -25,6 +25,7 @@ RETURNS TABLE (
     active               BOOLEAN,
     importing            BOOLEAN,   -- an import holds the user's lease now
     checkins             BIGINT,
+    created_at           TIMESTAMPTZ,
     last_checked_at      TIMESTAMPTZ,
     last_new_at          TIMESTAMPTZ,
     consecutive_failures INTEGER,
@@ -46,7 +47,7 @@ LANGUAGE sql STABLE AS $$
                         false) AS active,
                EXISTS (SELECT FROM import_leases AS l
                         WHERE l.user_id = u.id AND l.expires_at > now()) AS importing,
-               s.last_checked_at, s.last_new_at,
+               u.created_at AT TIME ZONE 'UTC' AS created_at, s.last_checked_at, s.last_new_at,
                coalesce(s.consecutive_failures, 0) AS consecutive_failures,
                s.reason, s.retry_at, coalesce(s.token_unreadable, false) AS token_unreadable
           FROM users AS u
@@ -54,7 +55,7 @@ LANGUAGE sql STABLE AS $$
     )
     SELECT k.id, k.foursquare_user_id, k.name, k.state, k.active, k.importing,
            (SELECT count(*) FROM checkins AS c WHERE c.user_id = k.id AND c.deleted_at IS NULL),
-           k.last_checked_at, k.last_new_at, k.consecutive_failures,
+           k.created_at, k.last_checked_at, k.last_new_at, k.consecutive_failures,
            (SELECT count(*) FROM quarantined_checkins AS q WHERE q.user_id = k.id),
            CASE WHEN k.state = 'ok' THEN NULL ELSE k.reason END,
            CASE

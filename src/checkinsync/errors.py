@@ -146,3 +146,9 @@ class Interrupted(CheckinsyncError):
     def __init__(self, message: str, *, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class UserExists(CheckinsyncError):
+    """The user is there already, or a token belongs to somebody else."""
+
+    exit_code = 2

@@ -305,13 +305,19 @@ class RunSummary:
     started_at: datetime
     finished_at: datetime
     host: str
-    due: int
-    """Users who were to be imported; whoever was skipped at the start is in `reports` only."""
     reports: tuple[UserReport, ...]
+    """How the users fared who were due."""
+    not_due: tuple[tuple[User, str], ...]
+    """Active users who were not, with the reason."""
     requests: int
     outcome: str
     """`ok`, `partial`, `rate_limited`, `quota`, `away`, `suspect` or `interrupted`."""
     exit_code: int
+
+    @property
+    def due(self) -> int:
+        """Users who were to be imported."""
+        return len(self.reports)
 
     @property
     def synced(self) -> int:
@@ -326,7 +332,8 @@ class RunSummary:
     @property
     def skipped(self) -> int:
         """Users who were not imported, or not to the end, for no fault of theirs."""
-        return sum(isinstance(report.outcome, Skipped | RetryAt) for report in self.reports)
+        left = sum(isinstance(report.outcome, Skipped | RetryAt) for report in self.reports)
+        return left + len(self.not_due)
 
     @property
     def saved(self) -> Saved:

@@ -161,7 +161,7 @@ def orchestrate(
             run.prepare(sorted_out)
             run.until_done()
             run.record_tokens()
-            return _closed(pool, run.summary(host, requests(), _due(sorted_out)))
+            return _closed(pool, run.summary(host, requests(), sorted_out.skipped))
     finally:
         with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
             leases.release(conn, lease)
@@ -231,7 +231,6 @@ class _Run:
         log_event("run_started", workers=self.plan.workers)
         log_event("users_found", due=_due(sorted_out), skipped=len(sorted_out.skipped))
         for user, reason in sorted_out.skipped:
-            self._report(user, Skipped(reason), attempts=0)
             log_event("user_skipped", user_id=user.id, reason=reason)
         for user in sorted_out.unreadable:
             problem = f"no key opens the stored token of {user}: give the key that sealed it, or "
@@ -444,7 +443,9 @@ class _Run:
                             conn, report.user, reason=str(error), unreadable=unreadable
                         )
 
-    def summary(self, host: str, requests: int, due_users: int) -> RunSummary:
+    def summary(
+        self, host: str, requests: int, not_due: tuple[tuple[User, str], ...]
+    ) -> RunSummary:
         """The run in one value, with its exit code."""
         services = (self.foursquare, self.database)
         outcome, code = verdict(
@@ -458,8 +459,8 @@ class _Run:
             self.started,
             self.now(),
             host,
-            due_users,
             tuple(sorted(self.reports, key=lambda report: report.user.id)),
+            not_due,
             requests,
             outcome,
             code,

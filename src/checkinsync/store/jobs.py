@@ -132,3 +132,54 @@ def end(
         """,
         {"job": job, "status": status, "message": message, "retry_after": retry_after},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of `import_jobs`, for `status` and `why`."""
+
+    id: int
+    user_id: int
+    status: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    imported: int
+    expected: int | None
+    page: int
+    message: str | None
+
+
+def running(conn: Connection) -> list[Job]:
+    """The imports at work now: ours by their living leases, the application's of the last hour."""
+    rows = conn.execute(
+        """
+        SELECT j.id, j.user_id, j.status, j.started_at AT TIME ZONE 'UTC',
+               j.completed_at AT TIME ZONE 'UTC', coalesce(j.total_imported, 0), j.total_expected,
+               coalesce(j.current_batch, 0), j.error_message
+          FROM import_jobs AS j
+          LEFT JOIN import_leases AS l ON l.user_id = j.user_id AND l.token = j.lease_token
+         WHERE j.status IN ('pending', 'running')
+           AND coalesce(j.data_source, 'foursquare') = 'foursquare'
+           AND CASE WHEN j.lease_token IS NOT NULL THEN l.expires_at > now()
+                    ELSE coalesce(j.started_at, j.created_at)
+                         > now() AT TIME ZONE 'UTC' - interval '1 hour' END
+         ORDER BY j.id
+        """
+    )
+    return [Job(*row) for row in rows]
+
+
+def latest(conn: Connection, user_id: int) -> Job | None:
+    """The user's last Foursquare import."""
+    row = conn.execute(
+        """
+        SELECT id, user_id, status, started_at AT TIME ZONE 'UTC',
+               completed_at AT TIME ZONE 'UTC', coalesce(total_imported, 0), total_expected,
+               coalesce(current_batch, 0), error_message
+          FROM import_jobs
+         WHERE user_id = %(user)s AND coalesce(data_source, 'foursquare') = 'foursquare'
+         ORDER BY id DESC LIMIT 1
+        """,
+        {"user": user_id},
+    ).fetchone()
+    return None if row is None else Job(*row)

@@ -22,6 +22,7 @@ class Status:
     active: bool
     importing: bool
     checkins: int
+    created_at: datetime | None
     last_checked_at: datetime | None
     last_new_at: datetime | None
     consecutive_failures: int
@@ -53,8 +54,8 @@ def statuses(
     """How everyone is doing, or one user."""
     rows = conn.execute(
         """
-        SELECT id, foursquare_user_id, name, state, active, importing, checkins, last_checked_at,
-               last_new_at, consecutive_failures, quarantined, reason, next_action
+        SELECT id, foursquare_user_id, name, state, active, importing, checkins, created_at,
+               last_checked_at, last_new_at, consecutive_failures, quarantined, reason, next_action
           FROM sync_status(%(at)s, %(days)s)
          WHERE %(user)s::int IS NULL OR id = %(user)s
         """,

@@ -1,0 +1,181 @@
+"""App: the only place where things are put together; it owns the one clock and the one sleep."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from checkinsync import local_postgres, migrate, orchestrate
+from checkinsync.errors import SchemaBehind, SettingsError
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.import_user import Nightly, Scope, import_user
+from checkinsync.model import Imported, RunSummary, User
+from checkinsync.orchestrate import Ended, Inbox
+from checkinsync.settings import Settings
+from checkinsync.stop import Stop
+from checkinsync.store import jobs, state
+from checkinsync.store.keeper import Keeper
+from checkinsync.store.pool import Pool, open_pool, transaction
+from checkinsync.vault import Vault, key_of_home
+
+log = logging.getLogger(__name__)
+
+LOOK = 0.25
+"""Seconds between two looks whether somebody asked to stop, while a run waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Settings, pool, Foursquare, vault and clock, put together."""
+
+    settings: Settings
+    pool: Pool
+    foursquare: Foursquare
+    vault: Vault
+    keeper: Keeper
+    stop: Stop
+
+    def now(self) -> datetime:
+        """The one clock: aware, UTC."""
+        return datetime.now(UTC)
+
+    def import_user(
+        self,
+        user: User,
+        *,
+        scope: Scope | None = None,
+        run_id: int | None = None,
+        go_on: Callable[[], None] | None = None,
+        on_page: Callable[[jobs.Progress], None] = lambda _: None,
+    ) -> Imported:
+        """One user brought up to date; see `import_user`."""
+        return import_user(
+            user,
+            pool=self.pool,
+            foursquare=self.foursquare,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=self.now,
+            scope=scope or Nightly(self.settings.overlap),
+            go_on=go_on or self.stop.check,
+            on_page=on_page,
+            run_id=run_id,
+        )
+
+    @property
+    def plan(self) -> orchestrate.Plan:
+        """How a run is to go."""
+        s = self.settings
+        return orchestrate.Plan(
+            active_days=s.active_days,
+            stagger=s.stagger,
+            window=s.window,
+            workers=s.workers,
+            deadline=s.deadline,
+            max_age=s.max_age,
+            retries=s.retries,
+            retry_delay=s.retry_delay,
+        )
+
+    def orchestrate(self) -> RunSummary:
+        """The nightly run; see `orchestrate`."""
+        return orchestrate.orchestrate(
+            pool=self.pool,
+            keeper=self.keeper,
+            import_one=self._import_one,
+            opens=self.vault.can_open,
+            plan=self.plan,
+            host=socket.gethostname(),
+            now=self.now,
+            wait=self.wait,
+            go_on=self.stop.check,
+            requests=lambda: self.foursquare.requests,
+        )
+
+    def _import_one(self, user: User, *, run_id: int, go_on: Callable[[], None]) -> Imported:
+        return self.import_user(user, run_id=run_id, go_on=go_on)
+
+    def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+        """The one sleep of a run: until something arrives, the time has come, or a signal."""
+        del running  # a real clock goes on by itself
+        while not self.stop.asked():
+            left = LOOK if until is None else min(LOOK, (until - self.now()).total_seconds())
+            try:
+                return inbox.get(timeout=max(0.0, left))
+            except queue.Empty:
+                if until is not None and self.now() >= until:
+                    return None
+        try:
+            return inbox.get(timeout=LOOK)  # asked to stop: the pages in hand come back soon
+        except queue.Empty:
+            return None
+
+
+@contextmanager
+def database_url(settings: Settings, *, for_demo: bool = False) -> Iterator[str]:
+    """The address of the database; where none is named, the embedded one serves meanwhile."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with local_postgres.serving(
+        settings.home,
+        bindir=settings.pg_bindir,
+        account=settings.pg_account,
+        allow_nobody=for_demo,
+    ) as running:
+        yield running.url
+
+
+@contextmanager
+def open_pooled(settings: Settings) -> Iterator[Pool]:
+    """The pool, over a schema that has what this program needs. Raises SchemaBehind."""
+    with ExitStack() as stack:
+        url = stack.enter_context(database_url(settings))
+        pool = open_pool(url, size=settings.pool_size)
+        stack.callback(pool.close)
+        with transaction(pool) as conn:
+            pending = migrate.pending(conn)
+        if pending:
+            raise SchemaBehind(
+                f"the schema lacks {', '.join(pending)}; run `checkinsync migrate` first"
+            )
+        yield pool
+
+
+@contextmanager
+def open_app(settings: Settings, stop: Stop) -> Iterator[App]:
+    """Everything put together, and put away again. Raises SettingsError, DatabaseAway, …"""
+    with ExitStack() as stack:
+        vault = open_vault(settings)
+        pool = stack.enter_context(open_pooled(settings))
+        with transaction(pool) as conn:
+            remembered = state.way_that_worked(conn)
+        foursquare = Foursquare(
+            api_url=settings.api_url,
+            token_in=settings.token_in,
+            sleep=stop.sleep,
+            now=lambda: datetime.now(UTC),
+            remembered_way=remembered,
+        )
+        stack.callback(foursquare.close)
+        keeper = Keeper(pool)
+        stack.callback(keeper.close)
+        yield App(settings, pool, foursquare, vault, keeper, stop)
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The keys; the embedded database makes itself one. Raises SettingsError without any."""
+    if settings.encryption_keys:
+        return Vault(settings.encryption_keys)
+    if settings.database_url is None:
+        return Vault([key_of_home(settings.home)])
+    raise SettingsError(
+        "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) is not set; it seals the stored Foursquare "
+        "tokens. Use the application's key, or for a new database 64 random hex digits "
+        "(`openssl rand -hex 32`)"
+    )

@@ -1,0 +1,74 @@
+"""Users added, given tokens, paused, resumed and removed."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from checkinsync.errors import AtWork, UserExists
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.model import Profile, User
+from checkinsync.store import leases, state, users
+from checkinsync.store.keeper import Keeper
+from checkinsync.store.pool import Pool, transaction
+from checkinsync.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A new user; the secret is his magic-link token for the application."""
+
+    id: int
+    secret_token: str = field(repr=False)
+
+
+def who_is(token: str, *, foursquare: Foursquare) -> Profile:
+    """Whose token this is, as Foursquare says. Raises TokenRejected, FoursquareAway, …"""
+    return foursquare.conversation(token).who_is()
+
+
+def add(profile: Profile, token: str, *, pool: Pool, vault: Vault, now: datetime) -> Added:
+    """A new user, active from now on. Raises UserExists."""
+    secret = secrets.token_hex(32)
+    with transaction(pool) as conn:
+        sealed = vault.seal(token)
+        number = users.add(conn, profile, sealed_token=sealed, secret_token=secret, at=now)
+        if number is None:
+            there = users.by_foursquare_id(conn, profile.foursquare_user_id)
+            raise UserExists(
+                f"Foursquare user {profile.foursquare_user_id} is {there} already; "
+                f"to renew the token use `checkinsync users set-token {there.id if there else ''}`"
+            )
+    return Added(number, secret)
+
+
+def set_token(
+    user: User, token: str, *, profile: Profile | None, pool: Pool, vault: Vault, now: datetime
+) -> None:
+    """Another token for this user; he is due again. `profile`: whose token Foursquare says it is.
+
+    Raises UserExists where it belongs to another Foursquare user.
+    """
+    if profile is not None and profile.foursquare_user_id != user.foursquare_user_id:
+        raise UserExists(
+            f"this token belongs to Foursquare user {profile.foursquare_user_id}, not to {user} "
+            f"(Foursquare user {user.foursquare_user_id}); nothing was changed"
+        )
+    with transaction(pool) as conn:
+        users.set_token(conn, user.id, sealed_token=vault.seal(token), at=now)
+
+
+def pause(user: User, *, pool: Pool, now: datetime | None) -> None:
+    """No import by a run from `now` on; None: again."""
+    with transaction(pool) as conn:
+        state.pause(conn, user.id, at=now)
+
+
+def remove(user: User, *, pool: Pool, keeper: Keeper) -> dict[str, int]:
+    """The user and everything of his; returns what went, in numbers. Raises AtWork."""
+    with transaction(pool) as conn:
+        lease = leases.claim(conn, user.id, alive=keeper.tokens())
+        if lease is None:
+            raise AtWork(f"{user} is being imported now; try again when that has ended")
+        return users.remove(conn, user.id)
