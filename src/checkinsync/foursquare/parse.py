@@ -1,0 +1,108 @@
+"""Foursquare's JSON -> our values; pure, and one bad item spoils nothing but itself."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from checkinsync.errors import FoursquareAway
+from checkinsync.foursquare import columns, shapes, texts
+from checkinsync.model import Item, Page, Profile, Unreadable
+
+
+class _Checkins(msgspec.Struct):
+    items: list[msgspec.Raw]
+    count: Any = None
+
+
+class _WithCheckins(msgspec.Struct):
+    checkins: _Checkins
+
+
+class _User(msgspec.Struct):
+    id: str | int
+    first_name: Any = msgspec.field(default=None, name="firstName")
+    last_name: Any = msgspec.field(default=None, name="lastName")
+    photo: Any = None
+
+
+class _WithUser(msgspec.Struct):
+    user: _User
+
+
+_page = msgspec.json.Decoder(_WithCheckins).decode
+_profile = msgspec.json.Decoder(_WithUser).decode
+
+
+def page(response: bytes, *, offset: int, limit: int) -> Page:
+    """The page in an answer's `response`, as asked for by `offset` and `limit` (items).
+
+    Raises FoursquareAway where it holds no list of check-ins; that too is worth a retry.
+    """
+    try:
+        checkins = _page(response).checkins
+    except (msgspec.DecodeError, RecursionError):
+        checkins = None
+    if checkins is None:
+        raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later.")
+    items = tuple(checkin(bytes(item)) for item in checkins.items)
+    return Page(offset, limit, items, _total(checkins.count))
+
+
+def _total(count: object) -> int | None:
+    number = shapes.whole(count)
+    return number if number is not None and number >= 0 else None
+
+
+def checkin(raw: bytes) -> Item:
+    """One item of a page; never raises, whatever the bytes are."""
+    try:
+        shape, text = _shaped(texts.fit(raw))
+    except texts.NotJsonError as problem:
+        return _unreadable(None, raw, f"The item can't be read: {problem}.")
+    key, at = columns.key_of(shape), columns.created_at(shape)
+    if key is None:
+        return _unreadable(None, raw, "Its `id` is missing, empty, too long, or no text.")
+    if at is None:
+        return _unreadable(key, raw, "Its `createdAt` is missing, or no Unix time before 2100.")
+    return columns.checkin(key, at, shape, text)
+
+
+def _shaped(text: str) -> tuple[shapes.Item, str]:
+    """The item's shape, and its text as JSON to the letter; raises NotJsonError."""
+    try:
+        return shapes.strictly(text), text
+    except (msgspec.DecodeError, RecursionError):
+        value = texts.lenient(text)
+    if not isinstance(value, dict):
+        raise texts.NotJsonError("it is no object")
+    return shapes.leniently(value), text if texts.is_json(text) else texts.dumped(value)
+
+
+def _unreadable(key: str | None, raw: bytes, problem: str) -> Unreadable:
+    return Unreadable(key or f"sha256:{sha256(raw).hexdigest()}", raw, problem)
+
+
+def profile(response: bytes) -> Profile:
+    """Who `users/self` says the token belongs to, from its answer's `response`.
+
+    Raises FoursquareAway where it does not say.
+    """
+    try:
+        user = _profile(texts.fit(response)).user
+    except (msgspec.DecodeError, RecursionError):
+        user = None
+    if user is None or not str(user.id).strip() or len(str(user.id)) > columns.LONGEST_TEXT:
+        raise FoursquareAway("Foursquare does not say whose token this is; try again later.")
+    return Profile(str(user.id), _name(user), _avatar(user.photo))
+
+
+def _name(user: _User) -> str | None:
+    parts = [part for part in (user.first_name, user.last_name) if isinstance(part, str)]
+    return " ".join(" ".join(parts).split())[: columns.LONGEST_TEXT] or None
+
+
+def _avatar(photo: object) -> str | None:
+    return columns.address(shapes.photo(photo)) if isinstance(photo, dict) else None

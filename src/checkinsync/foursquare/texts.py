@@ -1,0 +1,96 @@
+"""JSON texts made fit for PostgreSQL, which refuses U+0000 and lone surrogates; nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import msgspec
+
+REPLACEMENT = "\ufffd"
+"""What Unicode sets for a character that can't be told."""
+
+MOST_DIGITS = 300
+"""Digits of the largest integer a float can hold, about; Python refuses more than 4,300."""
+
+_ESCAPES = re.compile(
+    r"\\(?:"
+    r"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
+    r"|(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})"  # U+0000, or half a pair
+    r"|.)",  # any other escape, taken whole, so that \\u0000 is read as a backslash and "u0000"
+    re.DOTALL,
+)
+_GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
+
+
+class NotJsonError(ValueError):
+    """A text that no decoder takes; the message is half a sentence."""
+
+
+def fit(body: bytes) -> str:
+    """The JSON text in `body`, with U+FFFD for what is no UTF-8, no character, or U+0000.
+
+    Works on the text, not on its values, so that all the rest stays as received.
+    """
+    text = body.decode("utf-8", errors="replace")
+    if "\0" in text:
+        text = text.replace("\0", REPLACEMENT)
+    if "\\u" in text:
+        text = _ESCAPES.sub(_fit_escape, text)
+    return text
+
+
+def _fit_escape(escape: re.Match[str]) -> str:
+    return "\\ufffd" if escape[1] else escape[0]
+
+
+def is_json(text: str) -> bool:
+    """Whether the text is JSON to the letter, as PostgreSQL's `json` wants it."""
+    try:
+        _GRAMMAR.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def lenient(text: str) -> Any:
+    """The value of a text that is nearly JSON: bare control characters, NaN, huge numbers.
+
+    Numbers that no column holds (NaN, infinities, hundreds of digits) become None.
+    Raises NotJsonError, also for values nested deeper than Python can follow.
+    """
+    try:
+        return _LENIENT.decode(text)
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except ValueError:
+        problem = "it is not JSON"
+    raise NotJsonError(problem)
+
+
+def dumped(value: Any) -> str:
+    """`value` as JSON to the letter; raises NotJsonError where it is nested too deeply."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        problem = "it is nested too deeply"
+    raise NotJsonError(problem)
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= MOST_DIGITS else None
+
+
+def _float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+_LENIENT = json.JSONDecoder(
+    strict=False,
+    parse_constant=lambda _: None,
+    parse_int=_integer,
+    parse_float=_float,
+)
