@@ -1,1 +1,1 @@
-"""A simulated Foursquare for demo, tests and benchmarks; it shares nothing with the house but HTTP."""
+"""A simulated Foursquare for demo, tests and benchmarks; it shares nothing but HTTP with us."""
