@@ -1,0 +1,148 @@
+"""Faults: which requests are to go wrong, and how a good answer is spoilt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from checkinsync.simulator.answers import Answer, ApiError, compact, html, refused
+from checkinsync.simulator.limits import quota_exceeded, rate_limit_exceeded
+from checkinsync.simulator.seen import Request
+from checkinsync.simulator.switches import Switches
+
+Kind = Literal[
+    "server_error",  # 500 in an envelope
+    "bad_gateway",  # 502 with HTML
+    "html",  # 200 with HTML
+    "html_401",  # of a proxy
+    "html_403",  # of a bot wall
+    "cut_json",  # half of the body, announced as all of it
+    "cut_transfer",  # half of the body, then the connection ends
+    "empty",  # 200 with an empty body
+    "slow",  # half of the body, the rest after `seconds`
+    "trickle",  # the body in twenty pieces over `seconds`
+    "reset",  # the connection is reset
+    "items_missing",  # 200, the list without its items
+    "error_in_200",  # HTTP 200 with an error in the envelope
+    "rate_limit_exceeded",  # 403, reset in `seconds`
+    "not_authorized",  # 403
+    "invalid_auth",  # 401
+    "quota_exceeded",  # 429
+]
+
+
+REQUEST_ID = "0" * 24
+"""The `requestId` of an answer that was spoilt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: it strikes the `nth` request that fits, and the next ones, `times` in all.
+
+    Conditions left at None fit every request; requests are counted from when the fault is added.
+    """
+
+    kind: Kind
+    token: str | None = None
+    path: str | None = None
+    """`users/self/checkins`, `users/self`, `oauth2/access_token`, …"""
+    offset: int | None = None
+    nth: int = 1
+    times: int | None = 1
+    """None: from the `nth` request on for ever."""
+    seconds: float = 0.0
+    """How slow, or how far away the reset is."""
+
+    def fits(self, request: Request) -> bool:
+        """Whether a request meets all conditions."""
+        offset = request.params.get("offset", "0")
+        return (
+            self.token in (None, request.token)
+            and self.path in (None, request.path)
+            and (self.offset is None or offset == str(self.offset))
+        )
+
+    def strikes(self, nth: int) -> bool:
+        """Whether the nth request that fits is struck."""
+        return nth >= self.nth and (self.times is None or nth < self.nth + self.times)
+
+
+@dataclass
+class Faults:
+    """All faults that wait for their request; the first one that strikes is the one that shows."""
+
+    waiting: list[Fault] = field(default_factory=list)
+    _fitted: list[int] = field(default_factory=list)
+
+    def add(self, *faults: Fault) -> None:
+        """Let these strike, too."""
+        self.waiting += faults
+        self._fitted += [0] * len(faults)
+
+    def clear(self) -> None:
+        """Let nothing strike any more."""
+        self.waiting.clear()
+        self._fitted.clear()
+
+    def striking(self, request: Request) -> Fault | None:
+        """The fault that strikes this request; counts the request for all that it fits."""
+        struck = None
+        for number, fault in enumerate(self.waiting):
+            if fault.fits(request):
+                self._fitted[number] += 1
+                if struck is None and fault.strikes(self._fitted[number]):
+                    struck = fault
+        return struck
+
+
+def spoil(answer: Answer, fault: Fault, *, switches: Switches, now: float) -> Answer:
+    """What goes back instead of a good answer."""
+    if fault.kind == "rate_limit_exceeded":
+        reset = now + fault.seconds
+        error = rate_limit_exceeded(switches, reset=reset, now=now)
+        return refused(error, request_id=REQUEST_ID)
+    return SPOILT[fault.kind](answer, fault)
+
+
+def _cut_transfer(answer: Answer, _: Fault) -> Answer:
+    half = len(answer.body) // 2
+    return replace(answer, body=answer.body[:half], missing=len(answer.body) - half)
+
+
+def _items_missing(answer: Answer, _: Fault) -> Answer:
+    whole = json.loads(answer.body)
+    whole.get("response", {}).get("checkins", {}).pop("items", None)
+    return replace(answer, body=compact(whole))
+
+
+def _page(status: int, text: str) -> Callable[[Answer, Fault], Answer]:
+    return lambda _answer, _fault: html(status, f"<h1>{status}</h1><p>{text}</p>")
+
+
+def _refusal(error: ApiError, *, status: int | None = None) -> Callable[[Answer, Fault], Answer]:
+    answer = refused(error, request_id=REQUEST_ID)
+    return lambda _answer, _fault: replace(answer, status=status or error.status)
+
+
+_broken = ApiError(500, "server_error", "Foursquare servers are experiencing problems.")
+
+SPOILT: dict[Kind, Callable[[Answer, Fault], Answer]] = {
+    "server_error": _refusal(_broken),
+    "bad_gateway": _page(502, "Bad Gateway"),
+    "html": _page(200, "Please enable JavaScript to continue."),
+    "html_401": _page(401, "Proxy: please log in."),
+    "html_403": _page(403, "Access denied: are you a robot?"),
+    "cut_json": lambda answer, _: replace(answer, body=answer.body[: len(answer.body) // 2]),
+    "cut_transfer": _cut_transfer,
+    "empty": lambda answer, _: replace(answer, body=b""),
+    "slow": lambda answer, fault: replace(answer, delay=fault.seconds),
+    "trickle": lambda answer, fault: replace(answer, delay=fault.seconds, pieces=20),
+    "reset": lambda answer, _: replace(answer, reset=True),
+    "items_missing": _items_missing,
+    "error_in_200": _refusal(_broken, status=200),
+    "not_authorized": _refusal(ApiError(403, "not_authorized", "Access was revoked.")),
+    "invalid_auth": _refusal(ApiError(401, "invalid_auth", "OAuth token invalid or revoked.")),
+    "quota_exceeded": _refusal(quota_exceeded()),
+}
