@@ -6,9 +6,11 @@ proxy's HTML has statuses too. Only JSON with an `errorType` speaks about a toke
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -31,6 +33,13 @@ from whatever stands between us and Foursquare, and pass: without an `errorType`
 prove nothing about the token."""
 
 LONGEST_DETAIL = 200
+"""Characters of Foursquare's own words in a sentence of ours."""
+
+_NAME = re.compile(r"[a-z_]{1,40}")
+"""What Foursquare's error types look like; anything else is not repeated in a message."""
+
+_DIGITS = re.compile(r"[0-9]{1,10}")
+"""Up to the year 2286 in Unix seconds: more is absurd, and no datetime holds much more."""
 
 
 class InvalidAuth(TokenRejected):
@@ -63,6 +72,12 @@ class Envelope(msgspec.Struct, frozen=True):
         return _text(self.meta, "errorType")
 
     @property
+    def name_of_error(self) -> str:
+        """The error type for a message."""
+        name = self.error_type or ""
+        return name if _NAME.fullmatch(name) else "no known error type"
+
+    @property
     def detail(self) -> str:
         """What Foursquare says in words; in brackets behind a sentence of ours."""
         words = _text(self.meta, "errorDetail") or _text(self.meta, "errorMessage")
@@ -85,11 +100,11 @@ def opened(answer: Answer, *, token: str) -> Envelope:
     """
     envelope = _decoded(answer.body)
     if envelope is None:
-        raise FoursquareAway(f"{_came(answer)} that is not JSON, or is cut off; try again later.")
+        raise FoursquareAway(f"{_came(answer)} that is not JSON, or is cut off; try again later")
     if not isinstance(envelope.meta, dict) and not envelope.has_response:
         raise FoursquareAway(
             f"{_came(answer)} that is not of Foursquare's form; try again later, "
-            "and if it stays so, check CHECKINSYNC_API_URL."
+            "and if it stays so, check CHECKINSYNC_API_URL"
         )
     if token in envelope.detail:
         return Envelope({**envelope.meta, "errorDetail": None, "errorMessage": None})
@@ -127,36 +142,36 @@ def response(answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
     """
     status = _status(answer, envelope)
     match envelope.error_type:
-        case "invalid_auth" if status == 400:  # noqa: PLR2004
+        case "invalid_auth" if status == HTTPStatus.BAD_REQUEST:
             raise CredentialsNotSeen(
-                "Foursquare found no credentials in our request: a bug of ours, please report it."
+                "Foursquare found no credentials in our request: a bug of ours, please report it"
             )
         case "invalid_auth":
             raise InvalidAuth(
-                "Foursquare says the token is invalid or was revoked; the user must log in again."
+                "Foursquare says the token is invalid or was revoked; the user must log in again"
             )
         case "not_authorized":
             raise TokenRejected(
-                "Foursquare says access is not allowed or was revoked; the user must log in again."
+                "Foursquare says access is not allowed or was revoked; the user must log in again"
             )
         case "rate_limit_exceeded":
             until = reset(answer.headers, now=now)
             raise RateLimited(
-                "This user's requests for the hour are used up; "
-                f"Foursquare answers again at {until:%H:%M:%S} UTC.",
+                "this user's requests for the hour are used up; "
+                f"Foursquare answers again at {until:%H:%M:%S} UTC",
                 until=until,
             )
         case "quota_exceeded":
             raise QuotaExceeded(
-                "The application's daily quota at Foursquare is used up; it clears at midnight UTC."
+                "the application's daily quota at Foursquare is used up; it clears at midnight UTC"
             )
         case "param_error" | "endpoint_error" as error_type:
             raise RequestRefused(
-                f"Foursquare calls our request wrong: {error_type}{envelope.detail}."
+                f"Foursquare calls our request wrong: {error_type}{envelope.detail}"
             )
         case "server_error":
             raise FoursquareAway(
-                f"Foursquare has an error of its own{envelope.detail}; try again later."
+                f"Foursquare has an error of its own{envelope.detail}; try again later"
             )
         case "deprecated" if envelope.has_response:
             return bytes(envelope.response)
@@ -167,22 +182,22 @@ def response(answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
 def _status(answer: Answer, envelope: Envelope) -> int:
     """The HTTP status, but for a 2xx that carries another `meta.code`."""
     code = envelope.meta.get("code") if isinstance(envelope.meta, dict) else None
-    says_more = _is_success(answer.status) and isinstance(code, int) and code >= 300  # noqa: PLR2004
+    says_more = _is_success(answer.status) and isinstance(code, int) and not _is_success(code)
     return int(code) if says_more and code is not None else answer.status
 
 
 def _by_status(status: int, envelope: Envelope) -> bytes:
     """No `errorType`, or one we don't know: by the class of the status."""
-    said = f"HTTP {status}, {envelope.error_type or 'no error type'}{envelope.detail}"
+    said = f"HTTP {status}, {envelope.name_of_error}{envelope.detail}"
     if _is_success(status):
         return bytes(envelope.response)
     if status in WRONG_REQUEST:
-        raise RequestRefused(f"Foursquare calls our request wrong: {said}.")
-    raise FoursquareAway(f"Foursquare did not answer our question: {said}; try again later.")
+        raise RequestRefused(f"Foursquare calls our request wrong: {said}")
+    raise FoursquareAway(f"Foursquare did not answer our question: {said}; try again later")
 
 
 def _is_success(status: int) -> bool:
-    return 200 <= status < 300  # noqa: PLR2004
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def reset(headers: Mapping[str, str], *, now: datetime) -> datetime:
@@ -191,18 +206,22 @@ def reset(headers: Mapping[str, str], *, now: datetime) -> datetime:
     Absent, unreadable, past or more than an hour ahead: one hour from now, since the limit is per
     moving hour and can't last longer.
     """
-    seconds = headers.get("X-RateLimit-Reset", "").strip()
     latest = now + HOUR
-    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 10):  # noqa: PLR2004
+    seconds = _number(headers, "X-RateLimit-Reset")
+    if seconds is None:
         return latest
-    until = datetime.fromtimestamp(int(seconds), UTC)
+    until = datetime.fromtimestamp(seconds, UTC)
     return until if now < until <= latest else latest
 
 
 def remaining(headers: Mapping[str, str]) -> int | None:
     """`X-RateLimit-Remaining`: requests left in this token's moving hour, where it is told."""
-    number = headers.get("X-RateLimit-Remaining", "").strip()
-    return int(number) if number.isascii() and number.isdigit() and len(number) <= 9 else None  # noqa: PLR2004
+    return _number(headers, "X-RateLimit-Remaining")
+
+
+def _number(headers: Mapping[str, str], name: str) -> int | None:
+    digits = headers.get(name, "").strip()
+    return int(digits) if _DIGITS.fullmatch(digits) else None
 
 
 def _text(value: object, key: str) -> str | None:

@@ -10,10 +10,9 @@ from typing import Literal
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from checkinsync.errors import TokenUnreadable
+from checkinsync.errors import SettingsError, TokenUnreadable
 
 Way = Literal["header", "query"]
-TokenIn = Literal["auto", "header", "query"]
 
 
 class InHeader(AuthBase):
@@ -46,8 +45,8 @@ def sendable(token: str) -> str:
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise TokenUnreadable(
-            "The stored token is empty or holds characters that no Foursquare token has; "
-            "the user must log in again."
+            "the stored token is empty or holds characters that no Foursquare token has; "
+            "the user must log in again"
         )
     return token
 
@@ -58,16 +57,23 @@ class Ways:
     Setting a name is atomic, and two threads that find out at once find the same.
     """
 
-    def __init__(self, token_in: TokenIn, remembered: Way | None) -> None:
-        self._given: Way | None = None if token_in == "auto" else token_in  # noqa: S105
-        self.worked = remembered if self._given is None else None
+    def __init__(self, token_in: str, remembered: str | None) -> None:
+        """Raises SettingsError for a `token_in` that is none of `auto`, `header`, `query`."""
+        if token_in not in {"auto", *WAYS}:
+            raise SettingsError("CHECKINSYNC_TOKEN_IN must be auto, header or query")
+        self._given = _way(token_in)
+        self.worked = _way(remembered) if self._given is None else None
 
     @property
     def to_try(self) -> tuple[Way, ...]:
-        """One way where it is known or given, else both: the header first."""
+        """One way where it is given or known, else both: the header first."""
         known = self._given or self.worked
         return (known,) if known else ("header", "query")
 
     def remember(self, way: Way) -> None:
         """A request sent this way was answered as we like it."""
         self.worked = way
+
+
+def _way(name: str | None) -> Way | None:
+    return next((way for way in WAYS if way == name), None)

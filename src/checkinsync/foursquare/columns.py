@@ -22,6 +22,9 @@ LONGEST_TIME_ZONE = 50
 LARGEST_OFFSET = 24 * 60
 """Minutes; the real ones lie between -720 and +840."""
 
+NORTH_POLE, DATE_LINE = 90.0, 180.0
+"""Degrees: the ends of latitude and longitude."""
+
 LARGEST_INTEGER = 2**31 - 1
 """Of PostgreSQL's INTEGER."""
 
@@ -115,7 +118,7 @@ def _position(place: shapes.Location) -> tuple[float, float] | tuple[None, None]
     latitude, longitude = place.lat, place.lng
     if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
         return None, None
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):  # noqa: PLR2004
+    if abs(latitude) > NORTH_POLE or abs(longitude) > DATE_LINE:
         return None, None
     return latitude, longitude
 

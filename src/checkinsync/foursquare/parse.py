@@ -46,7 +46,7 @@ def page(response: bytes, *, offset: int, limit: int) -> Page:
     except (msgspec.DecodeError, RecursionError):
         checkins = None
     if checkins is None:
-        raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later.")
+        raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later")
     items = tuple(checkin(bytes(item)) for item in checkins.items)
     return Page(offset, limit, items, _total(checkins.count))
 
@@ -61,12 +61,12 @@ def checkin(raw: bytes) -> Item:
     try:
         shape, text = _shaped(texts.fit(raw))
     except texts.NotJsonError as problem:
-        return _unreadable(None, raw, f"The item can't be read: {problem}.")
+        return _unreadable(None, raw, f"the item can't be read: {problem}")
     key, at = columns.key_of(shape), columns.created_at(shape)
     if key is None:
-        return _unreadable(None, raw, "Its `id` is missing, empty, too long, or no text.")
+        return _unreadable(None, raw, "its `id` is missing, empty, too long, or no text")
     if at is None:
-        return _unreadable(key, raw, "Its `createdAt` is missing, or no Unix time before 2100.")
+        return _unreadable(key, raw, "its `createdAt` is missing, or no Unix time before 2100")
     return columns.checkin(key, at, shape, text)
 
 
@@ -95,7 +95,7 @@ def profile(response: bytes) -> Profile:
     except (msgspec.DecodeError, RecursionError):
         user = None
     if user is None or not str(user.id).strip() or len(str(user.id)) > columns.LONGEST_TEXT:
-        raise FoursquareAway("Foursquare does not say whose token this is; try again later.")
+        raise FoursquareAway("Foursquare does not say whose token this is; try again later")
     return Profile(str(user.id), _name(user), _avatar(user.photo))
 
 

@@ -6,11 +6,13 @@ is fast. `leniently` puts together the same shape from any value, dropping what 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 _TRUE = (True, 1, "true")
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -96,7 +98,7 @@ def whole(value: object) -> int | None:
         return None
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:  # noqa: PLR2004
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
         return int(value)
     return value if isinstance(value, int) else None
 

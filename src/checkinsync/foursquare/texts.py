@@ -34,7 +34,7 @@ def fit(body: bytes) -> str:
 
     Works on the text, not on its values, so that all the rest stays as received.
     """
-    text = body.decode("utf-8", errors="replace")
+    text = body.decode("utf-8", errors="replace").removeprefix("\ufeff")
     if "\0" in text:
         text = text.replace("\0", REPLACEMENT)
     if "\\u" in text:

@@ -1,0 +1,188 @@
+"""Foursquare's check-in API: pages of check-ins, and whose token it is. Nothing is stored here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+import tenacity
+
+from checkinsync.errors import FoursquareAway
+from checkinsync.foursquare import answers, auth, parse
+from checkinsync.foursquare.answers import CredentialsNotSeen, InvalidAuth
+from checkinsync.foursquare.transport import Patience, Transport
+from checkinsync.model import Page, Profile
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+ALWAYS: Mapping[str, str] = {
+    "v": "20240601",  # pinned: the API's form of that day; required
+    "locale": "en",  # the language of cities, countries and categories must not change
+}
+
+TRIES = 3
+"""Requests in all where the service stumbles; longer waits are the run's business."""
+
+WAITS = tenacity.wait_exponential(multiplier=0.5) + tenacity.wait_random(0, 0.25)
+"""Seconds: 0.5, then 1, and a little more by chance, so that workers don't knock together."""
+
+
+class Foursquare:
+    """The API as all threads share it: the address, the connections, the way that worked."""
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        token_in: str,
+        sleep: Callable[[float], None],
+        now: Callable[[], datetime],
+        remembered_way: str | None = None,
+        proxies_from_environment: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """`token_in`: `auto`, `header` or `query`; `remembered_way`: what `token_way` once said.
+
+        `sleep` takes seconds and may raise, which ends the request; `now` is aware, UTC.
+        Raises SettingsError.
+        """
+        self.transport = Transport(
+            api_url,
+            proxies_from_environment=proxies_from_environment,
+            patience=patience or Patience(),
+        )
+        self.ways = auth.Ways(token_in, remembered_way)
+        self.sleep = sleep
+        self.now = now
+        self._lock = threading.Lock()
+        self._requests = 0
+        self._told_of: set[str] = set()
+
+    @property
+    def token_way(self) -> str | None:
+        """The way of sending tokens that worked: `header`, `query`; None where none has yet."""
+        return self.ways.worked
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests sent in all conversations, tries included."""
+        return self._requests
+
+    def conversation(self, token: str) -> Conversation:
+        """Talk for one user. Raises TokenUnreadable where the token can't be one."""
+        return Conversation(self, auth.sendable(token))
+
+    def count(self) -> None:
+        """One more request is sent."""
+        with self._lock:
+            self._requests += 1
+
+    def tell_once(self, notice: str) -> None:
+        """Log a warning the first time it is called for."""
+        with self._lock:
+            known = notice in self._told_of
+            self._told_of.add(notice)
+        if not known:
+            log.warning(notice)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.transport.close()
+
+
+class Conversation:
+    """What is said to Foursquare with one user's token; for one thread at a time."""
+
+    def __init__(self, foursquare: Foursquare, token: str) -> None:
+        self._foursquare = foursquare
+        self._token = token
+        self.requests = 0
+        """HTTP requests sent, tries included."""
+        self.answered = False
+        """Whether any of them had an answer that is Foursquare's, be it an error."""
+        self.remaining: int | None = None
+        """`X-RateLimit-Remaining` as last seen: requests left in this moving hour."""
+
+    def __repr__(self) -> str:
+        return f"<Conversation: {self.requests} requests>"
+
+    @property
+    def token_way(self) -> str | None:
+        """See `Foursquare.token_way`."""
+        return self._foursquare.token_way
+
+    def page(self, *, offset: int, limit: int) -> Page:
+        """The user's check-ins from `offset` on, at most `limit` (250 is the API's most).
+
+        Newest first is asked for; what comes is for the caller to check. The time filters are
+        never sent: behind them the end of the window can't be told from a short page.
+        Raises TokenRejected, RateLimited, QuotaExceeded, RequestRefused, FoursquareAway.
+        """
+        query: dict[str, str | int] = {"limit": limit, "offset": offset, "sort": "newestfirst"}
+        return self._ask(
+            "users/self/checkins",
+            query,
+            lambda response: parse.page(response, offset=offset, limit=limit),
+        )
+
+    def who_is(self) -> Profile:
+        """Whose token it is. Raises as `page` does."""
+        return self._ask("users/self", {}, parse.profile)
+
+    def _ask(self, path: str, query: Mapping[str, str | int], read: Callable[[bytes], T]) -> T:
+        """Ask in the way that works; where none is known, the header first, once the query."""
+        ways = self._foursquare.ways
+        refusals: list[InvalidAuth | CredentialsNotSeen] = []
+        for way in ways.to_try:
+            try:
+                value = self._persist(path, query, way, read)
+            except (InvalidAuth, CredentialsNotSeen) as refusal:
+                refusals.append(refusal)
+            else:
+                ways.remember(way)
+                return value
+        raise worst(refusals)
+
+    def _persist(
+        self, path: str, query: Mapping[str, str | int], way: auth.Way, read: Callable[[bytes], T]
+    ) -> T:
+        """Ask again while the service stumbles, a few times within seconds."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(FoursquareAway),
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=WAITS,
+            sleep=self._foursquare.sleep,
+            reraise=True,
+        )
+        return retrying(lambda: read(self._response(path, query, way)))
+
+    def _response(self, path: str, query: Mapping[str, str | int], way: auth.Way) -> bytes:
+        """One request, one answer, its `response`; or the error that the answer means."""
+        self.requests += 1
+        self._foursquare.count()
+        sender = auth.WAYS[way](self._token)
+        answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)
+        remaining = answers.remaining(answer.headers)
+        self.remaining = self.remaining if remaining is None else remaining
+        envelope = answers.opened(answer, token=self._token)
+        self.answered = True
+        response = answers.response(answer, envelope, now=self._foursquare.now())
+        if envelope.error_type is not None:
+            self._foursquare.tell_once(
+                f"Foursquare answers {path} with a warning: {envelope.name_of_error}"
+                f"{envelope.detail}; the answer is used all the same"
+            )
+        return response
+
+
+def worst(
+    refusals: list[InvalidAuth | CredentialsNotSeen],
+) -> InvalidAuth | CredentialsNotSeen:
+    """What the refusals of all ways mean: one word against the token outweighs "not seen"."""
+    about_token = [refusal for refusal in refusals if isinstance(refusal, InvalidAuth)]
+    return (about_token or refusals)[-1]
