@@ -10,15 +10,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from checkinsync import local_postgres, migrate, orchestrate
+from checkinsync import local_postgres, migrate
 from checkinsync.errors import SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
+from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import Nightly, Scope, import_user
 from checkinsync.model import Imported, RunSummary, User
-from checkinsync.orchestrate import Ended, Inbox
+from checkinsync.orchestrate import Ended, Inbox, orchestrate
+from checkinsync.plan import Plan, Planned, planned
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop
-from checkinsync.store import jobs, state
+from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, open_pool, transaction
 from checkinsync.vault import Vault, key_of_home
@@ -40,9 +42,15 @@ class App:
     keeper: Keeper
     stop: Stop
 
-    def now(self) -> datetime:
+    @staticmethod
+    def now() -> datetime:
         """The one clock: aware, UTC."""
         return datetime.now(UTC)
+
+    def user(self, text: str) -> User:
+        """The user who is meant. Raises UnknownUser."""
+        with transaction(self.pool) as conn:
+            return users.find(conn, text)
 
     def import_user(
         self,
@@ -67,24 +75,44 @@ class App:
             run_id=run_id,
         )
 
+    def import_user_by_hand(
+        self,
+        user: User,
+        *,
+        scope: Scope | None,
+        wait: bool,
+        on_page: Callable[[jobs.Progress], None],
+    ) -> Imported:
+        """One user now, for an operator; see `import_by_hand`."""
+        return import_by_hand(
+            user,
+            import_one=lambda user: self.import_user(user, scope=scope, on_page=on_page),
+            opens=self.vault.can_open,
+            pool=self.pool,
+            wait=wait,
+            sleep=self.stop.sleep,
+            now=self.now,
+        )
+
     @property
-    def plan(self) -> orchestrate.Plan:
+    def plan(self) -> Plan:
         """How a run is to go."""
         s = self.settings
-        return orchestrate.Plan(
+        return Plan(
             active_days=s.active_days,
             stagger=s.stagger,
             window=s.window,
             workers=s.workers,
             deadline=s.deadline,
             max_age=s.max_age,
+            overlap=s.overlap,
             retries=s.retries,
             retry_delay=s.retry_delay,
         )
 
     def orchestrate(self) -> RunSummary:
         """The nightly run; see `orchestrate`."""
-        return orchestrate.orchestrate(
+        return orchestrate(
             pool=self.pool,
             keeper=self.keeper,
             import_one=self._import_one,
@@ -96,6 +124,10 @@ class App:
             go_on=self.stop.check,
             requests=lambda: self.foursquare.requests,
         )
+
+    def planned(self) -> Planned:
+        """What a run would do if it started now."""
+        return planned(pool=self.pool, opens=self.vault.can_open, plan=self.plan, now=self.now())
 
     def _import_one(self, user: User, *, run_id: int, go_on: Callable[[], None]) -> Imported:
         return self.import_user(user, run_id=run_id, go_on=go_on)

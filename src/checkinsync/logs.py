@@ -17,10 +17,17 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in own.items() if value is not None}
 
 
-class TextFormatter(logging.Formatter):
-    """`2026-11-24T02:00:00Z INFO page_stored user_id=7 page=2`."""
+class UtcFormatter(logging.Formatter):
+    """Times in UTC."""
 
-    converter = time.gmtime
+    @staticmethod
+    def converter(seconds: float | None) -> time.struct_time:
+        """What `formatTime` asks for."""
+        return time.gmtime(seconds)
+
+
+class TextFormatter(UtcFormatter):
+    """`2026-11-24T02:00:00Z INFO page_stored user_id=7 page=2`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -31,10 +38,8 @@ class TextFormatter(logging.Formatter):
         return f"{super().formatMessage(record)} {told}".rstrip()
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(UtcFormatter):
     """`{"ts": …, "level": …, "event": …, "user_id": …}`."""
-
-    converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; the traceback of an error nobody foresaw in `traceback`."""

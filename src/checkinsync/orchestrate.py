@@ -15,7 +15,7 @@ import psycopg
 from tenacity import RetryCallState, wait_exponential, wait_random
 from tenacity.wait import wait_base
 
-from checkinsync import breaker, due, schedule
+from checkinsync import breaker, due, record
 from checkinsync.breaker import Breaker
 from checkinsync.errors import (
     AtWork,
@@ -26,8 +26,6 @@ from checkinsync.errors import (
     LeaseLost,
     QuotaExceeded,
     RateLimited,
-    SettingsError,
-    TokenRejected,
     TokenUnreadable,
     UnsteadyList,
 )
@@ -41,8 +39,9 @@ from checkinsync.model import (
     User,
     UserReport,
 )
+from checkinsync.plan import Plan, slots, tonight
 from checkinsync.schedule import Agenda, Entry
-from checkinsync.store import jobs, leases, runs, state, users
+from checkinsync.store import leases, runs
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, probe, transaction
 from checkinsync.verdict import PARTIAL, suspicious, verdict
@@ -78,45 +77,10 @@ class Wait(Protocol):
         """None where nothing arrived. `running`: how many attempts may still arrive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a run is to go, from settings and options."""
-
-    active_days: int
-    stagger: timedelta
-    window: timedelta
-    workers: int
-    deadline: timedelta
-    max_age: timedelta | None
-    retries: int
-    retry_delay: timedelta
-
-    @property
-    def delays(self) -> wait_base:
-        """The delay doubles with each retry, plus a little jitter: 60, 120, 240 s by default."""
-        seconds = self.retry_delay.total_seconds()
-        return wait_exponential(multiplier=seconds) + wait_random(0, seconds / 20)
-
-
-def tonight(*, pool: Pool, opens: Callable[[str], bool], plan: Plan, now: datetime) -> due.Tonight:
-    """Who is due, read only. Raises SettingsError where no key opens any token."""
-    with transaction(pool) as conn:
-        candidates = users.active(conn, at=now, days=plan.active_days)
-        busy = leases.held_users(conn) | jobs.users_of_the_application(conn)
-    sorted_out = due.sort_out(
-        candidates, now=now, max_age=plan.max_age, importing=busy, opens=opens
-    )
-    if sorted_out.no_token_opens:
-        raise SettingsError(
-            "the encryption key opens none of the stored tokens; nothing was changed. Set "
-            "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that sealed them"
-        )
-    return sorted_out
-
-
-def slots(sorted_out: due.Tonight, *, plan: Plan, now: datetime) -> list[Entry]:
-    """When each of them starts."""
-    return schedule.plan(sorted_out.due, now=now, stagger=plan.stagger, window=plan.window)
+def delays(delay: timedelta) -> wait_base:
+    """Seconds before each retry: doubled each time, plus a little jitter (60, 120, 240)."""
+    seconds = delay.total_seconds()
+    return wait_exponential(multiplier=seconds) + wait_random(0, seconds / 20)
 
 
 def orchestrate(
@@ -416,32 +380,22 @@ class _Run:
         """Seconds before the retry after attempt number `attempt`."""
         call = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
         call.attempt_number = attempt
-        return float(self.plan.delays(call))
+        return float(delays(self.plan.retry_delay)(call))
 
     # --- how users ended --------------------------------------------------------------------------
 
     def _fail(self, user: User, error: Exception, attempts: int) -> None:
         self._report(user, Failed(error), attempts=attempts)
-        if isinstance(error, TokenRejected | TokenUnreadable):
-            return  # recorded at the end, when it is known that it is not we who are wrong
-        with suppress(DatabaseAway, psycopg.Error), transaction(self.pool) as conn:
-            state.note_failed(conn, user.id, reason=_told(error), since=self.started)
+        if not isinstance(error, record.TOKEN_TROUBLE):
+            record.failed(user, _told(error), pool=self.pool, since=self.started)
 
     def _report(self, user: User, outcome: Outcome, attempts: int) -> None:
         self.reports.append(UserReport(user, outcome, attempts))
 
     def record_tokens(self) -> None:
         """Who must log in again, unless so many tokens fail that we suspect ourselves."""
-        if suspicious([report.outcome for report in self.reports]):
-            return
-        for report in self.reports:
-            match report.outcome:
-                case Failed(TokenRejected() | TokenUnreadable() as error):
-                    unreadable = isinstance(error, TokenUnreadable)
-                    with suppress(DatabaseAway, psycopg.Error), transaction(self.pool) as conn:
-                        state.note_needs_reauth(
-                            conn, report.user, reason=str(error), unreadable=unreadable
-                        )
+        if not suspicious([report.outcome for report in self.reports]):
+            record.tokens(self.reports, pool=self.pool)
 
     def summary(
         self, host: str, requests: int, not_due: tuple[tuple[User, str], ...]

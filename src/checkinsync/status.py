@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from checkinsync.model import RunRecord, User
 from checkinsync.store import jobs, runs, users
 from checkinsync.store.pool import Pool, transaction
+from checkinsync.store.users import Status
 
 RUNS = 10
 """How many runs are shown."""
@@ -23,15 +24,15 @@ class Report:
     at: datetime
     runs: tuple[RunRecord, ...]
     running: tuple[jobs.Job, ...]
-    users: tuple[users.Status, ...]
+    users: tuple[Status, ...]
     max_age: timedelta
 
-    def is_fresh(self, user: users.Status) -> bool:
+    def is_fresh(self, user: Status) -> bool:
         """Whether his last finished walk is young enough."""
         return user.last_checked_at is not None and self.at - user.last_checked_at <= self.max_age
 
     @property
-    def stale(self) -> tuple[users.Status, ...]:
+    def stale(self) -> tuple[Status, ...]:
         """Users who should be fresh and are not. Whoever is paused, inactive, or must log in again
         should not be; nor who connected so lately that no run has come yet."""
         return tuple(
@@ -43,7 +44,7 @@ class Report:
             and not self._just_connected(user)
         )
 
-    def _just_connected(self, user: users.Status) -> bool:
+    def _just_connected(self, user: Status) -> bool:
         made = user.created_at
         never = user.last_checked_at is None
         return never and made is not None and self.at - made <= self.max_age
@@ -63,7 +64,7 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
 
 def of_user(
     user: User, *, pool: Pool, now: datetime, active_days: int
-) -> tuple[users.Status, jobs.Job | None]:
+) -> tuple[Status, jobs.Job | None]:
     """How one user is doing, and his last import."""
     with transaction(pool) as conn:
         [status] = users.statuses(conn, at=now, days=active_days, user_id=user.id)

@@ -10,7 +10,6 @@ from checkinsync.errors import AtWork, UserExists
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.model import Profile, User
 from checkinsync.store import leases, state, users
-from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.vault import Vault
 
@@ -21,6 +20,12 @@ class Added:
 
     id: int
     secret_token: str = field(repr=False)
+
+
+def find(text: str, *, pool: Pool) -> User:
+    """The user who is meant. Raises UnknownUser."""
+    with transaction(pool) as conn:
+        return users.find(conn, text)
 
 
 def who_is(token: str, *, foursquare: Foursquare) -> Profile:
@@ -65,10 +70,10 @@ def pause(user: User, *, pool: Pool, now: datetime | None) -> None:
         state.pause(conn, user.id, at=now)
 
 
-def remove(user: User, *, pool: Pool, keeper: Keeper) -> dict[str, int]:
+def remove(user: User, *, pool: Pool) -> dict[str, int]:
     """The user and everything of his; returns what went, in numbers. Raises AtWork."""
     with transaction(pool) as conn:
-        lease = leases.claim(conn, user.id, alive=keeper.tokens())
+        lease = leases.claim(conn, user.id, alive=())
         if lease is None:
             raise AtWork(f"{user} is being imported now; try again when that has ended")
         return users.remove(conn, user.id)

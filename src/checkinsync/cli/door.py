@@ -1,0 +1,130 @@
+"""What all commands share: settings read once, the log, signals, the opened App."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from checkinsync.durations import parse_duration
+from checkinsync.errors import SettingsError
+from checkinsync.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from checkinsync.app import App
+    from checkinsync.stop import Stop
+    from checkinsync.store.pool import Pool
+
+
+class Duration(click.ParamType[timedelta]):
+    """`90s`, `2m`, `4h`, `14d`, or plain seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """The text as a time span; a usage error where it is none."""
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+DURATION = Duration()
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The global options, and what is opened with them."""
+
+    verbosity: int
+    log_format: str
+    log_file: str | None
+
+    def settings(self, **options: Any) -> Settings:
+        """From the environment and the file; options that were given win. Sets up the log."""
+        settings = read_settings(os.environ)
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = replace(settings, **given)
+        self._log(settings)
+        return settings
+
+    def _log(self, settings: Settings) -> None:
+        from checkinsync import logs  # noqa: PLC0415 - the overview needs no log
+
+        path = self.log_file or settings.log_file
+        try:
+            logs.configure(
+                verbosity=self.verbosity,
+                style=self.log_format,
+                path=None if path is None else str(path),
+            )
+        except OSError as error:
+            raise SettingsError(
+                f"the log file {path} can't be written ({error.strerror}); "
+                "name another by --log-file or CHECKINSYNC_LOG_FILE"
+            ) from None
+
+    @contextmanager
+    def app(self, **options: Any) -> Iterator[App]:
+        """The App, opened with these options."""
+        from checkinsync.app import open_app  # noqa: PLC0415 - loads the database and HTTP
+
+        settings = self.settings(**options)
+        with open_app(settings, listening()) as app:
+            yield app
+
+    @contextmanager
+    def pool(self) -> Iterator[tuple[Settings, Pool]]:
+        """The database alone, for commands that need no key and no Foursquare."""
+        from checkinsync.app import open_pooled  # noqa: PLC0415
+
+        settings = self.settings()
+        listening()
+        with open_pooled(settings) as pool:
+            yield settings, pool
+
+
+def listening() -> Stop:
+    """Signals are heard from now on."""
+    from checkinsync.stop import Stop  # noqa: PLC0415
+
+    stop = Stop()
+    stop.listen()
+    return stop
+
+
+def on_terminal() -> bool:
+    """Whether somebody watches."""
+    return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+def say_json(value: object) -> None:
+    """A result for programs."""
+    import json  # noqa: PLC0415
+
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def token_from_stdin() -> str:
+    """A Foursquare token, never from argv, where everybody could read it."""
+    if sys.stdin.isatty():
+        token = click.prompt("Foursquare token", hide_input=True, err=True)
+    else:
+        token = sys.stdin.readline()
+    token = str(token).strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise click.UsageError(
+            "the Foursquare token is read from standard input, on one line: "
+            "`checkinsync users add < token.txt`"
+        )
+    return token

@@ -1,0 +1,54 @@
+"""`checkinsync import-user`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from datetime import UTC, datetime
+
+import click
+
+from checkinsync.app import App
+from checkinsync.cli.door import Door, on_terminal, say_json
+from checkinsync.cli.progress import import_bar
+from checkinsync.import_user import Full, Scope, Since
+from checkinsync.model import User
+from checkinsync.render import run as render
+
+
+@click.command(name="import-user")
+@click.argument("user")
+@click.option("--full", is_flag=True, help="Walk the whole history.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="Walk back to this day (UTC); later runs do not rest on it.",
+)
+@click.option("--wait", is_flag=True, help="Wait for the reset of a rate limit and go on.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.pass_obj
+def import_user(
+    door: Door, user: str, *, full: bool, since: datetime | None, wait: bool, as_json: bool
+) -> None:
+    """Import one user now.
+
+    USER is an id (bare digits), fsq:12345 (Foursquare's id), or a display name if unique.
+    Exit codes: 0 done, 4 the user must log in again, 5 rate limit or quota, 69 database or
+    Foursquare away, 75 another import of this user is at work.
+    """
+    if full and since:
+        raise click.UsageError("--full and --since exclude each other")
+    scope = Full() if full else Since(since.replace(tzinfo=UTC)) if since else None
+    with door.app() as app:
+        found = app.user(user)
+        with app.stop.at_good_moments():
+            _import(app, found, scope, wait=wait, as_json=as_json)
+
+
+def _import(app: App, user: User, scope: Scope | None, *, wait: bool, as_json: bool) -> None:
+    watched = on_terminal() and not as_json
+    with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
+        imported = app.import_user_by_hand(user, scope=scope, wait=wait, on_page=on_page)
+    if as_json:
+        say_json(render.outcome_json(user, imported))
+    else:
+        click.echo(f"{user}: {render.what(imported)}, {imported.requests} requests")

@@ -1,0 +1,66 @@
+"""`checkinsync orchestrate`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from datetime import timedelta
+
+import click
+
+from checkinsync.app import App
+from checkinsync.cli.door import DURATION, Door, on_terminal, say_json
+from checkinsync.cli.progress import run_progress
+from checkinsync.model import RunSummary
+from checkinsync.render import run as render
+
+
+@click.command()
+@click.option("--stagger", type=DURATION, help="Time between two users' starts (2m).")
+@click.option(
+    "--window", type=DURATION, help="The last user starts within this time; stagger shrinks (4h)."
+)
+@click.option("--workers", type=click.IntRange(1, 64), help="Imports at once, at most (4).")
+@click.option("--deadline", type=DURATION, help="The run ends after this time, done or not (6h).")
+@click.option(
+    "--max-age", type=DURATION, help="Skip users whose last import is younger, e.g. 20h (off)."
+)
+@click.option("--dry-run", is_flag=True, help="Print who would start when; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.pass_context
+def orchestrate(
+    ctx: click.Context, /, *, dry_run: bool, as_json: bool, **options: timedelta | int | None
+) -> None:
+    """The nightly run: import everyone who is due, two minutes apart.
+
+    Without a terminal a good night prints nothing; a bad one prints a line per user and one for
+    the run. Exit codes: 0 all done, 3 partly, 5 rate limit or quota, 69 database or Foursquare
+    away, 75 another run is at work.
+    """
+    door: Door = ctx.obj
+    with door.app(**options) as app:
+        if dry_run:
+            _print_plan(app, as_json=as_json)
+            return
+        watched = on_terminal() and not as_json and door.verbosity == 0
+        with app.stop.at_good_moments(), run_progress() if watched else nullcontext():
+            summary = app.orchestrate()
+    _print(summary, as_json=as_json)
+    ctx.exit(summary.exit_code)
+
+
+def _print(summary: RunSummary, *, as_json: bool) -> None:
+    if as_json:
+        say_json(render.run_json(summary))
+    elif on_terminal():
+        click.echo(render.as_table(summary))
+    if summary.exit_code and not on_terminal():
+        for line in render.trouble(summary):
+            click.echo(f"checkinsync: {line}", err=True)
+
+
+def _print_plan(app: App, *, as_json: bool) -> None:
+    plan = app.planned()
+    if as_json:
+        say_json(render.plan_json(plan))
+    else:
+        click.echo(render.plan_text(plan))

@@ -1,0 +1,119 @@
+"""`checkinsync users …`."""
+
+from __future__ import annotations
+
+import click
+
+from checkinsync import status as standing
+from checkinsync import users as verbs
+from checkinsync.app import App
+from checkinsync.cli.door import Door, say_json, token_from_stdin
+from checkinsync.model import Profile
+from checkinsync.render import status as render
+
+
+@click.group()
+def users() -> None:
+    """Add, list, show, pause, resume and remove users, and renew their tokens."""
+
+
+@users.command()
+@click.option("--foursquare-id", metavar="ID", help="Do not ask Foursquare whose token it is.")
+@click.option("--name", metavar="NAME", help="The display name, with --foursquare-id.")
+@click.option("--show-secret", is_flag=True, help="Print the user's secret token as well.")
+@click.pass_obj
+def add(door: Door, *, foursquare_id: str | None, name: str | None, show_secret: bool) -> None:
+    """Read a Foursquare token from standard input and add its user."""
+    if name and not foursquare_id:
+        raise click.UsageError("--name goes with --foursquare-id")
+    token = token_from_stdin()
+    with door.app() as app:
+        asked = None if foursquare_id else verbs.who_is(token, foursquare=app.foursquare)
+        profile = asked or Profile(str(foursquare_id), name, None)
+        added = verbs.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
+    click.echo(added.id)
+    if show_secret:
+        click.echo(added.secret_token)
+
+
+@users.command(name="set-token")
+@click.argument("user")
+@click.option("--unchecked", is_flag=True, help="Do not ask Foursquare whose token it is.")
+@click.pass_obj
+def set_token(door: Door, user: str, *, unchecked: bool) -> None:
+    """Read a new Foursquare token for USER from standard input."""
+    token = token_from_stdin()
+    with door.app() as app:
+        found = app.user(user)
+        profile = None if unchecked else verbs.who_is(token, foursquare=app.foursquare)
+        verbs.set_token(
+            found, token, profile=profile, pool=app.pool, vault=app.vault, now=app.now()
+        )
+    click.echo(f"{found} has a new token and is imported in the next run")
+
+
+@users.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the names of `status`.")
+@click.pass_obj
+def list_users(door: Door, *, as_json: bool) -> None:
+    """A line per user."""
+    with door.pool() as (settings, pool):
+        report = standing.report(pool=pool, now=App.now(), active_days=settings.active_days)
+    if as_json:
+        say_json(render.status_json(report)["users"])
+    else:
+        click.echo(render.users_table(report.users))
+
+
+@users.command()
+@click.argument("user")
+@click.pass_obj
+def show(door: Door, user: str) -> None:
+    """Everything that is known of USER, but secrets."""
+    with door.pool() as (settings, pool):
+        found = verbs.find(user, pool=pool)
+        status, _ = standing.of_user(
+            found, pool=pool, now=App.now(), active_days=settings.active_days
+        )
+    click.echo(render.user_text(status))
+
+
+@users.command()
+@click.argument("user")
+@click.pass_obj
+def pause(door: Door, user: str) -> None:
+    """Leave USER out of the nightly runs."""
+    with door.pool() as (_, pool):
+        found = verbs.find(user, pool=pool)
+        verbs.pause(found, pool=pool, now=App.now())
+    click.echo(f"{found} is paused; `checkinsync users resume {found.id}` ends it")
+
+
+@users.command()
+@click.argument("user")
+@click.pass_obj
+def resume(door: Door, user: str) -> None:
+    """Take USER into the nightly runs again."""
+    with door.pool() as (_, pool):
+        found = verbs.find(user, pool=pool)
+        verbs.pause(found, pool=pool, now=None)
+    click.echo(f"{found} is imported again, if active and connected")
+
+
+@users.command()
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def remove(door: Door, user: str, *, yes: bool) -> None:
+    """Remove USER and everything of theirs, check-ins included."""
+    with door.pool() as (settings, pool):
+        found = verbs.find(user, pool=pool)
+        if not yes:
+            status, _ = standing.of_user(
+                found, pool=pool, now=App.now(), active_days=settings.active_days
+            )
+            question = f"Remove {found} with {status.checkins} check-ins for ever?"
+            click.confirm(question, abort=True, err=True)
+        gone = verbs.remove(found, pool=pool)
+    told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
+    click.echo(f"removed {found}: {told}")
