@@ -137,7 +137,7 @@ class Walk:
             self._reached_mark()
         if is_past(page.items, self._window.start, now=self._now):
             self._end_of_window()
-        elif nothing_new or not fresh:
+        elif nothing_new or (not fresh and self._stage is not Stage.BACK):
             self._go_to(Stage.FOOT, self._reach)
         else:
             self._go_down(len(page.items))
@@ -166,7 +166,7 @@ class Walk:
         if self._shifts > MOST_SHIFTS:
             self._give_up(UnsteadyList(_TOO_MANY_SHIFTS))
             return
-        self._step = self._step * 2 or max(len(page.items), self._overlap)
+        self._step = self._step * 2 or max(len(page.items) - self._overlap, self._overlap)
         self._go_to(stage, max(0, page.offset - self._step))
 
     # --- an earlier attempt's walk ----------------------------------------------------------------
