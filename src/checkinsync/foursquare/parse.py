@@ -73,9 +73,11 @@ def checkin(raw: bytes) -> Item:
 def _shaped(text: str) -> tuple[shapes.Item, str]:
     """The item's shape, and its text as JSON to the letter; raises NotJsonError."""
     try:
-        return shapes.strictly(text), text
+        if not texts.has_endless_number(text):
+            return shapes.strictly(text), text
     except (msgspec.DecodeError, RecursionError):
-        value = texts.lenient(text)
+        pass
+    value = texts.lenient(text)
     if not isinstance(value, dict):
         raise texts.NotJsonError("it is no object")
     return shapes.leniently(value), text if texts.is_json(text) else texts.dumped(value)

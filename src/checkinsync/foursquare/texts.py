@@ -13,7 +13,12 @@ REPLACEMENT = "\ufffd"
 """What Unicode sets for a character that can't be told."""
 
 MOST_DIGITS = 300
-"""Digits of the largest integer a float can hold, about; Python refuses more than 4,300."""
+"""Digits of the largest integer a float can hold, about."""
+
+ENDLESS = 4000
+"""Digits of a number that PostgreSQL's `json` keeps and Python (4,300 at most) can't read back."""
+
+_ENDLESS_NUMBER = re.compile(rf"[0-9]{{{ENDLESS}}}")
 
 _ESCAPES = re.compile(
     r"\\(?:"
@@ -47,12 +52,17 @@ def _fit_escape(escape: re.Match[str]) -> str:
 
 
 def is_json(text: str) -> bool:
-    """Whether the text is JSON to the letter, as PostgreSQL's `json` wants it."""
+    """Whether the text is JSON to the letter, as PostgreSQL's `json` wants it, and readable."""
     try:
         _GRAMMAR.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return False
-    return True
+    return not has_endless_number(text)
+
+
+def has_endless_number(text: str) -> bool:
+    """Whether there may be a number in it which nobody could read back from the database."""
+    return len(text) > ENDLESS and _ENDLESS_NUMBER.search(text) is not None
 
 
 def lenient(text: str) -> Any:
