@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -26,7 +27,39 @@ ROOM = 512 * 2**20
 
 SQL = Path(__file__).parent.parent / "sql"
 
-_numbers = itertools.count(1)
+
+@dataclass
+class Databases:
+    """Databases for the tests of one session; each is dropped while a later test begins.
+
+    Not at once: a server process whose connection was just closed is still there, and DROP
+    DATABASE then waits for a tenth of a second.
+    """
+
+    postgres: Running
+    administrator: psycopg.Connection
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    done_with: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def lent(self, template: str) -> Iterator[str]:
+        """Address of a copy, for one test."""
+        name = self.copy_of(template)
+        try:
+            yield self.postgres.url_for(name)
+        finally:
+            self.done_with.append(name)
+
+    def copy_of(self, template: str) -> str:
+        """Name of a copy. Copying files is the faster way where nothing waits for the disk."""
+        while self.done_with:
+            self._do("DROP DATABASE {} WITH (FORCE)", self.done_with.pop())
+        name = f"test_{next(self.numbers)}"
+        self._do("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
+        return name
+
+    def _do(self, statement: str, *names: str) -> None:
+        self.administrator.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,35 +76,32 @@ def postgres() -> Iterator[Running]:
 
 
 @pytest.fixture(scope="session")
-def administrator(postgres: Running) -> Iterator[psycopg.Connection]:
-    """One connection that makes and drops the others' databases."""
-    with psycopg.connect(postgres.url_for("postgres"), autocommit=True) as connection:
-        yield connection
+def databases(postgres: Running) -> Iterator[Databases]:
+    """Makes and drops databases on that server."""
+    with psycopg.connect(postgres.url_for("postgres"), autocommit=True) as administrator:
+        yield Databases(postgres, administrator)
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres: Running, administrator: psycopg.Connection) -> str:
+def template_database(databases: Databases) -> str:
     """Name of a database that has the schema and nobody is connected to."""
-    name = "migrated"
-    _administer(administrator, "CREATE DATABASE {} TEMPLATE template0", name)
-    _migrate(postgres.url_for(name))
+    name = databases.copy_of("template0")
+    _migrate(databases.postgres.url_for(name))
     return name
 
 
 @pytest.fixture
-def empty_url(postgres: Running, administrator: psycopg.Connection) -> Iterator[str]:
+def empty_url(databases: Databases) -> Iterator[str]:
     """Address of a database without any table."""
-    with _clone(administrator, "template0") as name:
-        yield postgres.url_for(name)
+    with databases.lent("template0") as url:
+        yield url
 
 
 @pytest.fixture
-def db(
-    postgres: Running, administrator: psycopg.Connection, template_database: str
-) -> Iterator[str]:
+def db(databases: Databases, template_database: str) -> Iterator[str]:
     """Address of a database with the schema and no rows."""
-    with _clone(administrator, template_database) as name:
-        yield postgres.url_for(name)
+    with databases.lent(template_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -90,21 +120,6 @@ def _home() -> Iterator[Path]:
         yield home
     finally:
         shutil.rmtree(home)
-
-
-@contextmanager
-def _clone(administrator: psycopg.Connection, template: str) -> Iterator[str]:
-    """Name of a copy; copying files is the faster way where nothing waits for the disk."""
-    name = f"test_{next(_numbers)}"
-    _administer(administrator, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
-    try:
-        yield name
-    finally:
-        _administer(administrator, "DROP DATABASE {} WITH (FORCE)", name)
-
-
-def _administer(administrator: psycopg.Connection, statement: str, *names: str) -> None:
-    administrator.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def _migrate(url: str) -> None:
