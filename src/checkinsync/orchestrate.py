@@ -178,6 +178,8 @@ class _Run:
         self.wait = wait
         self.asked_to_go_on = go_on
         self.agenda = Agenda((), workers=plan.workers)
+        self.orders: dict[int, int] = {}
+        """Each user's place in the plan."""
         self.inbox: Inbox = queue.SimpleQueue()
         self.running = 0
         self.foursquare = Breaker(breaker.FOURSQUARE)
@@ -202,6 +204,7 @@ class _Run:
         entries = slots(sorted_out, plan=self.plan, now=self.started)
         for entry in entries:
             log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
+        self.orders = {entry.user.id: entry.order for entry in entries}
         self.agenda = Agenda(entries, workers=self.plan.workers)
 
     # --- the loop ---------------------------------------------------------------------------------
@@ -348,6 +351,7 @@ class _Run:
                 self.foursquare.unanswered(user_id, attempt, now=self.now())
                 if was_there and self.foursquare.away_since is not None:
                     self._log("run_paused", service="foursquare")
+                    self._forgive()
             case Skipped():
                 pass
             case _:
@@ -364,9 +368,8 @@ class _Run:
 
     def _try_again_or_fail(self, entry: Entry, error: Exception) -> None:
         away = isinstance(error, FoursquareAway) and self.foursquare.away_since is not None
-        if away:  # it is not he who failed: his retries stay, and those of whoever showed it
+        if away:  # it is not he who failed: his retries stay
             self.agenda.again(entry, self.now(), attempt=self.foursquare.in_a_row[entry.user.id])
-            self.agenda.forgive(self.foursquare.in_a_row)
         elif isinstance(error, RETRIED) and entry.attempt <= self.plan.retries:
             at = self.now() + timedelta(seconds=self._delay(entry.attempt))
             self.agenda.again(entry, at, attempt=entry.attempt + 1)
@@ -375,6 +378,18 @@ class _Run:
             )
         else:
             self._fail(entry.user, error, attempts=entry.attempt)
+
+    def _forgive(self) -> None:
+        """Those who showed that Foursquare is away have failed by no fault of theirs: their
+        retries are given back, also to whoever had used them up."""
+        shown = self.foursquare.in_a_row
+        self.agenda.forgive(shown)
+        failed = [r for r in self.reports if isinstance(r.outcome, Failed) and r.user.id in shown]
+        for report in failed:
+            self.reports.remove(report)
+            order = self.orders[report.user.id]
+            entry = Entry(self.now(), order, report.user)
+            self.agenda.again(entry, self.now(), attempt=shown[report.user.id])
 
     def _delay(self, attempt: int) -> float:
         """Seconds before the retry after attempt number `attempt`."""
