@@ -25,6 +25,13 @@ from checkinsync.simulator.world import World
 OLDEST_VERSION = 20120609
 """A `v` up to this day is refused (documented)."""
 
+DRIFTING = (
+    ("stats", "checkinsCount", 3),
+    ("stats", "usersCount", 1),
+    ("beenHere", "count", 1),
+)
+"""Which counters of a venue move on, and by how much at a time."""
+
 LIBRARIES = ("python-", "curl/", "Wget/", "Go-http-client")
 """How a `User-Agent` begins that nobody chose."""
 
@@ -49,7 +56,7 @@ class Api:
             return refused(error, request_id=None if self._switches.bare else self._request_id)
 
     def _good(self, request: Request, now: float) -> Answer:
-        endpoint, group = self._endpoint(request.path)
+        endpoint, group = self._endpoint(request)
         if request.method != "GET":
             raise param_error("Method not allowed", status=405)
         _check_version(request.params.get("v", ""))
@@ -60,16 +67,16 @@ class Api:
             self._world.drift()
         return enveloped(response, meta=self._meta(), headers=headers, bare=self._switches.bare)
 
-    def _endpoint(self, path: str) -> tuple[Callable[[Account, Request], bytes], str]:
+    def _endpoint(self, request: Request) -> tuple[Callable[[Account, Request], bytes], str]:
         """What answers a path, and the group whose limit it counts for."""
-        match path.split("/"):
+        match request.path.split("/") if request.api else []:
             case ["users", "self"]:
                 return self._user, "users"
             case ["users", "self", "checkins"]:
                 return self._checkins, "users"
             case ["checkins", _]:
                 return self._checkin, "checkins"
-        raise ApiError(404, "endpoint_error", f"No matching endpoint for /v2/{path}")
+        raise ApiError(404, "endpoint_error", f"No matching endpoint: {request.path}")
 
     def _account(self, request: Request) -> Account:
         """Whose token came in a way that is accepted."""
@@ -140,11 +147,11 @@ def profile(account: Account) -> Json:
 
 def drifted(item: Any, times: int) -> Any:
     """The item with its venue's counters moved on so many times."""
-    venue = item.get("venue") if isinstance(item, dict) else None
-    if isinstance(venue, dict) and "stats" in venue:
-        venue["stats"]["checkinsCount"] += 3 * times
-        venue["stats"]["usersCount"] += times
-        venue["beenHere"]["count"] += times
+    venue = (item.get("venue") if isinstance(item, dict) else None) or {}
+    for part, counter, step in DRIFTING:
+        counters = venue.get(part, {})
+        if counter in counters:
+            counters[counter] += step * times
     return item
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from checkinsync.simulator.answers import Answer, ApiError, compact, html, refused
+from checkinsync.simulator.answers import HTML, Answer, ApiError, compact, html, refused
 from checkinsync.simulator.limits import quota_exceeded, rate_limit_exceeded
 from checkinsync.simulator.seen import Request
 from checkinsync.simulator.switches import Switches
@@ -112,6 +112,8 @@ def _cut_transfer(answer: Answer, _: Fault) -> Answer:
 
 
 def _items_missing(answer: Answer, _: Fault) -> Answer:
+    if answer.content_type == HTML:
+        return answer
     whole = json.loads(answer.body)
     whole.get("response", {}).get("checkins", {}).pop("items", None)
     return replace(answer, body=compact(whole))

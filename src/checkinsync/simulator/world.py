@@ -116,7 +116,7 @@ class World:
         """Add every odd check-in there is; the id under which each is kept here, by its name."""
         odd = variants(seed=self.seed, newest=newest)
         return {
-            name: self.add(token, item, **_place_in_list(item, newest - 3600 * n))
+            name: self.add(token, item, created_at=_time_of_none(item, newest - 3600 * n - 1800))
             for n, (name, item) in enumerate(odd.items())
         }
 
@@ -231,11 +231,9 @@ def _entry(item: object, created_at: int | None, entered_at: int | None) -> Entr
     return entry
 
 
-def _place_in_list(item: object, otherwise: int) -> dict[str, int]:
-    """Times for an item which has none of its own that could be read."""
-    if isinstance(item, dict) and _whole(item.get("createdAt")):
-        return {}
-    return {"created_at": otherwise}
+def _time_of_none(item: object, at: int) -> int | None:
+    """Where an item stands that is no object, and so has no time of its own."""
+    return None if isinstance(item, dict) else at
 
 
 def _whole(value: object) -> int | None:
