@@ -1,0 +1,146 @@
+"""Foursquare tokens sealed and opened, in the application's own format, with keys at hand.
+
+The format is `hex(iv):hex(tag):hex(ciphertext)`, AES-256-GCM with an IV and a tag of 16 bytes each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from checkinsync.errors import SettingsError, TokenUnreadable
+
+BLOCK = 16
+"""Bytes of the IV, and of the tag."""
+
+KEY_FILE = "encryption.key"
+"""In the embedded database's folder: the key that was made for it."""
+
+_SEALED = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):((?:[0-9a-fA-F]{2})*)")
+_RAW_KEY = re.compile(r"[0-9a-fA-F]{64}")
+
+
+class Vault:
+    """Several keys: the first seals, all open."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """A key of 64 hex digits is its 32 bytes; any other text goes through scrypt.
+
+        Raises SettingsError where there is none.
+        """
+        if not keys:
+            raise SettingsError(
+                "there is no key to seal tokens with; set CHECKINSYNC_ENCRYPTION_KEY"
+            )
+        self._keys = [_Key(key) for key in keys]
+
+    def __repr__(self) -> str:
+        """How many keys, and nothing of them."""
+        return f"Vault({len(self._keys)} keys)"
+
+    def seal(self, token: str) -> str:
+        """The text to be stored; another one each time."""
+        try:
+            plain = token.encode()
+        except UnicodeEncodeError:  # its text repeats the token
+            raise ValueError("a token with lone surrogates can't be sealed") from None
+        iv = os.urandom(BLOCK)
+        both = self._keys[0].cipher.encrypt(iv, plain, None)
+        return f"{iv.hex()}:{both[-BLOCK:].hex()}:{both[:-BLOCK].hex()}"
+
+    def open(self, sealed: str) -> str:
+        """The token. Raises TokenUnreadable where no key opens it, or where it is none of ours."""
+        parts = _SEALED.fullmatch(sealed)
+        if parts is None:
+            raise TokenUnreadable(
+                "the stored token is not in the form iv:tag:ciphertext; set it anew"
+            )
+        iv, tag, ciphertext = map(bytes.fromhex, parts.groups())
+        for key in self._keys:
+            try:
+                return key.cipher.decrypt(iv, ciphertext + tag, None).decode()
+            except (InvalidTag, UnicodeDecodeError):
+                continue
+        raise TokenUnreadable(
+            "no key at hand opens the stored token; add the key that sealed it to "
+            "CHECKINSYNC_ENCRYPTION_KEY, or set the token anew"
+        )
+
+    def can_open(self, sealed: str) -> bool:
+        """Whether `open` would give a token."""
+        try:
+            self.open(sealed)
+        except TokenUnreadable:
+            return False
+        return True
+
+
+class _Key:
+    """A key as it was set; scrypt costs 50 ms, so it waits until the key is used."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def cipher(self) -> AESGCM:
+        if _RAW_KEY.fullmatch(self._text):
+            return AESGCM(bytes.fromhex(self._text))
+        # the application's own parameters and salt: with others its tokens would stay shut
+        kdf = Scrypt(salt=b"salt", length=32, n=16384, r=8, p=1)
+        return AESGCM(kdf.derive(self._text.encode(errors="surrogateescape")))
+
+
+def make_key() -> str:
+    """A new key: 64 hex digits, 32 random bytes."""
+    return secrets.token_hex(32)
+
+
+def key_of_home(home: Path) -> str:
+    """The key in `home`; a missing one is made first, the same for processes at the same time.
+
+    Raises SettingsError where it can't be read or made, is no key, or is open to others.
+    """
+    path = home / KEY_FILE
+    try:
+        if not path.exists():
+            _make(path)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(f"{path} is open to others; close it: chmod 600 {path}")
+        key = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no text"
+        raise SettingsError(f"the key {path} can't be read or made ({why})") from None
+    if not _RAW_KEY.fullmatch(key):
+        raise SettingsError(f"{path} holds no key of 64 hex digits; restore it from a backup")
+    return key
+
+
+def _make(path: Path) -> None:
+    """Written whole under another name first: whoever sees the file sees all of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, draft = tempfile.mkstemp(prefix=f"{KEY_FILE}.", dir=path.parent)  # with mode 0600
+    try:
+        with os.fdopen(number, "w", encoding="ascii") as file:
+            file.write(make_key() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # never replaces the key of a process that was quicker
+    except FileExistsError:
+        pass
+    finally:
+        Path(draft).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # tokens sealed with a key that a power cut took away are lost
+    finally:
+        os.close(folder)
