@@ -41,7 +41,8 @@ class Patience:
     silence: float = 30.0
     """Seconds without a byte. A page of 250 takes Foursquare a few seconds to put together."""
     whole: float = 120.0
-    """Seconds for all of one answer: bytes that drip must not hold a worker for ever."""
+    """Seconds for all of one answer: a body that drips must not hold a worker for ever. Looked at
+    whenever bytes come, so that an answer may take `silence` more."""
     size: int = 64 * 1024 * 1024
     """Bytes of one answer, unpacked; a page of 250 has about 430 KB."""
 
