@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Running]:
     """A server with data in memory where there is room, gone when the session ends."""
-    with _home() as home, serving(home, allow_nobody=True, for_tests=True) as running:
+    with _open_folder() as home, serving(home, allow_nobody=True, for_tests=True) as running:
         yield running
 
 
@@ -111,15 +111,22 @@ def conn(db: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A CHECKINSYNC_HOME: pytest's own folders are closed to the account that root's server has."""
+    with _open_folder() as folder:
+        yield folder
+
+
 @contextmanager
-def _home() -> Iterator[Path]:
+def _open_folder() -> Iterator[Path]:
     roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= ROOM
-    home = Path(tempfile.mkdtemp(prefix="checkinsync-", dir=SHARED_MEMORY if roomy else None))
-    home.chmod(0o711)  # as root the server runs under another account, which has to pass
+    folder = Path(tempfile.mkdtemp(prefix="checkinsync-", dir=SHARED_MEMORY if roomy else None))
+    folder.chmod(0o711)
     try:
-        yield home
+        yield folder
     finally:
-        shutil.rmtree(home)
+        shutil.rmtree(folder)
 
 
 def _migrate(url: str) -> None:

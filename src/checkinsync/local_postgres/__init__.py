@@ -103,7 +103,8 @@ def _checked(
     """What can be refused is refused here, before anything is made."""
     data = base / "data"
     cluster = Cluster(base, accounts.choose(account, data=data, allow_nobody=nobody))
-    clients = programs.find(bindir, data=data, major=clusters.made_by(data))
+    made_by = clusters.made_by(data)
+    clients = programs.find(bindir, data=data, major=made_by, places=programs.everywhere())
     cluster.check()
     return cluster, clients
 

@@ -73,10 +73,12 @@ class Cluster:
     def socket_dir(self) -> Path:
         """Below the base; where that name is too long for a socket, a short one in /tmp.
 
-        Not TMPDIR: cron and a shell differ in it, and both must find the same server.
+        Also where it has a comma, at which libpq would split it. Not TMPDIR: cron and a shell
+        differ in it, and both must find the same server.
         """
         near = self.base / "run"
-        if len(os.fsencode(near / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET:
+        name = os.fsencode(near / f".s.PGSQL.{PORT}")
+        if len(name) <= LONGEST_SOCKET and b"," not in name:
             return near
         mark = hashlib.sha256(os.fsencode(self.base)).hexdigest()[:12]
         return Path(f"/tmp/checkinsync-{self.account.uid}-{mark}")  # noqa: S108  (0700, owner checked)

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,19 +42,25 @@ class Programs:
         return self.bindir / name
 
 
-def find(bindir: Path | None, *, data: Path, major: int | None) -> Programs:
-    """The programs to use: those asked for, a wheel's, the system's; first that fit the data.
+def find(bindir: Path | None, *, data: Path, major: int | None, places: Iterable[Path]) -> Programs:
+    """The programs to use: those asked for, else the first of `places` that fit the data.
 
     `major` is the version that made the data, None where there are none yet. Raises SettingsError.
     """
     found = []
-    for programs in [_asked_for(bindir)] if bindir else _all():
+    for programs in [_asked_for(bindir)] if bindir else filter(None, map(_in, places)):
         if major in (None, programs.major):
             return programs
         found.append(programs)
     if not found:
         raise SettingsError(f"no PostgreSQL programs ({OLDEST} or newer) were found: {HOW_TO}")
     raise SettingsError(_other_version(data, major, found))
+
+
+def everywhere() -> Iterator[Path]:
+    """Where programs may be: in the wheels, then in the system, newest first."""
+    yield from _in_wheels()
+    yield from _in_system()
 
 
 def _other_version(data: Path, major: int | None, found: list[Programs]) -> str:
@@ -75,12 +81,6 @@ def _asked_for(bindir: Path) -> Programs:
             f" of {OLDEST} or newer that run here ({', '.join(NEEDED)})."
         )
     return programs
-
-
-def _all() -> Iterator[Programs]:
-    for folder in (*_in_wheels(), *_in_system()):
-        if programs := _in(folder):
-            yield programs
 
 
 def _in_wheels() -> Iterator[Path]:
