@@ -9,9 +9,16 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
+from checkinsync import users
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.import_user import Nightly, import_user
+from checkinsync.model import Imported, Profile, User
 from checkinsync.orchestrate import Ended, Inbox
+from checkinsync.simulator.server import Server
+from checkinsync.simulator.world import World
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, open_pool
+from checkinsync.vault import Vault
 from making import NOW
 
 
@@ -68,3 +75,96 @@ def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> li
         {"count": count, "at": at},
     )
     return [row[0] for row in rows]
+
+
+class House:
+    """A pool, a simulated Foursquare, and imports of its users; what App is to the program."""
+
+    def __init__(self, pool: Pool, keeper: Keeper, simulator: Server, conn: psycopg.Connection):
+        self.pool = pool
+        self.keeper = keeper
+        self.simulator = simulator
+        self.conn = conn
+        self.vault = Vault(["00" * 32])
+        self.at = NOW
+        self.foursquare = self.connected()
+
+    def connected(self) -> Foursquare:
+        """A client as a new process has it."""
+        return Foursquare(
+            api_url=self.simulator.url, token_in="auto", sleep=lambda _: None, now=self.now
+        )
+
+    def now(self) -> datetime:
+        return self.at
+
+    def add(self, token: str) -> User:
+        """The user of an account, stored with a sealed token."""
+        profile = Profile(self.simulator.world.accounts[token].user_id, token, None)
+        added = users.add(profile, token, pool=self.pool, vault=self.vault, now=self.at)
+        return self.user(added.id)
+
+    def user(self, user_id: int) -> User:
+        return users.find(str(user_id), pool=self.pool)
+
+    def import_(self, user: User, *, overlap: timedelta = timedelta(days=14), **more) -> Imported:
+        """One import; afterwards the requests it took can be read off `requests`."""
+        self.simulator.requests.clear()
+        more.setdefault("scope", Nightly(overlap))
+        return import_user(
+            user,
+            pool=self.pool,
+            foursquare=self.foursquare,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=self.now,
+            **more,
+        )
+
+    @property
+    def requests(self) -> int:
+        return len(self.simulator.requests)
+
+    def stored(self, user: User) -> list[str]:
+        """The ids of the stored check-ins, each as often as it is stored."""
+        rows = self.conn.execute(
+            "SELECT foursquare_id FROM checkins WHERE user_id = %s ORDER BY 1", [user.id]
+        )
+        return [row[0] for row in rows]
+
+    def quarantined(self, user: User) -> dict[str, str]:
+        rows = self.conn.execute(
+            "SELECT foursquare_id, problem FROM quarantined_checkins WHERE user_id = %s", [user.id]
+        )
+        return dict(rows.fetchall())
+
+    def has_everything(self, user: User, token: str) -> bool:
+        """Each check-in that Foursquare shows is stored, once, or in quarantine by name."""
+        stored = self.stored(user)
+        truth = {str(item_id) for item_id in self.simulator.shown_ids(token)}
+        missing = truth - set(stored) - set(self.quarantined(user))
+        return len(stored) == len(set(stored)) and not missing
+
+    def writes(self) -> int:
+        """Rows of `checkins` written so far, as the server counts them."""
+        self.conn.execute("SELECT pg_stat_force_next_flush()")
+        row = self.conn.execute(
+            """
+            SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables
+             WHERE relname = 'checkins'
+            """
+        ).fetchone()
+        return row[0]
+
+
+@pytest.fixture
+def simulator() -> Iterator[Server]:
+    with Server(World(), now=lambda: NOW.timestamp()) as server:
+        yield server
+
+
+@pytest.fixture
+def house(pool: Pool, keeper: Keeper, simulator: Server, conn) -> Iterator[House]:
+    house = House(pool, keeper, simulator, conn)
+    yield house
+    house.foursquare.close()

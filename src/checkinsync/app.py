@@ -23,7 +23,8 @@ from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, open_pool, transaction
-from checkinsync.vault import Vault, key_of_home
+from checkinsync.home_key import key_of_home
+from checkinsync.vault import Vault
 
 log = logging.getLogger(__name__)
 

@@ -238,7 +238,10 @@ class _Import:
         self._log("import_failed", reason=told(error), requests=self.conversation.requests)
         if isinstance(error, FoursquareAway):
             error.answered = self.conversation.answered
-        with suppress(LeaseLost, DatabaseAway, psycopg.Error), transaction(self.pool) as conn:
+        with (
+            suppress(LeaseLost, DatabaseAway, psycopg.OperationalError),
+            transaction(self.pool) as conn,
+        ):
             leases.hold(conn, self.lease)
             if isinstance(error, RateLimited):
                 message, until = told(error), error.until

@@ -127,7 +127,7 @@ def orchestrate(
             run.record_tokens()
             return _closed(pool, run.summary(host, requests(), sorted_out.skipped))
     finally:
-        with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
+        with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
             leases.release(conn, lease)
 
 
@@ -136,7 +136,7 @@ def _due(sorted_out: due.Tonight) -> int:
 
 
 def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
-    with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
+    with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
         assert summary.run_id is not None
         runs.finish(conn, summary.run_id, summary)
     _log("run_finished", summary.run_id, outcome=summary.outcome, **_figures(summary))

@@ -16,7 +16,7 @@ from checkinsync.store.pool import Pool, transaction
 
 def failed(user: User, sentence: str, *, pool: Pool, since: datetime) -> None:
     """All attempts of this run failed, the first of them at `since`."""
-    with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
+    with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
         state.note_failed(conn, user.id, reason=sentence, since=since)
 
 
@@ -26,7 +26,7 @@ def tokens(reports: Iterable[UserReport], *, pool: Pool) -> None:
         match report.outcome:
             case Failed(TokenRejected() | TokenUnreadable() as error):
                 unreadable = isinstance(error, TokenUnreadable)
-                with suppress(DatabaseAway, psycopg.Error), transaction(pool) as conn:
+                with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
                     state.note_needs_reauth(
                         conn, report.user, reason=str(error), unreadable=unreadable
                     )

@@ -125,8 +125,8 @@ def end(
     conn.execute(
         """
         UPDATE import_jobs
-           SET status = %(status)s, error_message = %(message)s,
-               completed_at = CASE WHEN %(status)s = 'failed' THEN now() AT TIME ZONE 'UTC' END,
+           SET status = %(status)s::text, error_message = %(message)s,
+               completed_at = CASE WHEN %(status)s::text = 'failed' THEN now() AT TIME ZONE 'UTC' END,
                retry_after = %(retry_after)s::timestamptz AT TIME ZONE 'UTC'
          WHERE id = %(job)s
         """,

@@ -1,0 +1,205 @@
+"""The ledger of migrations, and the one connection that applies them.
+
+That connection is its runner's own and goes straight to the server: the lock that keeps a second
+runner out belongs to the session. Nothing here rests on the session's time zone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed, SettingsError
+from checkinsync.schema import Applied, SqlFile, Statement
+from checkinsync.store.pool import PATIENCE, Connection, is_away
+
+Sleep = Callable[[float], None]
+
+RUNNER_LOCK = 0x636B_696E_7379_6E63
+"""The advisory lock of whoever applies migrations."""
+
+RUNNER_POLL = 1.0
+RUNNER_POLLS = 300
+"""Seconds between looks, and how many: five minutes for another runner to finish. Waiting inside
+the server instead would deadlock with its CONCURRENTLY."""
+
+LOCK_TIMEOUT = "5s"
+"""For a table in use: meanwhile the application's queries queue up behind us."""
+
+PATIENT_LOCK_TIMEOUT = "10min"
+"""For CONCURRENTLY, behind which nobody has to wait: a backup may hold its snapshot for long."""
+
+LOCK_ATTEMPTS = 8
+LOCK_PAUSE = 5.0
+"""Seconds between attempts, in which the queue drains."""
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A connection that commits each statement. Raises DatabaseAway, MigrationFailed."""
+    with _open(url) as conn:
+        try:
+            yield conn
+        except psycopg.Error as error:
+            if is_away(error):
+                raise DatabaseAway("the database went away; run the command again") from None
+            raise MigrationFailed(f"the ledger of migrations: {_said(error)}") from None
+
+
+@contextmanager
+def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
+    """Nobody else applies migrations meanwhile. Raises AtWork where somebody does for too long."""
+    for _ in range(RUNNER_POLLS):
+        if _got_lock(conn):
+            break
+        sleep(RUNNER_POLL)
+    else:
+        raise AtWork("another `checkinsync migrate` is at work; wait until it has finished")
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT pg_advisory_unlock(%(lock)s)", {"lock": RUNNER_LOCK})
+
+
+def make_ledger(conn: Connection) -> None:
+    """Our own: the application has tables named `migrations` and `schema_migrations`."""
+    conn.execute(
+        """
+        CREATE TABLE IF NOT EXISTS checkinsync_migrations (
+            name       TEXT PRIMARY KEY,
+            sha256     TEXT NOT NULL,
+            applied_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+            baseline   BOOLEAN NOT NULL DEFAULT false    -- noted as applied, not run
+        )
+        """
+    )
+
+
+def ledger(conn: Connection) -> list[Applied]:
+    """What was applied, in order; nothing where there is no ledger yet."""
+    there = conn.execute("SELECT to_regclass('checkinsync_migrations') IS NOT NULL").fetchone()
+    if there is None or not there[0]:
+        return []
+    rows = conn.execute(
+        "SELECT name, sha256, applied_at, baseline FROM checkinsync_migrations ORDER BY name"
+    )
+    return [Applied(*row) for row in rows]
+
+
+def note(conn: Connection, file: SqlFile, *, baseline: bool = False) -> Applied:
+    """A row of the ledger."""
+    row = conn.execute(
+        """
+        INSERT INTO checkinsync_migrations (name, sha256, baseline)
+        VALUES (%(name)s, %(sha256)s, %(baseline)s)
+        RETURNING name, sha256, applied_at, baseline
+        """,
+        {"name": file.name, "sha256": file.sha256, "baseline": baseline},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an INSERT of one row returns one
+    return Applied(*row)
+
+
+def apply(conn: Connection, file: SqlFile, *, sleep: Sleep) -> Applied:
+    """Run a file and note it, trying again where a table is in use. Raises MigrationFailed."""
+    run = _run_alone if file.alone else _run
+    for _ in range(LOCK_ATTEMPTS - 1):
+        try:
+            return run(conn, file)
+        except (LockNotAvailable, DeadlockDetected):
+            sleep(LOCK_PAUSE)
+    try:
+        return run(conn, file)
+    except (LockNotAvailable, DeadlockDetected) as error:
+        raise MigrationFailed(
+            f"{file.name}: {_said(error)}: a table is in use by others; nothing is lost, run "
+            "`checkinsync migrate` again when they have finished"
+        ) from None
+
+
+def _run(conn: Connection, file: SqlFile) -> Applied:
+    """All of it and its row of the ledger, or nothing."""
+    with conn.transaction():
+        _bound(conn, LOCK_TIMEOUT, in_transaction=True)
+        for statement in file.statements:
+            _execute(conn, file, statement)
+        return note(conn, file)
+
+
+def _run_alone(conn: Connection, file: SqlFile) -> Applied:
+    """One statement after the other; cut off anywhere, the file is run again from its top."""
+    for statement in file.statements:
+        patient = "CONCURRENTLY" in statement.text.upper()
+        _bound(conn, PATIENT_LOCK_TIMEOUT if patient else LOCK_TIMEOUT, in_transaction=False)
+        _execute(conn, file, statement)
+    return note(conn, file)
+
+
+def _bound(conn: Connection, lock_timeout: str, *, in_transaction: bool) -> None:
+    """How long to wait for a table; the work itself may take what it takes."""
+    conn.execute(
+        """
+        SELECT set_config('lock_timeout', %(lock)s, %(local)s),
+               set_config('statement_timeout', '0', %(local)s)
+        """,
+        {"lock": lock_timeout, "local": in_transaction},
+    )
+
+
+def _execute(conn: Connection, file: SqlFile, statement: Statement) -> None:
+    try:
+        conn.execute(statement.text.encode())
+    except (LockNotAvailable, DeadlockDetected):
+        raise
+    except psycopg.Error as error:
+        if is_away(error):
+            raise
+        place = f"{file.name}{_line(error, statement)}"
+        stays = "what ran before it stays" if file.alone else "nothing of this file stays"
+        raise MigrationFailed(f"{place}: {_said(error)}; {stays}") from None
+
+
+def _line(error: psycopg.Error, statement: Statement) -> str:
+    """Where in the file, as far as the server says."""
+    if error.diag.statement_position:
+        before = statement.text[: int(error.diag.statement_position) - 1]
+        return f", line {statement.line + before.count(chr(10))}"
+    inside = re.search(r"(line [0-9]+) at [^\n]+\Z", error.diag.context or "")
+    return f", {inside[1]} of a block" if inside else ""
+
+
+def _said(error: psycopg.Error) -> str:
+    """The server's own words, without the rows that they are about."""
+    return error.diag.message_primary or type(error).__name__
+
+
+@contextmanager
+def _open(url: str) -> Iterator[Connection]:
+    try:
+        conn = psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=int(PATIENCE),
+            application_name="checkinsync migrate",
+            prepare_threshold=None,
+        )
+    except psycopg.OperationalError as error:
+        words = " ".join(str(error).split())
+        raise DatabaseAway(f"the database is not to be had: {words}") from None
+    except psycopg.Error:  # its text repeats the address
+        raise SettingsError(
+            "the address of the database can't be understood; see CHECKINSYNC_DATABASE_URL and "
+            "CHECKINSYNC_MIGRATE_URL"
+        ) from None
+    with conn:
+        yield conn
+
+
+def _got_lock(conn: Connection) -> bool:
+    row = conn.execute("SELECT pg_try_advisory_lock(%(lock)s)", {"lock": RUNNER_LOCK}).fetchone()
+    return row is not None and bool(row[0])
