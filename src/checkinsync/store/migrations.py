@@ -93,16 +93,15 @@ def ledger(conn: Connection) -> list[Applied]:
 
 def note(conn: Connection, file: SqlFile, *, baseline: bool = False) -> Applied:
     """A row of the ledger."""
-    row = conn.execute(
+    rows = conn.execute(
         """
         INSERT INTO checkinsync_migrations (name, sha256, baseline)
         VALUES (%(name)s, %(sha256)s, %(baseline)s)
         RETURNING name, sha256, applied_at, baseline
         """,
         {"name": file.name, "sha256": file.sha256, "baseline": baseline},
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an INSERT of one row returns one
-    return Applied(*row)
+    )
+    return Applied(*next(rows))
 
 
 def apply(conn: Connection, file: SqlFile, *, sleep: Sleep) -> Applied:

@@ -1,0 +1,160 @@
+"""What the schema is made of: files of `sql/`, and what the ledger says of them; all pure.
+
+A file's name is `NNN_what_it_adds.sql`; names are the order. The ledger knows the text by its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from itertools import pairwise
+
+from checkinsync.errors import MigrationRefused
+
+_NAME = re.compile(r"([0-9]{3})_[a-z0-9_]+\.sql")
+_ALONE = "-- no transaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL that is sent at once, and where it begins in its file (lines from 1)."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFile:
+    """A migration. Raises MigrationRefused for a name that says no order."""
+
+    name: str
+    text: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be put in order, or not be cut into statements."""
+        if not _NAME.fullmatch(self.name):
+            raise MigrationRefused(f"{self.name} is not named NNN_what_it_adds.sql")
+        if self.alone and "$$" in self.text:
+            raise MigrationRefused(f"{self.name}: no function bodies in a file without transaction")
+
+    @property
+    def number(self) -> int:
+        """Its place in the order."""
+        return int(self.name[:3])
+
+    @property
+    def sha256(self) -> str:
+        """Of the text, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def alone(self) -> bool:
+        """Whether each statement runs in no transaction, as CONCURRENTLY demands; rerunnable."""
+        return self.text.split("\n", 1)[0].strip() == _ALONE
+
+    @property
+    def statements(self) -> list[Statement]:
+        """The whole text; of a file without transaction what ends in `;` at the end of a line."""
+        if not self.alone:
+            return [Statement(self.text, 1)]
+        found, begun = [], 1
+        lines = self.text.split("\n")
+        for number, line in enumerate(lines, start=1):
+            if line.rstrip().endswith(";") and not line.lstrip().startswith("--"):
+                found.append(Statement("\n".join(lines[begun - 1 : number]), begun))
+                begun = number + 1
+        rest = "\n".join(lines[begun - 1 :])
+        if any(line.strip() and not line.lstrip().startswith("--") for line in lines[begun - 1 :]):
+            found.append(Statement(rest, begun))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A row of the ledger."""
+
+    name: str
+    sha256: str
+    applied_at: datetime
+    baseline: bool
+    """Noted as applied, not run."""
+
+
+class State(Enum):
+    """How a migration stands."""
+
+    APPLIED = "applied"
+    BASELINE = "baseline"
+    PENDING = "pending"
+    CHANGED = "changed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A migration, how it stands, and since when it is applied (None: it is not)."""
+
+    name: str
+    state: State
+    applied_at: datetime | None
+
+
+def standings(files: Sequence[SqlFile], ledger: Sequence[Applied]) -> list[Standing]:
+    """Every file and every row of the ledger, in order."""
+    known = {file.name: file for file in files}
+    rows = {row.name: row for row in ledger}
+    return [_standing(name, known.get(name), rows.get(name)) for name in sorted({*known, *rows})]
+
+
+def undone(files: Sequence[SqlFile], ledger: Sequence[Applied]) -> list[SqlFile]:
+    """What is to be applied, in order. Raises MigrationRefused where the order was broken."""
+    stand = standings(files, ledger)
+    problems = [_PROBLEMS[s.state].format(s.name) for s in stand if s.state in _PROBLEMS]
+    last = max((row.name for row in ledger), default="")
+    pending = {s.name for s in stand if s.state is State.PENDING}
+    problems += [
+        f"{name} comes out of order: {last} is applied already"
+        for name in sorted(pending)
+        if name < last
+    ]
+    if problems:
+        raise MigrationRefused("; ".join(problems))
+    return [file for file in in_order(files) if file.name in pending]
+
+
+def up_to(files: Sequence[SqlFile], number: int) -> list[SqlFile]:
+    """The files up to this number. Raises MigrationRefused where no file has it."""
+    ordered = in_order(files)
+    if number not in {file.number for file in ordered}:
+        there = ", ".join(f"{file.number:03}" for file in ordered)
+        raise MigrationRefused(f"there is no migration {number:03}; there are {there}")
+    return [file for file in ordered if file.number <= number]
+
+
+def in_order(files: Sequence[SqlFile]) -> list[SqlFile]:
+    """Sorted. Raises MigrationRefused where two files have one number."""
+    ordered = sorted(files, key=lambda file: file.name)
+    for one, other in pairwise(ordered):
+        if one.number == other.number:
+            raise MigrationRefused(f"{one.name} and {other.name} have the same number")
+    return ordered
+
+
+def _standing(name: str, file: SqlFile | None, row: Applied | None) -> Standing:
+    if row is None:
+        return Standing(name, State.PENDING, None)
+    if file is None:
+        return Standing(name, State.MISSING, row.applied_at)
+    if file.sha256 != row.sha256:
+        return Standing(name, State.CHANGED, row.applied_at)
+    return Standing(name, State.BASELINE if row.baseline else State.APPLIED, row.applied_at)
+
+
+_PROBLEMS = {
+    State.CHANGED: "{} was changed after it was applied: restore it, and write a new one",
+    State.MISSING: "{} was applied and is missing here: this program is older than the schema",
+}
