@@ -11,6 +11,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from checkinsync.local_postgres.account import Account
+
 PROGRAM = """
 import os, pathlib, signal, sys, time
 from checkinsync.local_postgres import serving
@@ -60,6 +64,16 @@ def another(home: Path, then: str = "sys.stdin.read()", **options: object) -> It
         yield Other(process, url)
         process.stdin.close()
         process.wait(timeout=30)
+
+
+def as_ordinary(user: Account) -> dict[str, object]:
+    """How root starts a process as that user; skips where no Python can be reached."""
+    new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
+    for python in (sys.executable, "/usr/bin/python3"):
+        if user.can_run(Path(python)) and user.run(python, "-c", new_enough).returncode == 0:
+            whose = {"user": user.uid, "group": user.gid, "extra_groups": [], "cwd": "/"}
+            return {"python": python, "env": {"PYTHONPATH": ":".join(sys.path)}, **whose}
+    pytest.skip("no Python that an ordinary user can reach")
 
 
 def server_of(home: Path) -> int | None:

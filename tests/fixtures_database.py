@@ -7,7 +7,6 @@ one of these fixtures marks the test `db`.
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from checkinsync import migrate
 from checkinsync.local_postgres import Running, serving
 
 SHARED_MEMORY = Path("/dev/shm")
 ROOM = 512 * 2**20
 """Bytes that must be free there: containers often give 64 MB."""
-
-SQL = Path(__file__).parent.parent / "sql"
 
 
 @dataclass
@@ -86,7 +84,7 @@ def databases(postgres: Running) -> Iterator[Databases]:
 def template_database(databases: Databases) -> str:
     """Name of a database that has the schema and nobody is connected to."""
     name = databases.copy_of("template0")
-    _migrate(databases.postgres.url_for(name))
+    migrate.up(databases.postgres.url_for(name))
     return name
 
 
@@ -127,12 +125,3 @@ def _open_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-def _migrate(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for file in sorted(SQL.glob("*.sql")):
-            text = file.read_text(encoding="utf-8")
-            alone = text.startswith("-- no transaction")
-            for statement in re.split(r";\n", text) if alone else [text]:
-                connection.execute(statement)

@@ -8,14 +8,13 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from alongside import another, kill_server, server_of, start
+from alongside import another, as_ordinary, kill_server, server_of, start
 from checkinsync.local_postgres import Running, account, programs, serving
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
@@ -77,8 +76,7 @@ def test_any_ordinary_path_will_do(home, name):
             assert stat.S_IMODE(running.socket_dir.stat().st_mode) == 0o700
     with serving(home / name, **FAST) as running:
         assert rows(running) == [1, 1]
-    if not running.socket_dir.is_relative_to(home):
-        running.socket_dir.rmdir()
+    assert running.socket_dir.is_relative_to(home) or not running.socket_dir.exists()
 
 
 @pytest.mark.parametrize("bindir", dict.fromkeys(programs.everywhere()), ids=str)
@@ -253,6 +251,17 @@ def test_lock_files_that_name_a_stranger_are_seen_through(home, stranger):
     assert Path(f"/proc/{stranger}").exists()
 
 
+@pytest.mark.parametrize("left", ["", "\0\0\0\0"])
+def test_lock_files_that_a_power_failure_cut_off_are_seen_through(home, left):
+    with serving(home, **FAST) as running:
+        note(running.url)
+    (home / "postgres/data/postmaster.pid").write_text(left)
+    (home / "postgres/run/.s.PGSQL.5432.lock").write_text(left)
+
+    with serving(home, **FAST) as running:
+        assert rows(running) == [1]
+
+
 def test_what_a_killed_initdb_left_is_cleared_away(home):
     half = home / "postgres/data.new-half"
     half.mkdir(parents=True, mode=0o755)
@@ -297,11 +306,9 @@ def test_no_mode_and_no_owner_outside_changes(home):
 @as_root
 def test_an_ordinary_user_needs_no_root(home):
     nobody = account.choose("nobody", data=home, allow_nobody=True)
-    python = python_for(nobody)
     os.chown(home, nobody.uid, nobody.gid)
-    whose = {"user": nobody.uid, "group": nobody.gid, "extra_groups": [], "cwd": "/"}
 
-    with start(home, "", python=python, env={"PYTHONPATH": ":".join(sys.path)}, **whose) as process:
+    with start(home, "", **as_ordinary(nobody)) as process:
         _, trouble = process.communicate(timeout=60)
 
     assert trouble == ""
@@ -309,14 +316,6 @@ def test_an_ordinary_user_needs_no_root(home):
     with serving(home, **FAST) as running:  # root, for once: the owner goes on being the owner
         note(running.url)
     assert {path.stat().st_uid for path in home.rglob("*.lock")} == {nobody.uid}
-
-
-def python_for(user: account.Account) -> str:
-    new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
-    for python in (sys.executable, "/usr/bin/python3"):
-        if user.can_run(Path(python)) and user.run(python, "-c", new_enough).returncode == 0:
-            return python
-    pytest.skip("no Python that an ordinary user can reach")
 
 
 @as_root

@@ -13,9 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from alongside import server_of, start
+from alongside import as_ordinary, server_of, start
 from checkinsync.errors import CheckinsyncError, EmbeddedDatabaseError, SettingsError
 from checkinsync.local_postgres import programs, serving
+from checkinsync.local_postgres.account import Account
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
 pytestmark = pytest.mark.db
@@ -223,28 +224,24 @@ def test_a_home_that_the_account_cannot_enter(home):
 
 
 @as_root
-def test_a_user_without_a_name():
-    python, path = "/usr/bin/python3", ":".join(sys.path)
-    choose = """
-from checkinsync.local_postgres import account
-account.choose(None, data=account.Path("/"), allow_nobody=False)
-"""
-    if not Path(python).exists():
-        pytest.skip("no Python that an ordinary user can reach")
+def test_data_of_somebody_else_than_this_ordinary_user(home, data):
+    os.chown(data, 1, 1)
 
-    said = subprocess.run(
-        [python, "-c", choose],
-        env={"PYTHONPATH": path},
-        capture_output=True,
-        check=False,
-        text=True,
-        cwd="/",
-        user=54321,
-        group=54321,
-        extra_groups=[],
-    )
+    _, trouble = tried_by(Account("nobody", 65534, 65534), home)
 
-    assert "SettingsError: user id 54321 has no name" in said.stderr
+    assert f"EmbeddedDatabaseError: {data} does not belong to nobody" in trouble
+
+
+@as_root
+def test_a_user_without_a_name(home):
+    _, trouble = tried_by(Account("nameless", 54321, 54321), home)
+
+    assert "SettingsError: user id 54321 has no name" in trouble
+
+
+def tried_by(user: Account, home: Path) -> tuple[str, str]:
+    with start(home, "", **as_ordinary(user)) as process:
+        return process.communicate(timeout=60)
 
 
 def test_a_place_that_this_user_may_not_write(home):

@@ -7,6 +7,7 @@ that run at once share the server; the last one out stops it. Nothing outside `p
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ class Running:
 
     def url_for(self, dbname: str) -> str:
         """Address of another database of the same server."""
-        where = urlencode({"host": self.socket_dir, "port": PORT, "user": ROLE}, quote_via=quote)
+        host = os.fsencode(self.socket_dir)
+        where = urlencode({"host": host, "port": PORT, "user": ROLE}, quote_via=quote)
         return f"postgresql:///{quote(dbname, safe='')}?{where}"
 
 
@@ -103,9 +105,9 @@ def _checked(
     """What can be refused is refused here, before anything is made."""
     data = base / "data"
     cluster = Cluster(base, accounts.choose(account, data=data, allow_nobody=nobody))
+    cluster.check()
     made_by = clusters.made_by(data)
     clients = programs.find(bindir, data=data, major=made_by, places=programs.everywhere())
-    cluster.check()
     return cluster, clients
 
 

@@ -28,31 +28,6 @@ LONGEST_SOCKET = 103
 BUILTIN_LOCALE = 17
 """Since this major version the order of texts need not rest on the system's locales."""
 
-ASYNC_IO = 18
-"""Since this major version the server keeps processes for reading, unless told not to."""
-
-SERVER = {
-    "listen_addresses": "",
-    "port": str(PORT),
-    "unix_socket_permissions": "0700",
-    "shared_buffers": "32MB",
-    "max_connections": "50",
-    "wal_level": "minimal",
-    "max_wal_senders": "0",
-    "max_worker_processes": "0",
-    "max_parallel_workers": "0",
-    "max_parallel_workers_per_gather": "0",
-    "max_parallel_maintenance_workers": "0",
-    "max_logical_replication_workers": "0",
-    "dynamic_shared_memory_type": "mmap",  # a logout may sweep a user's /dev/shm
-    "jit": "off",
-    "TimeZone": "UTC",
-    "log_timezone": "UTC",
-    "log_min_messages": "log",  # no statement's error: its detail may quote a row
-    "log_checkpoints": "off",
-}
-FOR_TESTS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
@@ -82,6 +57,12 @@ class Cluster:
             return near
         mark = hashlib.sha256(os.fsencode(self.base)).hexdigest()[:12]
         return Path(f"/tmp/checkinsync-{self.account.uid}-{mark}")  # noqa: S108  (0700, owner checked)
+
+    def forget_socket_dir(self) -> None:
+        """Leave nothing in /tmp; for when no server runs."""
+        if not self.socket_dir.is_relative_to(self.base):
+            with suppress(OSError):
+                self.socket_dir.rmdir()
 
     def make_folders(self) -> None:
         """Make what is missing of the folders around the data."""
@@ -136,23 +117,6 @@ class Cluster:
             _append(new / "postgresql.conf", "include '../server.conf'\n")
             new.rename(self.data)
         _sync(self.base)
-
-    def configure(self, *, major: int, for_tests: bool) -> None:
-        """Write what the server reads at its start, outside the data: the folder may have moved."""
-        settings = SERVER | {
-            "unix_socket_directories": f'"{self.socket_dir}"',
-            "hba_file": str(self.base / "hba.conf"),
-            "ident_file": str(self.base / "ident.conf"),
-        }
-        if major >= ASYNC_IO:
-            settings["io_method"] = "sync"
-        if for_tests:
-            settings |= FOR_TESTS
-        lines = (f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
-        _write(self.base / "server.conf", "".join(lines))
-        _write(self.base / "hba.conf", f"local all all peer map={ROLE}\n")
-        names = dict.fromkeys((self.account.name, "root"))
-        _write(self.base / "ident.conf", "".join(f'{ROLE} "{name}" {ROLE}\n' for name in names))
 
 
 def made_by(data: Path) -> int | None:
@@ -231,29 +195,9 @@ def _append(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and not if it stands there already."""
-    with suppress(FileNotFoundError):
-        if path.read_text(encoding="utf-8") == text:
-            return
-    fd, new = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(fd, 0o644)
-        os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
-
-
 def _sync(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "''")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkinsync.errors import EmbeddedDatabaseError
+from checkinsync.local_postgres import configuration
 from checkinsync.local_postgres.account import run
 from checkinsync.local_postgres.cluster import PORT, ROLE, Cluster, no_space
 from checkinsync.local_postgres.programs import Programs, forget_old_copies
@@ -75,7 +76,10 @@ class Server:
         data = self.cluster.data
         command = (self.service["pg_ctl"], "stop", "-s", "-w", "-m", "fast")
         said = self.cluster.account.run(*command, "-t", str(PATIENCE), "-D", data)
-        return said.stderr.strip() if said.returncode != 0 and self._is_there() else None
+        if said.returncode != 0 and self._is_there():
+            return said.stderr.strip()
+        self.cluster.forget_socket_dir()
+        return None
 
     def _ask(self) -> int:
         socket = self.cluster.socket_dir
@@ -91,7 +95,7 @@ class Server:
     def _start(self, *, for_tests: bool) -> None:
         """Start it where none is. What a killed one left behind is recovered by PostgreSQL."""
         forget_old_copies(self.service, base=self.cluster.base)
-        self.cluster.configure(major=self.service.major, for_tests=for_tests)
+        configuration.write(self.cluster, major=self.service.major, for_tests=for_tests)
         self._free_from_strangers()
         _start_anew(self.cluster.log)
         command = (self.service["pg_ctl"], "start", "-s", "-w", "-t", str(PATIENCE))
@@ -117,12 +121,14 @@ class Server:
         of the killed server still use its memory, and waits rather than spoil the data.
         """
         pid_file = self.cluster.data / "postmaster.pid"
-        if _is_taken(_pid_in(pid_file)):
-            _name_nobody(pid_file)
         socket = self.cluster.socket_dir / f".s.PGSQL.{PORT}"
         lock = socket.with_name(f"{socket.name}.lock")
-        if _is_taken(_pid_in(lock)):
-            lock.unlink()
+        for path in (pid_file, lock):
+            pid = _pid_in(path)
+            if pid is None:  # cut off by a power failure: PostgreSQL stops at it
+                path.unlink(missing_ok=True)
+            elif _is_taken(pid):
+                _name_nobody(path)
 
 
 def _pid_in(path: Path) -> int | None:
@@ -132,10 +138,8 @@ def _pid_in(path: Path) -> int | None:
         return None
 
 
-def _is_taken(pid: int | None) -> bool:
+def _is_taken(pid: int) -> bool:
     """Whether a process has that number."""
-    if pid is None:
-        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -157,14 +161,14 @@ def _serves(pid: int, data: Path) -> bool:
     return line.split(" -D ")[0].endswith("postgres") and str(data) in line
 
 
-def _name_nobody(pid_file: Path) -> None:
-    """Replace the process number, in place: the file lies in the account's folder."""
-    fd = os.open(pid_file, os.O_RDWR | os.O_NOFOLLOW)
-    with open(fd, "r+", encoding="utf-8") as file:
+def _name_nobody(lock: Path) -> None:
+    """Replace the process number, in place: root follows no link in the account's folders."""
+    fd = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
+    with open(fd, "r+", encoding="utf-8", errors="surrogateescape") as file:
         rest = file.read().partition("\n")[2]
         file.seek(0)
-        file.truncate()
         file.write(f"{NOBODYS_PID}\n{rest}")
+        file.truncate()
 
 
 def _start_anew(log: Path) -> None:
