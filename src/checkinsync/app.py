@@ -15,6 +15,7 @@ from checkinsync.errors import SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import Nightly, Scope, import_user
+from checkinsync.local_postgres import Running
 from checkinsync.model import Imported, RunSummary, User
 from checkinsync.orchestrate import Ended, Inbox, orchestrate
 from checkinsync.plan import Plan, Planned, planned
@@ -23,8 +24,7 @@ from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, open_pool, transaction
-from checkinsync.home_key import key_of_home
-from checkinsync.vault import Vault
+from checkinsync.vault import Vault, key_of_home
 
 log = logging.getLogger(__name__)
 
@@ -150,18 +150,35 @@ class App:
 
 
 @contextmanager
-def database_url(settings: Settings, *, for_demo: bool = False) -> Iterator[str]:
-    """The address of the database; where none is named, the embedded one serves meanwhile."""
-    if settings.database_url is not None:
-        yield settings.database_url
-        return
+def embedded_database(settings: Settings) -> Iterator[Running]:
+    """The embedded database, while it serves."""
     with local_postgres.serving(
         settings.home,
         bindir=settings.pg_bindir,
         account=settings.pg_account,
-        allow_nobody=for_demo,
+        allow_nobody=settings.disposable,
     ) as running:
+        yield running
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The address of the database; where none is named, the embedded one serves meanwhile."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with embedded_database(settings) as running:
         yield running.url
+
+
+@contextmanager
+def migration_url(settings: Settings) -> Iterator[str]:
+    """The address for migrations: past a pooler, where one is named."""
+    if settings.migrate_url is not None:
+        yield settings.migrate_url
+        return
+    with database_url(settings) as url:
+        yield url
 
 
 @contextmanager
@@ -174,9 +191,7 @@ def open_pooled(settings: Settings) -> Iterator[Pool]:
         with transaction(pool) as conn:
             pending = migrate.pending(conn)
         if pending:
-            raise SchemaBehind(
-                f"the schema lacks {', '.join(pending)}; run `checkinsync migrate` first"
-            )
+            raise SchemaBehind(f"the schema lacks {', '.join(pending)}; run `checkinsync migrate`")
         yield pool
 
 

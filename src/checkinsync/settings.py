@@ -79,6 +79,8 @@ class Settings:
     """Before the first retry; it doubles."""
     connections: int | None = None
     """As given; use `pool_size`."""
+    disposable: bool = False
+    """Whether the embedded database holds nothing of worth (a demo): never set from outside."""
     notices: tuple[str, ...] = ()
     """Worth telling, and no reason to stop."""
 

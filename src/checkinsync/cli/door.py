@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ class Door:
         given = {name: value for name, value in options.items() if value is not None}
         settings = replace(settings, **given)
         self._log(settings)
+        for notice in settings.notices:
+            logging.getLogger("checkinsync").warning(notice)
         return settings
 
     def _log(self, settings: Settings) -> None:

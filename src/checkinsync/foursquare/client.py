@@ -25,6 +25,9 @@ ALWAYS: Mapping[str, str] = {
     "locale": "en",  # the language of cities, countries and categories must not change
 }
 
+FAULTY = 500
+"""From this HTTP status on it is Foursquare that stumbles."""
+
 TRIES = 3
 """Requests in all where the service stumbles; longer waits are the run's business."""
 
@@ -104,7 +107,7 @@ class Conversation:
         self.requests = 0
         """HTTP requests sent, tries included."""
         self.answered = False
-        """Whether any of them had an answer that is Foursquare's, be it an error."""
+        """Whether any of them had an answer that is Foursquare's and no 5xx."""
         self.remaining: int | None = None
         """`X-RateLimit-Remaining` as last seen: requests left in this moving hour."""
 
@@ -170,7 +173,7 @@ class Conversation:
         remaining = answers.remaining(answer.headers)
         self.remaining = self.remaining if remaining is None else remaining
         envelope = answers.opened(answer, token=self._token)
-        self.answered = True
+        self.answered = self.answered or answer.status < FAULTY
         response = answers.response(answer, envelope, now=self._foursquare.now())
         if envelope.error_type is not None:
             self._foursquare.tell_once(

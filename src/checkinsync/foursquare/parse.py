@@ -64,7 +64,9 @@ def checkin(raw: bytes) -> Item:
         return _unreadable(None, raw, f"the item can't be read: {problem}")
     key, at = columns.key_of(shape), columns.created_at(shape)
     if key is None:
-        return _unreadable(None, raw, "its `id` is missing, empty, too long, or no text")
+        return _unreadable(
+            _steady_key(shape), raw, "its `id` is missing, empty, too long, or no text"
+        )
     if at is None:
         return _unreadable(key, raw, "its `createdAt` is missing, or no Unix time before 2100")
     return columns.checkin(key, at, shape, text)
@@ -81,6 +83,11 @@ def _shaped(text: str) -> tuple[shapes.Item, str]:
     if not isinstance(value, dict):
         raise texts.NotJsonError("it is no object")
     return shapes.leniently(value), text if texts.is_json(text) else texts.dumped(value)
+
+
+def _steady_key(shape: shapes.Item) -> str:
+    """For an item without an id: the same each night, though the venue's counters drift."""
+    return f"sha256:{sha256(repr(shape).encode(errors='replace')).hexdigest()}"
 
 
 def _unreadable(key: str | None, raw: bytes, problem: str) -> Unreadable:

@@ -69,13 +69,13 @@ def status_text(report: Report) -> str:
 def _runs(report: Report) -> str:
     if not report.runs:
         return "no run yet"
-    head = ("run", "started (UTC)", "due", "synced", "failed", "skipped", "new", "changed")
+    counts = ("due", "synced", "failed", "skipped", "new", "requests")
+    head = ("run", "started (UTC)", *counts, "outcome")
     rows = [
-        (r.id, r.started_at, r.due, r.synced, r.failed, r.skipped, r.new, r.changed, r.requests)
-        + (r.outcome,)
+        (r.id, r.started_at, r.due, r.synced, r.failed, r.skipped, r.new, r.requests, r.outcome)
         for r in report.runs
     ]
-    return table((*head, "requests", "outcome"), rows)
+    return table(head, rows)
 
 
 def _running(report: Report) -> str:
@@ -91,10 +91,9 @@ def users_table(users: tuple[Status, ...]) -> str:
     """A line per user."""
     if not users:
         return "no users yet; `checkinsync users add` adds one"
-    head = ("user", "name", "state", "check-ins", "last checked (UTC)", "failures", "next")
+    head = ("user", "name", "state", "check-ins", "last checked (UTC)", "quarantined", "next")
     rows = [
-        (u.id, u.name, u.state, u.checkins, u.last_checked_at, u.consecutive_failures)
-        + (u.next_action,)
+        (u.id, u.name, u.state, u.checkins, u.last_checked_at, u.quarantined, u.next_action)
         for u in users
     ]
     return table(head, rows)

@@ -126,7 +126,8 @@ def end(
         """
         UPDATE import_jobs
            SET status = %(status)s::text, error_message = %(message)s,
-               completed_at = CASE WHEN %(status)s::text = 'failed' THEN now() AT TIME ZONE 'UTC' END,
+               completed_at = CASE %(status)s::text
+                   WHEN 'failed' THEN now() AT TIME ZONE 'UTC' END,
                retry_after = %(retry_after)s::timestamptz AT TIME ZONE 'UTC'
          WHERE id = %(job)s
         """,

@@ -1,0 +1,45 @@
+"""`checkinsync migrate`."""
+
+from __future__ import annotations
+
+import click
+
+from checkinsync import migrate as verbs
+from checkinsync.app import migration_url
+from checkinsync.cli.door import Door, listening
+from checkinsync.render import migrations as render
+
+
+@click.command()
+@click.option("--plan", is_flag=True, help="Print the pending SQL; write nothing.")
+@click.option("--status", is_flag=True, help="List each file: applied when, pending, changed.")
+@click.option("--check", is_flag=True, help="Exit with 6 when something is pending.")
+@click.option(
+    "--baseline",
+    type=click.IntRange(min=1),
+    metavar="NNN",
+    help="Note the files up to NNN as applied, on a database that has what they add.",
+)
+@click.pass_obj
+def migrate(door: Door, *, plan: bool, status: bool, check: bool, baseline: int | None) -> None:
+    """Bring the database's schema up to date; run it at each deploy.
+
+    Works on an empty database and on the web application's own, beside its readers and writers.
+    Uses CHECKINSYNC_MIGRATE_URL where the usual address goes through a pooler.
+    """
+    if plan + status + check + (baseline is not None) > 1:
+        raise click.UsageError("--plan, --status, --check and --baseline exclude each other")
+    settings = door.settings()
+    stop = listening()
+    with migration_url(settings) as url:
+        if plan:
+            click.echo(render.plan(verbs.plan(url)))
+        elif status:
+            click.echo(render.status(verbs.status(url)))
+        elif check:
+            verbs.check(url)
+            click.echo("the schema is up to date")
+        elif baseline is not None:
+            click.echo(render.applied(verbs.baseline(url, baseline, sleep=stop.sleep)))
+        else:
+            click.echo(render.applied(verbs.up(url, sleep=stop.sleep)))

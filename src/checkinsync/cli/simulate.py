@@ -1,0 +1,35 @@
+"""`checkinsync simulate`."""
+
+from __future__ import annotations
+
+import click
+
+from checkinsync.errors import SettingsError
+from checkinsync.simulator import demo
+from checkinsync.simulator.server import Server
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=demo.PORT, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other people.")
+def simulate(*, port: int, seed: int) -> None:
+    """Serve a simulated Foursquare on a loopback port, until Ctrl-C.
+
+    Point checkinsync at it with CHECKINSYNC_API_URL and the tokens it prints.
+    """
+
+    def ready(server: Server) -> None:
+        click.echo(f"CHECKINSYNC_API_URL={server.url}")
+        click.echo(f"CHECKINSYNC_OAUTH_URL={server.oauth_url}")
+        for first_name, _, count in demo.PEOPLE:
+            click.echo(f"{demo.demo_token(first_name)}  {first_name}, {count} check-ins")
+        click.echo("serving until Ctrl-C", err=True)
+
+    try:
+        demo.serve(port, seed, ready=ready)
+    except OSError as error:
+        raise SettingsError(
+            f"port {port} can't be used ({error.strerror}); choose another with --port"
+        ) from None
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
