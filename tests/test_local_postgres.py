@@ -141,21 +141,28 @@ def test_many_that_come_at_once_to_an_empty_place_make_one_database(home):
     assert not list((home / "postgres").glob("data.new-*"))
 
 
-def test_a_forked_child_does_not_keep_the_server(home):
-    asleep = "\nif os.fork() == 0: time.sleep(60)\nelse: os.write(1, b'parent leaves')"
-    with start(home, asleep, start_new_session=True) as parent:
+def test_a_forked_child_of_a_killed_user_does_not_keep_the_server(home):
+    orphaned = """
+if os.fork(): os.kill(os.getpid(), signal.SIGKILL)
+else: time.sleep(60)
+"""
+    with start(home, orphaned, start_new_session=True) as parent:
         parent.wait(timeout=30)
-        try:
-            assert server_of(home) is None
-        finally:
-            os.killpg(parent.pid, signal.SIGKILL)
+        with serving(home, **FAST):
+            pass
+        stopped = server_of(home) is None
+        os.killpg(parent.pid, signal.SIGKILL)
+
+    assert stopped
 
 
 def test_a_forked_child_that_leaves_does_not_stop_its_parents_server(home):
-    leaving = "\nif os.fork(): os.wait(); sys.stdin.read()"
+    leaving = """
+if os.fork(): print(os.wait()[1], flush=True); sys.stdin.read()
+"""
     with another(home, leaving) as parent:
+        assert parent.process.stdout.readline() == "0\n"
         note(parent.url)
-        assert server_of(home) is not None
     assert server_of(home) is None
 
 
