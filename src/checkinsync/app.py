@@ -17,7 +17,7 @@ from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import Nightly, Scope, import_user
 from checkinsync.local_postgres import Running
 from checkinsync.model import Imported, RunSummary, User
-from checkinsync.orchestrate import Ended, Inbox, orchestrate
+from checkinsync.orchestrate import Ended, Inbox, OnPage, orchestrate
 from checkinsync.plan import Plan, Planned, planned
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop
@@ -130,8 +130,10 @@ class App:
         """What a run would do if it started now."""
         return planned(pool=self.pool, opens=self.vault.can_open, plan=self.plan, now=self.now())
 
-    def _import_one(self, user: User, *, run_id: int, go_on: Callable[[], None]) -> Imported:
-        return self.import_user(user, run_id=run_id, go_on=go_on)
+    def _import_one(
+        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
+    ) -> Imported:
+        return self.import_user(user, run_id=run_id, go_on=go_on, on_page=on_page)
 
     def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
         """The one sleep of a run: until something arrives, the time has come, or a signal."""

@@ -26,7 +26,7 @@ class Given:
         self, parsers: Mapping[str, Parser], *, secrets: Collection[str] = ()
     ) -> dict[str, Any]:
         """The values of those that were given; `secrets` may be given as `NAME_FILE`, too."""
-        values = {}
+        values: dict[str, Any] = {}
         for name, parser in parsers.items():
             found = self._find(name, secret=name in secrets)
             if found is not None:

@@ -17,7 +17,7 @@ from checkinsync.errors import (
     SettingsError,
     TokenUnreadable,
 )
-from checkinsync.model import Failed, Imported, User, UserReport
+from checkinsync.model import Failed, Imported, Saved, User, UserReport
 from checkinsync.plan import NOTHING_OPENS
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction
@@ -50,7 +50,7 @@ def import_by_hand(
         if isinstance(error, TokenUnreadable):
             _refuse_a_wrong_key(opens, pool=pool)
         if isinstance(error, record.TOKEN_TROUBLE):
-            record.tokens([UserReport(user, Failed(error), 1)], pool=pool)
+            record.tokens([UserReport(user, Failed(error), 1, Saved())], pool=pool)
         else:
             record.failed(user, str(error), pool=pool, since=started)
         raise

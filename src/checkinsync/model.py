@@ -295,6 +295,8 @@ class UserReport:
     user: User
     outcome: Outcome
     attempts: int
+    saved: Saved
+    """What all attempts together stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,9 +339,8 @@ class RunSummary:
 
     @property
     def saved(self) -> Saved:
-        """All pages' work together."""
-        done = [r.outcome.saved for r in self.reports if isinstance(r.outcome, Imported)]
-        return sum(done, Saved())
+        """What all users' imports together stored."""
+        return sum((report.saved for report in self.reports), Saved())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -35,6 +36,7 @@ from checkinsync.model import (
     Outcome,
     RetryAt,
     RunSummary,
+    Saved,
     Skipped,
     User,
     UserReport,
@@ -42,6 +44,7 @@ from checkinsync.model import (
 from checkinsync.plan import Plan, slots, tonight
 from checkinsync.schedule import Agenda, Entry
 from checkinsync.store import leases, runs
+from checkinsync.store.jobs import Progress
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, probe, transaction
 from checkinsync.verdict import PARTIAL, suspicious, verdict
@@ -52,10 +55,15 @@ RETRIED = (FoursquareAway, LeaseLost, UnsteadyList, psycopg.OperationalError)
 """What may be gone in a minute; everything else ends the user's import for tonight."""
 
 
+OnPage = Callable[[Progress], None]
+
+
 class ImportOne(Protocol):
     """Imports one user: `import_user` in this process, or whatever reaches it elsewhere."""
 
-    def __call__(self, user: User, *, run_id: int, go_on: Callable[[], None]) -> Imported:
+    def __call__(
+        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
+    ) -> Imported:
         """Raises what `import_user` raises."""
 
 
@@ -65,6 +73,7 @@ class Ended:
 
     entry: Entry
     outcome: Outcome
+    saved: Saved
 
 
 Inbox = queue.SimpleQueue[Ended]
@@ -188,6 +197,8 @@ class _Run:
         self.stop: CheckinsyncError | None = None
         """Why nothing more is started; the imports in hand finish their pages."""
         self.anything_answered = False
+        self.saved: defaultdict[int, Saved] = defaultdict(Saved)
+        """What each user's attempts have stored so far."""
 
     # --- the plan ---------------------------------------------------------------------------------
 
@@ -285,11 +296,17 @@ class _Run:
 
     def _attempt(self, entry: Entry) -> None:
         """In a worker's thread: one attempt, whatever becomes of it."""
+        stored: list[Saved] = []
         try:
             self._may_go_on()
-            outcome: Outcome = self.import_one(
-                entry.user, run_id=self.run_id, go_on=self._may_go_on
+            outcome: Outcome
+            outcome = imported = self.import_one(
+                entry.user,
+                run_id=self.run_id,
+                go_on=self._may_go_on,
+                on_page=lambda progress: stored.append(progress.saved),
             )
+            stored.append(imported.saved)
         except AtWork as reason:
             outcome = Skipped(str(reason))
         except Interrupted as reason:
@@ -301,7 +318,7 @@ class _Run:
             if not isinstance(error, CheckinsyncError):
                 log.exception("import_crashed", extra={"user_id": entry.user.id})
             outcome = Failed(error)
-        self.inbox.put(Ended(entry, outcome))
+        self.inbox.put(Ended(entry, outcome, stored[-1] if stored else Saved()))
 
     def _wake(self) -> datetime:
         """When to look again though nothing comes back."""
@@ -321,6 +338,7 @@ class _Run:
         if ended is None:
             return
         self.running -= 1
+        self.saved[ended.entry.user.id] += ended.saved
         self._judge_services(ended)
         entry = ended.entry
         match ended.outcome:
@@ -405,7 +423,7 @@ class _Run:
             record.failed(user, _told(error), pool=self.pool, since=self.started)
 
     def _report(self, user: User, outcome: Outcome, attempts: int) -> None:
-        self.reports.append(UserReport(user, outcome, attempts))
+        self.reports.append(UserReport(user, outcome, attempts, self.saved[user.id]))
 
     def record_tokens(self) -> None:
         """Who must log in again, unless so many tokens fail that we suspect ourselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -72,8 +73,10 @@ class _RunBar(logging.Handler):
             self._bars.advance(self._task)
         line = _LINES.get(event)
         if line is not None:
-            clock = logging.Formatter().formatTime(record, "%H:%M:%S")
-            self._bars.console.print(f"{clock}  {line.format_map(_Known(fields))}", markup=False)
+            clock = time.strftime("%H:%M:%S", time.gmtime(record.created))
+            self._bars.console.print(
+                f"{clock}  {line.format_map(_Known(fields))}", markup=False, soft_wrap=True
+            )
 
 
 class _Known(dict[str, object]):

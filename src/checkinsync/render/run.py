@@ -80,7 +80,7 @@ def as_table(summary: RunSummary) -> str:
 def _row(report: UserReport) -> tuple[object, ...]:
     user, outcome = report.user, report.outcome
     if isinstance(outcome, Imported):
-        saved = outcome.saved
+        saved = report.saved
         seconds = f"{outcome.seconds:.1f}"
         return (
             user.id,
@@ -113,7 +113,12 @@ def run_json(summary: RunSummary) -> dict[str, Any]:
         "outcome": summary.outcome,
         "exit_code": summary.exit_code,
         "users": [
-            {**outcome_json(report.user, report.outcome), "attempts": report.attempts}
+            {
+                **outcome_json(report.user, report.outcome),
+                "new": report.saved.new,
+                "changed": report.saved.changed,
+                "attempts": report.attempts,
+            }
             for report in summary.reports
         ]
         + [
