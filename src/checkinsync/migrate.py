@@ -8,7 +8,7 @@ from pathlib import Path
 from checkinsync import schema, sql_files
 from checkinsync.errors import SchemaBehind
 from checkinsync.schema import Applied, SqlFile, Standing
-from checkinsync.store import migrations
+from checkinsync.store import ledger, migrations
 from checkinsync.store.migrations import Sleep
 from checkinsync.store.pool import Connection
 
@@ -21,8 +21,8 @@ def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) ->
     """
     files = sql_files.read(directory)
     with migrations.connected(url) as conn, migrations.only_runner(conn, sleep=sleep):
-        pending = schema.undone(files, migrations.ledger(conn))
-        migrations.make_ledger(conn)
+        pending = schema.undone(files, ledger.rows(conn))
+        ledger.make(conn)
         return [migrations.apply(conn, file, sleep=sleep) for file in pending]
 
 
@@ -30,14 +30,14 @@ def plan(url: str, *, directory: Path | None = None) -> list[SqlFile]:
     """What `up` would apply, in order; writes nothing. Raises MigrationRefused, DatabaseAway."""
     files = sql_files.read(directory)
     with migrations.connected(url) as conn:
-        return schema.undone(files, migrations.ledger(conn))
+        return schema.undone(files, ledger.rows(conn))
 
 
 def status(url: str, *, directory: Path | None = None) -> list[Standing]:
     """How each file stands, changed and missing ones too; writes nothing. Raises DatabaseAway."""
     files = sql_files.read(directory)
     with migrations.connected(url) as conn:
-        return schema.standings(files, migrations.ledger(conn))
+        return schema.standings(files, ledger.rows(conn))
 
 
 def check(url: str, *, directory: Path | None = None) -> None:
@@ -57,11 +57,11 @@ def baseline(
     """
     files = schema.up_to(sql_files.read(directory), number)
     with migrations.connected(url) as conn, migrations.only_runner(conn, sleep=sleep):
-        migrations.make_ledger(conn)
-        noted = {row.name for row in migrations.ledger(conn)}
+        ledger.make(conn)
+        noted = {row.name for row in ledger.rows(conn)}
         with conn.transaction():
             new = [file for file in files if file.name not in noted]
-            return [migrations.note(conn, file, baseline=True) for file in new]
+            return [ledger.note(conn, file, baseline=True) for file in new]
 
 
 def pending(conn: Connection) -> list[str]:
@@ -69,5 +69,5 @@ def pending(conn: Connection) -> list[str]:
 
     A database that is newer than this program lacks nothing.
     """
-    applied = {row.name for row in migrations.ledger(conn)}
+    applied = {row.name for row in ledger.rows(conn)}
     return [name for name in sql_files.names() if name not in applied]

@@ -1,6 +1,6 @@
-"""The ledger of migrations, and the one connection that applies them.
+"""Migrations applied, through one connection, by one runner at a time.
 
-That connection is its runner's own and goes straight to the server: the lock that keeps a second
+The connection is its runner's own and goes straight to the server: the lock that keeps a second
 runner out belongs to the session. Nothing here rests on the session's time zone.
 """
 
@@ -15,6 +15,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed, SettingsError
 from checkinsync.schema import Applied, SqlFile, Statement
+from checkinsync.store import ledger
 from checkinsync.store.pool import PATIENCE, Connection, is_away
 
 Sleep = Callable[[float], None]
@@ -66,44 +67,6 @@ def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
             conn.execute("SELECT pg_advisory_unlock(%(lock)s)", {"lock": RUNNER_LOCK})
 
 
-def make_ledger(conn: Connection) -> None:
-    """Our own: the application has tables named `migrations` and `schema_migrations`."""
-    conn.execute(
-        """
-        CREATE TABLE IF NOT EXISTS checkinsync_migrations (
-            name       TEXT PRIMARY KEY,
-            sha256     TEXT NOT NULL,
-            applied_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-            baseline   BOOLEAN NOT NULL DEFAULT false    -- noted as applied, not run
-        )
-        """
-    )
-
-
-def ledger(conn: Connection) -> list[Applied]:
-    """What was applied, in order; nothing where there is no ledger yet."""
-    there = conn.execute("SELECT to_regclass('checkinsync_migrations') IS NOT NULL").fetchone()
-    if there is None or not there[0]:
-        return []
-    rows = conn.execute(
-        "SELECT name, sha256, applied_at, baseline FROM checkinsync_migrations ORDER BY name"
-    )
-    return [Applied(*row) for row in rows]
-
-
-def note(conn: Connection, file: SqlFile, *, baseline: bool = False) -> Applied:
-    """A row of the ledger."""
-    rows = conn.execute(
-        """
-        INSERT INTO checkinsync_migrations (name, sha256, baseline)
-        VALUES (%(name)s, %(sha256)s, %(baseline)s)
-        RETURNING name, sha256, applied_at, baseline
-        """,
-        {"name": file.name, "sha256": file.sha256, "baseline": baseline},
-    )
-    return Applied(*next(rows))
-
-
 def apply(conn: Connection, file: SqlFile, *, sleep: Sleep) -> Applied:
     """Run a file and note it, trying again where a table is in use. Raises MigrationFailed."""
     run = _run_alone if file.alone else _run
@@ -127,7 +90,7 @@ def _run(conn: Connection, file: SqlFile) -> Applied:
         _bound(conn, LOCK_TIMEOUT, in_transaction=True)
         for statement in file.statements:
             _execute(conn, file, statement)
-        return note(conn, file)
+        return ledger.note(conn, file)
 
 
 def _run_alone(conn: Connection, file: SqlFile) -> Applied:
@@ -136,7 +99,7 @@ def _run_alone(conn: Connection, file: SqlFile) -> Applied:
         patient = "CONCURRENTLY" in statement.text.upper()
         _bound(conn, PATIENT_LOCK_TIMEOUT if patient else LOCK_TIMEOUT, in_transaction=False)
         _execute(conn, file, statement)
-    return note(conn, file)
+    return ledger.note(conn, file)
 
 
 def _bound(conn: Connection, lock_timeout: str, *, in_transaction: bool) -> None:
