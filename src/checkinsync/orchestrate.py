@@ -427,7 +427,9 @@ class _Run:
 
     def record_tokens(self) -> None:
         """Who must log in again, unless so many tokens fail that we suspect ourselves."""
-        if not suspicious([report.outcome for report in self.reports]):
+        if suspicious([report.outcome for report in self.reports]):
+            record.suspicion(pool=self.pool)
+        else:
             record.tokens(self.reports, pool=self.pool)
 
     def summary(

@@ -32,5 +32,11 @@ def tokens(reports: Iterable[UserReport], *, pool: Pool) -> None:
                     )
 
 
+def suspicion(*, pool: Pool) -> None:
+    """So many tokens were rejected that we may be sending them wrongly: find out the way anew."""
+    with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
+        state.forget_way(conn)
+
+
 TOKEN_TROUBLE = (TokenRejected, TokenUnreadable, NoToken)
 """Written down at the end of a run, when it is known that it is not we who are wrong."""

@@ -10,7 +10,7 @@ from typing import Literal
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from checkinsync.errors import SettingsError, TokenUnreadable
+from checkinsync.errors import SettingsError, TokenRejected, TokenUnreadable
 
 Way = Literal["header", "query"]
 
@@ -37,6 +37,9 @@ class InQuery(AuthBase):
         return request
 
 
+CHECKINS = "users/self/checkins"
+"""The endpoint whose way is kept from run to run."""
+
 WAYS: dict[Way, type[InHeader] | type[InQuery]] = {"header": InHeader, "query": InQuery}
 
 
@@ -52,9 +55,10 @@ def sendable(token: str) -> str:
 
 
 class Ways:
-    """Which way of sending a token Foursquare takes: found out once, known to all threads.
+    """Which way of sending a token an endpoint takes: found out once, known to all threads.
 
-    Setting a name is atomic, and two threads that find out at once find the same.
+    What one endpoint takes says nothing of the next. Setting a name is atomic, and two threads
+    that find out at once find the same.
     """
 
     def __init__(self, token_in: str, remembered: str | None) -> None:
@@ -62,17 +66,22 @@ class Ways:
         if token_in not in {"auto", *WAYS}:
             raise SettingsError("CHECKINSYNC_TOKEN_IN must be auto, header or query")
         self._given = _way(token_in)
-        self.worked = _way(remembered) if self._given is None else None
+        known = _way(remembered) if self._given is None else None
+        self.worked: dict[str, Way] = {CHECKINS: known} if known else {}
 
-    @property
-    def to_try(self) -> tuple[Way, ...]:
-        """One way where it is given or known, else both: the header first."""
-        known = self._given or self.worked
-        return (known,) if known else ("header", "query")
+    def to_try(self, path: str) -> tuple[Way, ...]:
+        """The way that is given; else both, the one that worked first, or the header."""
+        if self._given:
+            return (self._given,)
+        return ("query", "header") if self.worked.get(path) == "query" else ("header", "query")
 
-    def remember(self, way: Way) -> None:
+    def settles(self, path: str, refusal: Exception) -> bool:
+        """Whether a refusal is the last word: the way is known to work, so it is the token."""
+        return path in self.worked and isinstance(refusal, TokenRejected)
+
+    def remember(self, path: str, way: Way) -> None:
         """A request sent this way was answered as we like it."""
-        self.worked = way
+        self.worked[path] = way
 
 
 def _way(name: str | None) -> Way | None:

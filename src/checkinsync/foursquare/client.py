@@ -68,8 +68,8 @@ class Foursquare:
 
     @property
     def token_way(self) -> str | None:
-        """The way of sending tokens that worked: `header`, `query`; None where none has yet."""
-        return self.ways.worked
+        """How tokens were sent for check-ins when it worked: `header`, `query`; None: not yet."""
+        return self.ways.worked.get(auth.CHECKINS)
 
     @property
     def requests(self) -> int:
@@ -128,7 +128,7 @@ class Conversation:
         """
         query: dict[str, str | int] = {"limit": limit, "offset": offset, "sort": "newestfirst"}
         return self._ask(
-            "users/self/checkins",
+            auth.CHECKINS,
             query,
             lambda response: parse.page(response, offset=offset, limit=limit),
         )
@@ -141,13 +141,15 @@ class Conversation:
         """Ask in the way that works; where none is known, the header first, once the query."""
         ways = self._foursquare.ways
         refusals: list[InvalidAuth | CredentialsNotSeen] = []
-        for way in ways.to_try:
+        for way in ways.to_try(path):
             try:
                 value = self._persist(path, query, way, read)
             except (InvalidAuth, CredentialsNotSeen) as refusal:
                 refusals.append(refusal)
+                if ways.settles(path, refusal):
+                    break
             else:
-                ways.remember(way)
+                ways.remember(path, way)
                 return value
         raise worst(refusals)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from checkinsync.errors import CheckinsyncError
@@ -21,8 +21,8 @@ from checkinsync.render.table import moment, table
 
 
 def iso(value: datetime | None) -> str | None:
-    """A time in JSON."""
-    return None if value is None else value.isoformat()
+    """A time in JSON, in UTC whatever the session's zone."""
+    return None if value is None else value.astimezone(UTC).isoformat()
 
 
 def told(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -34,4 +34,4 @@ def cell(value: object) -> str:
 
 def moment(value: datetime | None) -> str:
     """`2026-11-24 02:00:00`, in UTC."""
-    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S}"
+    return "-" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -170,6 +170,11 @@ def pause(conn: Connection, user_id: int, *, at: datetime | None) -> None:
     )
 
 
+def forget_way(conn: Connection) -> None:
+    """What worked may work no more: find out anew."""
+    conn.execute("UPDATE sync_state SET token_in = NULL WHERE token_in IS NOT NULL")
+
+
 def way_that_worked(conn: Connection) -> str | None:
     """How the token was sent in the import that finished last: `header`, `query`, or unknown."""
     row = conn.execute(
