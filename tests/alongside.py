@@ -81,7 +81,7 @@ def server_of(home: Path) -> int | None:
     try:
         pid = int((home / "postgres/data/postmaster.pid").read_text().split()[0])
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it was looked at
         return None
     return pid if b"postgres" in words else None
 
@@ -90,7 +90,8 @@ def kill_server(home: Path) -> None:
     """Kill -9 its every process, as a crash of the machine would."""
     postmaster = server_of(home)
     for pid in (postmaster, *_children(postmaster)):
-        os.kill(pid, 9)
+        with suppress(ProcessLookupError):  # a session that was just ending
+            os.kill(pid, 9)
     while server_of(home):
         time.sleep(0.01)
 
