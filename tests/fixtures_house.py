@@ -10,10 +10,11 @@ import psycopg
 import pytest
 
 from checkinsync import users
+from checkinsync.attempt import Ended
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_user import Nightly, import_user
 from checkinsync.model import Imported, Profile, User
-from checkinsync.orchestrate import Ended, Inbox
+from checkinsync.orchestrate import Inbox
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
 from checkinsync.store.keeper import Keeper

@@ -19,7 +19,7 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("app",),
     ("render",),
     ("orchestrate", "import_user", "import_by_hand", "migrate", "status", "users"),
-    ("plan", "record", "save_page"),  # steps that several verbs take
+    ("plan", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,
     ("foursquare", "store", "vault", "settings given allowed", "local_postgres", "sql_files"),
     ("process", "durations", "stop", "logs"),  # edges that lean on no other

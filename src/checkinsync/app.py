@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from checkinsync import local_postgres, migrate
+from checkinsync.attempt import Ended, OnPage
 from checkinsync.errors import SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import Nightly, Scope, import_user
 from checkinsync.local_postgres import Running
 from checkinsync.model import Imported, RunSummary, User
-from checkinsync.orchestrate import Ended, Inbox, OnPage, orchestrate
+from checkinsync.orchestrate import Inbox, orchestrate
 from checkinsync.plan import Plan, Planned, planned
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop

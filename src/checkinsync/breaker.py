@@ -53,6 +53,10 @@ class Breaker:
             self._pause = min(self._pause * 2, self.patience.longest_pause)
         self.next_probe = min(now + self._pause, self.gives_up_at)
 
+    def looks(self, now: datetime) -> bool:
+        """Whether it is time to look for it again."""
+        return self.next_probe is not None and now >= self.next_probe
+
     @property
     def gives_up_at(self) -> datetime:
         """When waiting ends; only while the service is away."""

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -16,7 +15,8 @@ import psycopg
 from tenacity import RetryCallState, wait_exponential, wait_random
 from tenacity.wait import wait_base
 
-from checkinsync import breaker, due, record
+from checkinsync import due, record
+from checkinsync.attempt import Ended, ImportOne, attempt
 from checkinsync.breaker import Breaker
 from checkinsync.errors import (
     AtWork,
@@ -26,13 +26,11 @@ from checkinsync.errors import (
     Interrupted,
     LeaseLost,
     QuotaExceeded,
-    RateLimited,
     TokenUnreadable,
     UnsteadyList,
 )
 from checkinsync.model import (
     Failed,
-    Imported,
     Outcome,
     RetryAt,
     RunSummary,
@@ -43,8 +41,8 @@ from checkinsync.model import (
 )
 from checkinsync.plan import Plan, slots, tonight
 from checkinsync.schedule import Agenda, Entry
+from checkinsync.services import Services
 from checkinsync.store import leases, runs
-from checkinsync.store.jobs import Progress
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, probe, transaction
 from checkinsync.verdict import PARTIAL, suspicious, verdict
@@ -53,27 +51,6 @@ log = logging.getLogger(__name__)
 
 RETRIED = (FoursquareAway, LeaseLost, UnsteadyList, psycopg.OperationalError)
 """What may be gone in a minute; everything else ends the user's import for tonight."""
-
-
-OnPage = Callable[[Progress], None]
-
-
-class ImportOne(Protocol):
-    """Imports one user: `import_user` in this process, or whatever reaches it elsewhere."""
-
-    def __call__(
-        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
-    ) -> Imported:
-        """Raises what `import_user` raises."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """An attempt that came back from its worker."""
-
-    entry: Entry
-    outcome: Outcome
-    saved: Saved
 
 
 Inbox = queue.SimpleQueue[Ended]
@@ -148,18 +125,10 @@ def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
     with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
         assert summary.run_id is not None
         runs.finish(conn, summary.run_id, summary)
-    _log("run_finished", summary.run_id, outcome=summary.outcome, **_figures(summary))
+    figures = {"due": summary.due, "synced": summary.synced, "failed": summary.failed}
+    figures |= {"skipped": summary.skipped, "requests": summary.requests}
+    _log("run_finished", summary.run_id, outcome=summary.outcome, **figures)
     return summary
-
-
-def _figures(summary: RunSummary) -> dict[str, int]:
-    return {
-        "due": summary.due,
-        "synced": summary.synced,
-        "failed": summary.failed,
-        "skipped": summary.skipped,
-        "requests": summary.requests,
-    }
 
 
 class _Run:
@@ -191,12 +160,10 @@ class _Run:
         """Each user's place in the plan."""
         self.inbox: Inbox = queue.SimpleQueue()
         self.running = 0
-        self.foursquare = Breaker(breaker.FOURSQUARE)
-        self.database = Breaker(breaker.DATABASE)
+        self.services = Services()
         self.reports: list[UserReport] = []
         self.stop: CheckinsyncError | None = None
         """Why nothing more is started; the imports in hand finish their pages."""
-        self.anything_answered = False
         self.saved: defaultdict[int, Saved] = defaultdict(Saved)
         """What each user's attempts have stored so far."""
 
@@ -239,11 +206,10 @@ class _Run:
             return
         try:
             self._may_go_on()
-            for service, name in ((self.foursquare, "Foursquare"), (self.database, "the database")):
-                if service.away_since is not None and self.now() >= service.gives_up_at:
-                    raise _away(service, f"{name} stayed away")
-        except CheckinsyncError as reason:
+        except Interrupted as reason:
             self.stop = reason
+        else:
+            self.stop = self.services.given_up(self.now())
 
     def _may_go_on(self) -> None:
         """Asked before each request of each import. Raises Interrupted or what ended the run."""
@@ -256,80 +222,59 @@ class _Run:
     def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:
         if self.stop is not None:
             return
-        if self.database.away_since is not None and not self._database_is_back():
-            return
-        if self.foursquare.away_since is not None:
-            self._start_probe(executor)
-            return
+        match self.services.away:
+            case []:
+                self._start_all(executor)
+            case [*_, ("database", service)]:
+                self._look_for_database(service)
+            case [(_, service)]:
+                self._look_for_foursquare(service, executor)
+
+    def _start_all(self, executor: ThreadPoolExecutor) -> None:
         while (entry := self.agenda.take(self.now(), running=self.running)) is not None:
             self._start(executor, entry)
 
-    def _start_probe(self, executor: ThreadPoolExecutor) -> None:
-        """One user at a time shows whether Foursquare is back."""
-        probe_at = self.foursquare.next_probe
-        if self.running or probe_at is None or self.now() < probe_at:
+    def _look_for_foursquare(self, service: Breaker, executor: ThreadPoolExecutor) -> None:
+        """One user at a time shows whether it is back."""
+        if self.running or not service.looks(self.now()):
             return
         entry = self.agenda.take_any()
         if entry is not None:
             self._start(executor, entry)
 
-    def _database_is_back(self) -> bool:
-        """Look again when it is time to; the pause does not count against the slots."""
-        at = self.database.next_probe
-        if at is None or self.now() < at:
-            return False
-        if not probe(self.pool):
-            self.database.away(self.now())
-            return False
-        self._resume(self.database)
-        return True
+    def _look_for_database(self, service: Breaker) -> None:
+        if not service.looks(self.now()):
+            return
+        if probe(self.pool):
+            since = service.away_since
+            service.answered()
+            self._resumed(since)
+        else:
+            service.away(self.now())
 
-    def _resume(self, service: Breaker) -> None:
-        if service.away_since is not None:
-            self.agenda.postpone(self.now() - service.away_since)
-            self._log("run_resumed", paused_seconds=(self.now() - service.away_since).seconds)
-        service.answered()
+    def _resumed(self, since: datetime | None) -> None:
+        """The pause does not count against the slots."""
+        if since is not None and not self.services.away:
+            pause = self.now() - since
+            self.agenda.postpone(pause)
+            self._log("run_resumed", paused_seconds=round(pause.total_seconds()))
 
     def _start(self, executor: ThreadPoolExecutor, entry: Entry) -> None:
         self.running += 1
         executor.submit(self._attempt, entry)
 
     def _attempt(self, entry: Entry) -> None:
-        """In a worker's thread: one attempt, whatever becomes of it."""
-        stored: list[Saved] = []
-        try:
-            self._may_go_on()
-            outcome: Outcome
-            outcome = imported = self.import_one(
-                entry.user,
-                run_id=self.run_id,
-                go_on=self._may_go_on,
-                on_page=lambda progress: stored.append(progress.saved),
-            )
-            stored.append(imported.saved)
-        except AtWork as reason:
-            outcome = Skipped(str(reason))
-        except Interrupted as reason:
-            self.stop = self.stop or reason
-            outcome = Skipped(str(reason))
-        except RateLimited as limit:
-            outcome = RetryAt(limit.until, str(limit))
-        except Exception as error:  # one user's failure stays his own
-            if not isinstance(error, CheckinsyncError):
-                log.exception("import_crashed", extra={"user_id": entry.user.id})
-            outcome = Failed(error)
-        self.inbox.put(Ended(entry, outcome, stored[-1] if stored else Saved()))
+        self.inbox.put(attempt(entry, self.import_one, run_id=self.run_id, go_on=self._may_go_on))
 
     def _wake(self) -> datetime:
         """When to look again though nothing comes back."""
         if self.stop is not None:
             return self.deadline + timedelta(days=1)  # only what still runs is waited for
         times = [self.deadline]
-        services = [s for s in (self.foursquare, self.database) if s.away_since is not None]
-        if not services:
+        if not self.services.away:
             times.append(self.agenda.next_at(running=self.running) or self.deadline)
         elif not self.running:
-            times += [service.next_probe or self.deadline for service in services]
+            times.append(self.services.next_look or self.deadline)
         return min(times)
 
     # --- what comes back --------------------------------------------------------------------------
@@ -339,7 +284,8 @@ class _Run:
             return
         self.running -= 1
         self.saved[ended.entry.user.id] += ended.saved
-        self._judge_services(ended)
+        self.stop = self.stop or ended.interrupted
+        self._hear(ended)
         entry = ended.entry
         match ended.outcome:
             case RetryAt(at, reason):
@@ -356,25 +302,16 @@ class _Run:
             case outcome:
                 self._report(entry.user, outcome, attempts=entry.attempt)
 
-    def _judge_services(self, ended: Ended) -> None:
-        """What an attempt says of Foursquare and of the database."""
-        user_id, attempt = ended.entry.user.id, ended.entry.attempt
-        match ended.outcome:
-            case Failed(DatabaseAway()):
-                if self.database.away_since is None:
-                    self._log("run_paused", service="database")
-                    self.database.away(self.now())
-            case Failed(FoursquareAway(answered=False)):
-                was_there = self.foursquare.away_since is None
-                self.foursquare.unanswered(user_id, attempt, now=self.now())
-                if was_there and self.foursquare.away_since is not None:
-                    self._log("run_paused", service="foursquare")
-                    self._forgive()
-            case Skipped():
-                pass
-            case _:
-                self.anything_answered = True
-                self._resume(self.foursquare)
+    def _hear(self, ended: Ended) -> None:
+        """What an attempt says of Foursquare and the database: a pause begins, or ends."""
+        before = dict(self.services.away)
+        since = min((s.away_since for s in before.values() if s.away_since), default=None)
+        self.services.hear(ended.entry, ended.outcome, now=self.now())
+        for name, _ in self.services.away:
+            if name not in before:
+                self._log("run_paused", service=name)
+                self._forgive()
+        self._resumed(since)
 
     def _park(self, entry: Entry, at: datetime, reason: str) -> None:
         """A rate limit uses up no retry; one that outlasts the run ends it for this user."""
@@ -385,9 +322,10 @@ class _Run:
         self._log("retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=reason)
 
     def _try_again_or_fail(self, entry: Entry, error: Exception) -> None:
-        away = isinstance(error, FoursquareAway) and self.foursquare.away_since is not None
-        if away:  # it is not he who failed: his retries stay
-            self.agenda.again(entry, self.now(), attempt=self.foursquare.in_a_row[entry.user.id])
+        foursquare = self.services.foursquare
+        if isinstance(error, FoursquareAway) and foursquare.away_since is not None:
+            before = foursquare.in_a_row[entry.user.id]  # it is not he who failed
+            self.agenda.again(entry, self.now(), attempt=before)
         elif isinstance(error, RETRIED) and entry.attempt <= self.plan.retries:
             at = self.now() + timedelta(seconds=self._delay(entry.attempt))
             self.agenda.again(entry, at, attempt=entry.attempt + 1)
@@ -400,7 +338,7 @@ class _Run:
     def _forgive(self) -> None:
         """Those who showed that Foursquare is away have failed by no fault of theirs: their
         retries are given back, also to whoever had used them up."""
-        shown = self.foursquare.in_a_row
+        shown = self.services.foursquare.in_a_row
         self.agenda.forgive(shown)
         failed = [r for r in self.reports if isinstance(r.outcome, Failed) and r.user.id in shown]
         for report in failed:
@@ -436,12 +374,11 @@ class _Run:
         self, host: str, requests: int, not_due: tuple[tuple[User, str], ...]
     ) -> RunSummary:
         """The run in one value, with its exit code."""
-        services = (self.foursquare, self.database)
         outcome, code = verdict(
             [report.outcome for report in self.reports],
             stop=self.stop,
-            anything_answered=self.anything_answered,
-            paused=any(service.away_since is not None for service in services),
+            anything_answered=self.services.anything_answered,
+            paused=bool(self.services.away),
         )
         return RunSummary(
             self.run_id,
@@ -465,12 +402,6 @@ def _log(event: str, run_id: int | None, **fields: object) -> None:
 
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, CheckinsyncError) else type(error).__name__
-
-
-def _away(service: Breaker, sentence: str) -> CheckinsyncError:
-    kind = FoursquareAway if service.patience is breaker.FOURSQUARE else DatabaseAway
-    minutes = service.patience.gives_up_after.total_seconds() / 60
-    return kind(f"{sentence} for {minutes:g} minutes; the run gave up")
 
 
 def _next_midnight(now: datetime) -> datetime:

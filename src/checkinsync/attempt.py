@@ -1,0 +1,68 @@
+"""One attempt at one user's import, in a worker's thread: whatever becomes of it is an outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from checkinsync.errors import AtWork, CheckinsyncError, Interrupted, RateLimited
+from checkinsync.model import Failed, Imported, Outcome, RetryAt, Saved, Skipped, User
+from checkinsync.schedule import Entry
+from checkinsync.store.jobs import Progress
+
+log = logging.getLogger(__name__)
+
+OnPage = Callable[[Progress], None]
+
+
+class ImportOne(Protocol):
+    """Imports one user: `import_user` in this process, or whatever reaches it elsewhere."""
+
+    def __call__(
+        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
+    ) -> Imported:
+        """Raises what `import_user` raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that came back from its worker."""
+
+    entry: Entry
+    outcome: Outcome
+    saved: Saved
+    """What its pages stored, to whichever end."""
+    interrupted: Interrupted | None = None
+    """Why it stopped between two pages, where it did."""
+
+
+def attempt(
+    entry: Entry, import_one: ImportOne, *, run_id: int, go_on: Callable[[], None]
+) -> Ended:
+    """Never raises, so that one user's failure stays his own."""
+    stored = [Saved()]
+    interrupted = None
+    outcome: Outcome
+    try:
+        go_on()
+        outcome = imported = import_one(
+            entry.user,
+            run_id=run_id,
+            go_on=go_on,
+            on_page=lambda progress: stored.append(progress.saved),
+        )
+        stored.append(imported.saved)
+    except AtWork as reason:
+        outcome = Skipped(str(reason))
+    except Interrupted as reason:
+        outcome, interrupted = Skipped(str(reason)), reason
+    except RateLimited as limit:
+        outcome = RetryAt(limit.until, str(limit))
+    except Exception as error:
+        if not isinstance(error, CheckinsyncError):
+            extra = {"run_id": run_id, "user_id": entry.user.id}
+            log.exception("import_crashed", extra=extra)
+        outcome = Failed(error)
+    return Ended(entry, outcome, stored[-1], interrupted)

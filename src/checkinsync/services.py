@@ -1,0 +1,56 @@
+"""Foursquare and the database as a run's attempts show them: there, or away and looked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from checkinsync.breaker import DATABASE, FOURSQUARE, Breaker
+from checkinsync.errors import CheckinsyncError, DatabaseAway, FoursquareAway
+from checkinsync.model import Failed, Outcome, Skipped
+from checkinsync.schedule import Entry
+
+
+@dataclass(slots=True)
+class Services:
+    """What a run rests on; while one is away, no user's import is started but to look for it."""
+
+    foursquare: Breaker = field(default_factory=lambda: Breaker(FOURSQUARE))
+    database: Breaker = field(default_factory=lambda: Breaker(DATABASE))
+    anything_answered: bool = False
+    """Whether Foursquare answered any import of this run."""
+
+    @property
+    def away(self) -> list[tuple[str, Breaker]]:
+        """Those that are away just now, by name."""
+        both = (("foursquare", self.foursquare), ("database", self.database))
+        return [(name, service) for name, service in both if service.away_since is not None]
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When to look for what is away."""
+        return min((s.next_probe for _, s in self.away if s.next_probe), default=None)
+
+    def hear(self, entry: Entry, outcome: Outcome, *, now: datetime) -> None:
+        """What an attempt says of both."""
+        match outcome:
+            case Failed(DatabaseAway()):
+                if self.database.away_since is None:
+                    self.database.away(now)
+            case Failed(FoursquareAway(answered=False)):
+                self.foursquare.unanswered(entry.user.id, entry.attempt, now=now)
+            case Skipped():
+                pass
+            case _:
+                self.anything_answered = True
+                self.foursquare.answered()
+
+    def given_up(self, now: datetime) -> CheckinsyncError | None:
+        """The error that ends a run whose service stayed away for too long."""
+        for name, service in self.away:
+            if now >= service.gives_up_at:
+                minutes = service.patience.gives_up_after.total_seconds() / 60
+                if name == "foursquare":
+                    return FoursquareAway(f"Foursquare stayed away for {minutes:g} minutes")
+                return DatabaseAway(f"the database stayed away for {minutes:g} minutes")
+        return None
