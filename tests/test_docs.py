@@ -1,0 +1,363 @@
+"""What the documents say is held to the program: commands, options, settings, SQL, cron lines."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import psycopg
+import pytest
+from click.testing import CliRunner
+
+from checkinsync import __main__, errors, settings, stop
+from checkinsync.cli import checkinsync
+from checkinsync.cli import status as status_command
+from checkinsync.durations import parse_duration
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+MARKDOWN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+EXAMPLES = [ROOT / "crontab.example", ROOT / "contrib" / "checkinsync.service"]
+CRONTAB = (ROOT / "crontab.example").read_text(encoding="utf-8")
+
+
+# --- reading the documents ------------------------------------------------------------------------
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    """The blocks of one language, also those indented below a list's item."""
+    blocks = re.findall(
+        rf"^ *```{language}\n(.*?)^ *```$", path.read_text(encoding="utf-8"), re.M | re.S
+    )
+    return [str(block) for block in blocks]
+
+
+def rows(path: Path, title: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its head."""
+    section = re.split(rf"^## {title}$", path.read_text(encoding="utf-8"), flags=re.M)[1]
+    section = re.split(r"^## ", section, flags=re.M)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def spans(text: str) -> list[str]:
+    """What stands `between backticks`."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+
+
+def invocations(path: Path) -> Iterator[list[str]]:
+    """The words behind each `checkinsync` that a document tells somebody to type."""
+    text = path.read_text(encoding="utf-8")
+    if path in EXAMPLES:
+        code = [line.removeprefix("# ") for line in text.splitlines()]
+        code = [line for line in code if re.match(r"[0-9*]|ExecStart=", line)]
+    else:
+        code = [*spans(text), *(line for b in fenced(path, "sh") for line in b.splitlines())]
+    for line in code:
+        for found in re.findall(r"(?:^|[ /(])checkinsync( [^|;&)>#]+)", line):
+            yield shlex.split(found)
+
+
+def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by what one types, those of groups by both words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+COMMANDS = dict(commands(checkinsync))
+
+
+def options(command: click.Command) -> set[str]:
+    found = {"--help", "-h"}
+    return found.union(*(p.opts for p in command.params if isinstance(p, click.Option)))
+
+
+def check_words(typed: list[str]) -> None:
+    """Walk down from the program to the command, looking each option up on the way."""
+    command: click.Command = checkinsync
+    words = iter(typed)
+    for word in words:
+        if word.startswith("-"):
+            assert word.partition("=")[0] in options(command), (typed, word)
+            if takes_value(command, word):
+                next(words, None)
+        elif isinstance(command, click.Group) and word != "COMMAND":
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, f"there is no {word!r} in {typed}"
+            command = found
+
+
+def takes_value(command: click.Command, word: str) -> bool:
+    return any(
+        word in option.opts and not option.is_flag and not option.count
+        for option in command.params
+        if isinstance(option, click.Option)
+    )
+
+
+# --- commands and options -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*MARKDOWN, *EXAMPLES], ids=lambda path: path.name)
+def test_every_command_that_is_named_exists(path: Path):
+    for words in invocations(path):
+        check_words(words)
+
+
+def test_the_examples_and_the_readme_do_name_commands():
+    for path in (README, *EXAMPLES, ROOT / "docs" / "deployment.md"):
+        assert any(words for words in invocations(path)), path
+
+
+def test_the_table_lists_every_command_and_no_other():
+    listed = {spans(row[0])[0] for row in rows(README, "Commands")}
+
+    named = {re.sub(r" [A-Z]+$", "", line).removeprefix("checkinsync ") for line in listed}
+
+    assert named == set(COMMANDS)
+
+
+def test_the_table_names_every_option_of_each_command_and_no_other():
+    for first, text in rows(README, "Commands"):
+        name = re.sub(r" [A-Z]+$", "", spans(first)[0]).removeprefix("checkinsync ")
+        named = {word for span in spans(text) for word in span.split() if word.startswith("-")}
+
+        missing = {
+            option.opts[0]
+            for option in COMMANDS[name].params
+            if isinstance(option, click.Option) and not named & set(option.opts)
+        }
+
+        assert named <= options(COMMANDS[name]), name
+        assert not missing, name
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_tells_what_it_does(name: str):
+    result = CliRunner().invoke(checkinsync, [*name.split(), "--help"])
+
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage:")
+
+
+def test_every_global_option_is_in_the_readme():
+    text = README.read_text(encoding="utf-8")
+    known = [option.opts[-1] for option in checkinsync.params if isinstance(option, click.Option)]
+
+    missing = [name for name in known if name not in text]
+
+    assert [name for name in missing if name not in ("--verbose", "--quiet")] == []
+    assert "`-v`" in text
+    assert "`-q`" in text
+
+
+def test_every_make_target_that_is_named_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    named = re.findall(r"^make ([a-z]+)", "\n".join([*fenced(README, "sh"), ci]), re.M)
+
+    assert {"demo", "test", "lint"} <= set(named)
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_every_link_leads_somewhere():
+    for path in MARKDOWN:
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (path.parent / target).exists(), (path, target)
+
+
+def test_every_module_has_its_storey_in_the_architecture():
+    page = ROOT / "docs" / "architecture.md"
+    named = {
+        name.rstrip("/")
+        for row in rows(page, "Where a line of code lives")
+        for cell in row[1:2]
+        for name in spans(cell)
+    }
+    package = ROOT / "src" / "checkinsync"
+    there = {path.stem for path in package.glob("*.py")} | {
+        path.parent.name for path in package.glob("*/__init__.py")
+    }
+
+    assert named == there - {"__init__"}
+
+
+# --- exit codes and settings ----------------------------------------------------------------------
+
+
+def every(kind: type[errors.CheckinsyncError]) -> Iterator[type[errors.CheckinsyncError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from every(below)
+
+
+def test_the_table_of_exit_codes_is_that_of_the_program():
+    listed = {int(code) for row in rows(README, "Exit codes") for code in row[0].split(",")}
+
+    signals = {stop.EXIT_BASE + number for number in (2, 15)}
+    doors = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
+    ours = {error.exit_code for error in every(errors.CheckinsyncError)}
+
+    assert listed == ours | doors | signals | {status_command.STALE}
+
+
+def test_the_table_of_settings_is_that_of_the_program():
+    text = [cell for row in rows(README, "Settings") for cell in row]
+    named = {word for cell in text for word in re.findall(r"CHECKINSYNC_[A-Z_]+", cell)}
+
+    secrets = {f"{name}_file" for name in settings._SECRETS}
+    known = {"config", *settings._PARSERS, *secrets}
+
+    assert named == {f"CHECKINSYNC_{name.upper()}" for name in known}
+
+
+def test_the_defaults_of_the_table_are_those_of_the_program():
+    usual = settings.Settings.from_mapping({})
+    for name, default, _ in rows(README, "Settings"):
+        field = spans(name)[0].removeprefix("CHECKINSYNC_").lower()
+        value = getattr(usual, field, None)
+        if isinstance(value, timedelta):
+            assert parse_duration(spans(default)[0]) == value, field
+        elif isinstance(value, int | str) and field != "pool_size":
+            assert spans(default) == [str(value)], field
+
+
+def test_settings_named_anywhere_exist():
+    known = {"config", "home", *settings._PARSERS, *(f"{name}_file" for name in settings._SECRETS)}
+    names = {f"CHECKINSYNC_{name.upper()}" for name in known}
+    for path in [*MARKDOWN, *EXAMPLES]:
+        text = path.read_text(encoding="utf-8")
+        assert set(re.findall(r"CHECKINSYNC_[A-Z_]*[A-Z]", text)) <= names, path
+
+
+def test_the_settings_file_of_the_readme_has_only_keys_that_exist():
+    [block] = fenced(README, "toml")
+
+    keys = set(tomllib.loads(block))
+
+    assert keys <= {*settings._PARSERS, *(f"{name}_file" for name in settings._SECRETS)}
+
+
+# --- SQL ------------------------------------------------------------------------------------------
+
+QUERIES = fenced(ROOT / "docs" / "deployment.md", "sql")
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
+def test_every_query_of_the_deployment_page_runs(conn: psycopg.Connection, query: str):
+    conn.execute(query.encode())
+
+
+def test_every_table_and_column_of_ours_is_explained(conn: psycopg.Connection):
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    schema = page.split("## The schema")[1].split("## Choices")[0]
+    named = {part for span in spans(schema) for part in re.split(r"\W+", span)}
+    tables = set(re.findall(r"^\| \*\*(\w+)\*\*", schema, re.M))
+
+    columns = conn.execute(
+        """
+        SELECT table_name, column_name FROM information_schema.columns
+         WHERE table_schema = 'public'
+        """
+    ).fetchall()
+
+    assert tables == {table for table, _ in columns}
+    assert {column for _, column in columns} <= named
+
+
+# --- cron -----------------------------------------------------------------------------------------
+
+LINES = [line for line in CRONTAB.splitlines() if re.match(r"[0-9*]", line)]
+NIGHTLY, CATCH_UP, WATCH = (line.split(maxsplit=5)[5] for line in LINES)
+
+
+def as_cron(line: str, folder: Path, *, hour: str, exit_code: int = 0) -> tuple[list[str], str]:
+    """Run a line as cron would in that hour of UTC; returns what was run and what would be mailed.
+
+    In `folder` stand a `date` that tells the hour, and a `checkinsync` that says something where it
+    fails and notes how it was called.
+    """
+    fakes = {
+        "date": f'[ "$*" = "-u +%H" ] && echo {hour}',
+        "checkinsync": f'echo "$*" >> "{folder}/calls"; [ {exit_code} = 0 ] || echo trouble >&2; '
+        f"exit {exit_code}",
+    }
+    for name, script in fakes.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{os.defpath}"
+    command = ["/bin/sh", "-c", line.replace("\\%", "%")]
+    said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    calls = folder / "calls"
+    called = calls.read_text(encoding="utf-8").splitlines() if calls.exists() else []
+    return called, said.stdout + said.stderr
+
+
+def test_the_crontab_is_one():
+    for line in CRONTAB.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        if re.fullmatch(r"[A-Z_]+=\S+", line):
+            continue
+        fields, command = line.split(maxsplit=5)[:5], line.split(maxsplit=5)[5]
+        for field, most in zip(fields, (59, 23, 31, 12, 7), strict=True):
+            numbers = re.fullmatch(r"\*(?:/\d+)?|\d+(?:-\d+)?(?:,\d+)*", field)
+            assert numbers, line
+            assert all(int(number) <= most for number in re.findall(r"\d+", field)), line
+        assert not re.search(r"(?<!\\)%", command), "cron takes a bare % for the end of the line"
+        assert len(line) < 900, "Debian's cron takes no more than 998"
+    assert CRONTAB.endswith("\n"), "cron ignores a last line without an end"
+
+
+@pytest.mark.parametrize(("hour", "runs"), [("01", False), ("02", True), ("03", False)])
+def test_the_nightly_line_runs_at_two_in_utc_only(tmp_path: Path, hour: str, runs: bool):
+    called, mail = as_cron(NIGHTLY, tmp_path, hour=hour)
+
+    assert called == (["orchestrate"] if runs else [])
+    assert mail == ""
+
+
+@pytest.mark.parametrize(
+    ("hour", "runs"), [("02", False), ("03", True), ("08", True), ("12", True), ("13", False)]
+)
+def test_the_catch_up_line_runs_from_three_to_noon(tmp_path: Path, hour: str, runs: bool):
+    called, mail = as_cron(CATCH_UP, tmp_path, hour=hour)
+
+    assert called == (["orchestrate --max-age 20h"] if runs else [])
+    assert mail == ""
+
+
+@pytest.mark.parametrize(("exit_code", "mail"), [(0, ""), (3, "trouble\n"), (75, "")])
+def test_the_catch_up_line_mails_trouble_but_not_that_a_run_is_at_work(
+    tmp_path: Path, exit_code: int, mail: str
+):
+    assert as_cron(CATCH_UP, tmp_path, hour="05", exit_code=exit_code)[1] == mail
+
+
+def test_the_watching_line_mails_who_is_stale(tmp_path: Path):
+    assert as_cron(WATCH, tmp_path, hour="14", exit_code=7)[1] == "trouble\n"
+
+
+def test_the_lines_for_cron_tz_do_the_same(tmp_path: Path):
+    """Those in comments, which somebody copies without a test."""
+    block = CRONTAB.split("# CRON_TZ=UTC\n")[1].splitlines()
+    lines = [line.removeprefix("# ").split(maxsplit=5) for line in block]
+
+    assert [" ".join(line[:5]) for line in lines] == ["0 2 * * *", "0 3-12 * * *", "30 14 * * *"]
+    assert as_cron(lines[0][5], tmp_path, hour="02")[0] == ["orchestrate"]
+    assert as_cron(lines[1][5], tmp_path, hour="05", exit_code=75)[1] == ""
+    assert as_cron(lines[2][5], tmp_path, hour="14", exit_code=7)[1] == "trouble\n"
