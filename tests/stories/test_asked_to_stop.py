@@ -1,0 +1,134 @@
+"""Ctrl-C and SIGTERM: the page in hand is finished, the lease given back, the next run goes on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from checkinsync.simulator.faults import Fault
+from fixtures_stories import QUIET
+
+CHECKINS = "users/self/checkins"
+SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_run_that_is_asked_to_stop_finishes_its_page(story, number, code):
+    [ada, ben] = story.people(900, 10)
+    story.simulator.fail(Fault("slow", path=CHECKINS, token=ada.token, nth=2, seconds=1))
+    run = story.start("orchestrate", "--workers", "1")
+    story.until(lambda: len(pages(story, ada)) == 2)
+
+    run.signal(number)
+    ended = run.ended()
+
+    assert ended.code == code
+    assert ended.out == ""
+    assert signal.Signals(number).name in ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.splitlines()) == 3  # one per user, one for the run
+    assert len(pages(story, ada)) == 2
+    assert len(story.stored(ada)) == 495  # both pages, which overlap by a few
+    assert nothing_held(story)
+    assert story.rows("SELECT outcome FROM sync_runs") == [("interrupted",)]
+    assert story.run("orchestrate") == QUIET
+    assert story.complete(ada, ben)
+    offsets = [seen.offset for seen in pages(story, ada)[2:]]
+    assert min(offset for offset in offsets if offset) > 250  # it went on, not anew
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_an_import_that_is_asked_to_stop_finishes_its_page(story, number, code):
+    ada = story.person("Ada", 900)
+    story.simulator.fail(Fault("slow", path=CHECKINS, nth=2, seconds=1))
+    by_hand = story.start("import-user", "Ada")
+    story.until(lambda: len(pages(story, ada)) == 2)
+
+    by_hand.signal(number)
+    ended = by_hand.ended()
+
+    assert ended.code == code
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1
+    assert len(story.stored(ada)) == 495
+    assert nothing_held(story)
+    assert story.run("import-user", "Ada").code == 0
+    assert story.complete(ada)
+
+
+def test_asked_twice_it_ends_at_once(story):
+    story.person("Ada", 900)
+    story.simulator.fail(Fault("slow", path=CHECKINS, nth=2, seconds=25))
+    by_hand = story.start("import-user", "Ada")
+    story.until(lambda: len(story.requests()) == 2)
+
+    by_hand.signal(signal.SIGINT)
+    time.sleep(0.2)
+    by_hand.signal(signal.SIGINT)
+
+    assert by_hand.ended(within=15).code == 130
+    assert nothing_held(story)
+
+
+def test_a_run_that_waits_for_the_next_slot_ends_at_once(story):
+    ada, ben = story.people(10, 10)
+    run = story.start("orchestrate", "--stagger", "1h")
+    story.until(lambda: story.rows("SELECT FROM import_jobs WHERE status = 'completed'"))
+    story.until(lambda: story.complete(ada))
+
+    asked = time.monotonic()
+    run.signal(signal.SIGTERM)
+    ended = run.ended()
+
+    assert ended.code == 143
+    assert time.monotonic() - asked < 3
+    assert f"user {ben.id} ({ben.name}): skipped" in ended.err
+    assert not story.stored(ben)
+    assert nothing_held(story)
+    assert story.run("orchestrate") == QUIET
+
+
+def test_an_import_that_waits_for_a_reset_ends_at_once(story):
+    story.person("Ada", 10)
+    story.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, seconds=600))
+    by_hand = story.start("import-user", "Ada", "--wait")
+    story.until(lambda: story.rows("SELECT FROM import_jobs WHERE status = 'rate_limited'"))
+
+    by_hand.signal(signal.SIGINT)
+
+    assert by_hand.ended(within=15).code == 130
+    assert nothing_held(story)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_at_any_moment_it_ends_with_a_sentence_and_no_traceback(story, number):
+    story.person("Ada", 900)
+    for hundredths in range(0, 60, 10):
+        process = story.start("orchestrate")
+        story.until(partial(has_loaded, "psycopg", process.pid))
+        time.sleep(hundredths / 100)
+        process.signal(number)
+
+        ended = process.ended()
+
+        assert ended.code in {0, 128 + number, -number}
+        assert "Traceback" not in ended.err
+        assert nothing_held(story)
+
+
+def has_loaded(library: str, pid: int) -> bool:
+    return library in Path(f"/proc/{pid}/maps").read_text()
+
+
+def pages(story, person) -> list:
+    return [seen for seen in story.requests(person) if seen.path == CHECKINS and seen.status == 200]
+
+
+def nothing_held(story) -> bool:
+    return not story.rows("SELECT FROM import_leases WHERE expires_at > now()") and not story.rows(
+        "SELECT FROM import_jobs WHERE status IN ('pending', 'running')"
+    )
