@@ -61,7 +61,7 @@ def invocations(path: Path) -> Iterator[list[str]]:
     else:
         code = [*spans(text), *(line for b in fenced(path, "sh") for line in b.splitlines())]
     for line in code:
-        for found in re.findall(r"(?:^|[ /(])checkinsync( [^|;&)>#]+)", line):
+        for found in re.findall(r"(?:^|[ (]|/bin/)checkinsync( [^|;&)>#]+)", line):
             yield shlex.split(found)
 
 
