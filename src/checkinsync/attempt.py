@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from checkinsync.errors import AtWork, CheckinsyncError, Interrupted, RateLimited
-from checkinsync.model import Failed, Imported, Outcome, RetryAt, Saved, Skipped, User
+from checkinsync.errors import CheckinsyncError, Interrupted
+from checkinsync.model import Imported, Outcome, Saved, User, ended_with
 from checkinsync.schedule import Entry
 from checkinsync.store.jobs import Progress
 
@@ -54,15 +54,10 @@ def attempt(
             on_page=lambda progress: stored.append(progress.saved),
         )
         stored.append(imported.saved)
-    except AtWork as reason:
-        outcome = Skipped(str(reason))
-    except Interrupted as reason:
-        outcome, interrupted = Skipped(str(reason)), reason
-    except RateLimited as limit:
-        outcome = RetryAt(limit.until, str(limit))
     except Exception as error:
         if not isinstance(error, CheckinsyncError):
             extra = {"run_id": run_id, "user_id": entry.user.id}
             log.exception("import_crashed", extra=extra)
-        outcome = Failed(error)
+        outcome = ended_with(error)
+        interrupted = error if isinstance(error, Interrupted) else None
     return Ended(entry, outcome, stored[-1], interrupted)

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from checkinsync.errors import AtWork, Interrupted, RateLimited
+
 ID_DIGITS = 24
 """A Foursquare id is 24 lower-case hex digits (seen in about 1,300 recorded items)."""
 
@@ -268,6 +270,16 @@ class Failed:
 
 
 Outcome = Imported | Skipped | RetryAt | Failed
+
+
+def ended_with(error: Exception) -> Outcome:
+    """What an error makes of an import: not everything that ends one is a failure."""
+    match error:
+        case AtWork() | Interrupted():
+            return Skipped(str(error))
+        case RateLimited(until=until):
+            return RetryAt(until, str(error))
+    return Failed(error)
 
 
 # --- a run --------------------------------------------------------------------------------------

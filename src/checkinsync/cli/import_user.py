@@ -10,8 +10,9 @@ import click
 from checkinsync.app import App
 from checkinsync.cli.door import Door, on_terminal, say_json
 from checkinsync.cli.progress import import_bar
+from checkinsync.errors import CheckinsyncError
 from checkinsync.import_user import Full, Scope, Since
-from checkinsync.model import User
+from checkinsync.model import User, ended_with
 from checkinsync.render import run as render
 
 
@@ -46,8 +47,13 @@ def import_user(
 
 def _import(app: App, user: User, scope: Scope | None, *, wait: bool, as_json: bool) -> None:
     watched = on_terminal() and not as_json
-    with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
-        imported = app.import_user_by_hand(user, scope=scope, wait=wait, on_page=on_page)
+    try:
+        with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
+            imported = app.import_user_by_hand(user, scope=scope, wait=wait, on_page=on_page)
+    except CheckinsyncError as error:
+        if as_json:
+            say_json(render.outcome_json(user, ended_with(error)))
+        raise
     if as_json:
         say_json(render.outcome_json(user, imported))
     else:
