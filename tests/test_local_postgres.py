@@ -61,8 +61,11 @@ def test_the_database_is_what_was_promised(home):
         assert conn.info.host == str(running.socket_dir)
 
 
-def test_another_database_of_the_same_server_has_an_address(home):
-    with serving(home, **FAST) as running, psycopg.connect(running.url, autocommit=True) as conn:
+def test_another_database_of_the_same_server_has_an_address(used_home):
+    with (
+        serving(used_home, **FAST) as running,
+        psycopg.connect(running.url, autocommit=True) as conn,
+    ):
         conn.execute('CREATE DATABASE "odd name?/%"')
         with psycopg.connect(running.url_for("odd name?/%")) as other:
             assert other.info.dbname == "odd name?/%"
@@ -88,12 +91,13 @@ def test_whichever_programs_are_there_will_do(home, bindir):
         assert running.bindir == bindir
 
 
-def test_data_that_were_moved_are_found_at_the_new_place(home):
-    with serving(home / "old", **FAST) as running:
+def test_data_that_were_moved_are_found_at_the_new_place(used_home):
+    with serving(used_home, **FAST) as running:
         note(running.url)
-    (home / "old").rename(home / "new")
+    (used_home / "new").mkdir(mode=0o711)
+    (used_home / "postgres").rename(used_home / "new/postgres")
 
-    with serving(home / "new", **FAST) as running:
+    with serving(used_home / "new", **FAST) as running:
         assert rows(running) == [1]
 
 
@@ -108,26 +112,26 @@ def test_a_link_and_its_folder_are_one_place(home):
 # --- together -----------------------------------------------------------------------------------
 
 
-def test_two_at_once_share_one_server_and_the_last_one_out_stops_it(home):
-    with another(home) as first:
-        server = server_of(home)
-        with serving(home, **FAST) as second:
+def test_two_at_once_share_one_server_and_the_last_one_out_stops_it(used_home):
+    with another(used_home) as first:
+        server = server_of(used_home)
+        with serving(used_home, **FAST) as second:
             assert second.url == first.url
-            assert server_of(home) == server
-        assert server_of(home) == server
-    assert server_of(home) is None
+            assert server_of(used_home) == server
+        assert server_of(used_home) == server
+    assert server_of(used_home) is None
 
 
-def test_the_one_who_started_it_may_leave_first(home):
-    with serving(home, **FAST) as first:
-        context = another(home)
+def test_the_one_who_started_it_may_leave_first(used_home):
+    with serving(used_home, **FAST) as first:
+        context = another(used_home)
         second = context.__enter__()
         note(first.url)
-    assert server_of(home) is not None
+    assert server_of(used_home) is not None
     with psycopg.connect(second.url) as conn:
         assert conn.execute("SELECT n FROM notes").fetchall() == [(1,)]
     context.__exit__(None, None, None)
-    assert server_of(home) is None
+    assert server_of(used_home) is None
 
 
 def test_many_that_come_at_once_to_an_empty_place_make_one_database(home):
@@ -141,34 +145,34 @@ def test_many_that_come_at_once_to_an_empty_place_make_one_database(home):
     assert not list((home / "postgres").glob("data.new-*"))
 
 
-def test_a_forked_child_of_a_killed_user_does_not_keep_the_server(home):
+def test_a_forked_child_of_a_killed_user_does_not_keep_the_server(used_home):
     orphaned = """
 if os.fork(): os.kill(os.getpid(), signal.SIGKILL)
 else: time.sleep(60)
 """
-    with start(home, orphaned, start_new_session=True) as parent:
+    with start(used_home, orphaned, start_new_session=True) as parent:
         parent.wait(timeout=30)
-        with serving(home, **FAST):
+        with serving(used_home, **FAST):
             pass
-        stopped = server_of(home) is None
+        stopped = server_of(used_home) is None
         os.killpg(parent.pid, signal.SIGKILL)
 
     assert stopped
 
 
-def test_a_forked_child_that_leaves_does_not_stop_its_parents_server(home):
+def test_a_forked_child_that_leaves_does_not_stop_its_parents_server(used_home):
     leaving = """
 if os.fork(): print(os.wait()[1], flush=True); sys.stdin.read()
 """
-    with another(home, leaving) as parent:
+    with another(used_home, leaving) as parent:
         assert parent.process.stdout.readline() == "0\n"
         note(parent.url)
-    assert server_of(home) is None
+    assert server_of(used_home) is None
 
 
-def test_ctrl_c_in_the_terminal_does_not_reach_the_server(home):
+def test_ctrl_c_in_the_terminal_does_not_reach_the_server(used_home):
     patient = "signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True)"
-    with another(home, f"{patient}; sys.stdin.read()", start_new_session=True) as other:
+    with another(used_home, f"{patient}; sys.stdin.read()", start_new_session=True) as other:
         other.process.stdout.readline()
 
         os.killpg(other.process.pid, signal.SIGINT)
@@ -176,20 +180,20 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(home):
         note(other.url)
 
 
-def test_a_server_left_behind_does_not_hold_its_starters_output_open(home):
-    with start(home, "os.kill(os.getpid(), signal.SIGKILL)") as process:
+def test_a_server_left_behind_does_not_hold_its_starters_output_open(used_home):
+    with start(used_home, "os.kill(os.getpid(), signal.SIGKILL)") as process:
         process.communicate(timeout=30)  # until the end of the output
-    assert server_of(home) is not None
+    assert server_of(used_home) is not None
 
-    with serving(home, **FAST):
+    with serving(used_home, **FAST):
         pass
-    assert server_of(home) is None
+    assert server_of(used_home) is None
 
 
 # --- after a crash ------------------------------------------------------------------------------
 
 
-def test_kill_9_of_everything_loses_nothing_that_was_committed(home):
+def test_kill_9_of_everything_loses_nothing_that_was_committed(used_home):
     insert = """
 import psycopg
 with psycopg.connect(running.url, autocommit=True) as conn:
@@ -199,44 +203,44 @@ with psycopg.connect(running.url, autocommit=True) as conn:
         print(n, flush=True)
 """
     acknowledged = -1
-    with another(home, insert, careless=False) as writer:
+    with another(used_home, insert, careless=False) as writer:
         for line in writer.process.stdout:
             acknowledged = int(line)
             if acknowledged == 2000:
-                kill_server(home)
+                kill_server(used_home)
                 writer.kill()
                 break
 
-    with serving(home, **SAFE) as running:
+    with serving(used_home, **SAFE) as running:
         assert rows(running)[: acknowledged + 1] == list(range(acknowledged + 1))
-    assert server_of(home) is None
+    assert server_of(used_home) is None
 
 
-def test_a_killed_user_of_the_server_is_not_waited_for(home):
-    with another(home) as killed:
-        server = server_of(home)
+def test_a_killed_user_of_the_server_is_not_waited_for(used_home):
+    with another(used_home) as killed:
+        server = server_of(used_home)
         killed.kill()
 
-        with serving(home, **FAST):
-            assert server_of(home) == server
-        assert server_of(home) is None
+        with serving(used_home, **FAST):
+            assert server_of(used_home) == server
+        assert server_of(used_home) is None
 
 
-def test_a_server_killed_under_its_users_comes_back_with_the_next_one(home):
-    with serving(home, **SAFE) as running:
+def test_a_server_killed_under_its_users_comes_back_with_the_next_one(used_home):
+    with serving(used_home, **SAFE) as running:
         note(running.url)
-        os.kill(server_of(home), signal.SIGKILL)  # the postmaster alone: its children notice
+        os.kill(server_of(used_home), signal.SIGKILL)  # the postmaster alone: its children notice
 
-        with another(home, careless=False):
+        with another(used_home, careless=False):
             assert rows(running) == [1]
 
 
 @pytest.fixture(params=["living", "zombie"])
-def stranger(home, request) -> Iterator[int]:
+def stranger(used_home, request) -> Iterator[int]:
     """Process number of a program that has nothing to do with the server, under its account."""
-    with serving(home, **FAST) as running:
+    with serving(used_home, **FAST) as running:
         note(running.url)
-    whose = {"user": (home / "postgres/data").stat().st_uid} if os.geteuid() == 0 else {}
+    whose = {"user": (used_home / "postgres/data").stat().st_uid} if os.geteuid() == 0 else {}
     with subprocess.Popen(["sleep", "60"], cwd="/", **whose) as process:
         if request.param == "zombie":
             process.kill()
@@ -245,27 +249,30 @@ def stranger(home, request) -> Iterator[int]:
         process.kill()
 
 
-def test_lock_files_that_name_a_stranger_are_seen_through(home, stranger):
-    with another(home) as killed:
-        kill_server(home)
+def test_lock_files_that_name_a_stranger_are_seen_through(used_home, stranger):
+    with another(used_home) as killed:
+        kill_server(used_home)
         killed.kill()
-    left = (home / "postgres/data/postmaster.pid", home / "postgres/run/.s.PGSQL.5432.lock")
+    left = (
+        used_home / "postgres/data/postmaster.pid",
+        used_home / "postgres/run/.s.PGSQL.5432.lock",
+    )
     for path in left:
         path.write_text(f"{stranger}\n{path.read_text().partition(chr(10))[2]}")
 
-    with serving(home, **FAST) as running:
+    with serving(used_home, **FAST) as running:
         assert rows(running) == [1]
     assert Path(f"/proc/{stranger}").exists()
 
 
 @pytest.mark.parametrize("left", ["", "\0\0\0\0"])
-def test_lock_files_that_a_power_failure_cut_off_are_seen_through(home, left):
-    with serving(home, **FAST) as running:
+def test_lock_files_that_a_power_failure_cut_off_are_seen_through(used_home, left):
+    with serving(used_home, **FAST) as running:
         note(running.url)
-    (home / "postgres/data/postmaster.pid").write_text(left)
-    (home / "postgres/run/.s.PGSQL.5432.lock").write_text(left)
+    (used_home / "postgres/data/postmaster.pid").write_text(left)
+    (used_home / "postgres/run/.s.PGSQL.5432.lock").write_text(left)
 
-    with serving(home, **FAST) as running:
+    with serving(used_home, **FAST) as running:
         assert rows(running) == [1]
 
 

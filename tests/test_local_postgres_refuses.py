@@ -25,11 +25,9 @@ FAST = {"allow_nobody": True, "for_tests": True}
 
 
 @pytest.fixture
-def data(home) -> Path:
+def data(used_home) -> Path:
     """The data of some earlier night."""
-    with serving(home, **FAST):
-        pass
-    return home / "postgres/data"
+    return used_home / "postgres/data"
 
 
 @contextmanager
