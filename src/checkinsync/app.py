@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from checkinsync import local_postgres, migrate
 from checkinsync.attempt import Ended, OnPage
-from checkinsync.errors import SchemaBehind, SettingsError
+from checkinsync.errors import DatabaseAway, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import Nightly, Scope, import_user
@@ -24,7 +24,7 @@ from checkinsync.settings import Settings
 from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import Keeper
-from checkinsync.store.pool import Pool, open_pool, transaction
+from checkinsync.store.pool import Pool, direct, open_pool, transaction
 from checkinsync.vault import Vault, key_of_home
 
 log = logging.getLogger(__name__)
@@ -191,11 +191,20 @@ def open_pooled(settings: Settings) -> Iterator[Pool]:
         url = stack.enter_context(database_url(settings))
         pool = open_pool(url, size=settings.pool_size)
         stack.callback(pool.close)
-        with transaction(pool) as conn:
-            pending = migrate.pending(conn)
+        pending = _pending(pool, url)
         if pending:
             raise SchemaBehind(f"the schema lacks {', '.join(pending)}; run `checkinsync migrate`")
         yield pool
+
+
+def _pending(pool: Pool, url: str) -> list[str]:
+    """The migrations that this database lacks; where it is away, why, in the server's words."""
+    try:
+        with transaction(pool) as conn:
+            return migrate.pending(conn)
+    except DatabaseAway:
+        with direct(url):
+            raise
 
 
 @contextmanager

@@ -127,7 +127,9 @@ def key_of_home(home: Path) -> str:
 
 def _make(path: Path) -> None:
     """Written whole under another name first: whoever sees the file sees all of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o711)  # as root, the database's account has to pass, whatever the umask
     number, draft = tempfile.mkstemp(prefix=f"{KEY_FILE}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(number, "w", encoding="ascii") as file:

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed, SettingsError
+from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed
 from checkinsync.schema import Applied, SqlFile, Statement
 from checkinsync.store import ledger
-from checkinsync.store.pool import PATIENCE, Connection, is_away
+from checkinsync.store.pool import Connection, direct, is_away
 
 Sleep = Callable[[float], None]
 
@@ -42,7 +42,7 @@ LOCK_PAUSE = 5.0
 @contextmanager
 def connected(url: str) -> Iterator[Connection]:
     """A connection that commits each statement. Raises DatabaseAway, MigrationFailed."""
-    with _open(url) as conn:
+    with direct(url, application_name="checkinsync migrate") as conn:
         try:
             yield conn
         except psycopg.Error as error:
@@ -138,28 +138,6 @@ def _line(error: psycopg.Error, statement: Statement) -> str:
 def _said(error: psycopg.Error) -> str:
     """The server's own words, without the rows that they are about."""
     return error.diag.message_primary or type(error).__name__
-
-
-@contextmanager
-def _open(url: str) -> Iterator[Connection]:
-    try:
-        conn = psycopg.connect(
-            url,
-            autocommit=True,
-            connect_timeout=int(PATIENCE),
-            application_name="checkinsync migrate",
-            prepare_threshold=None,
-        )
-    except psycopg.OperationalError as error:
-        words = " ".join(str(error).split())
-        raise DatabaseAway(f"the database is not to be had: {words}") from None
-    except psycopg.Error:  # its text repeats the address
-        raise SettingsError(
-            "the address of the database can't be understood; see CHECKINSYNC_DATABASE_URL and "
-            "CHECKINSYNC_MIGRATE_URL"
-        ) from None
-    with conn:
-        yield conn
 
 
 def _got_lock(conn: Connection) -> bool:

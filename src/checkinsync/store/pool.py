@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from checkinsync.errors import DatabaseAway
+from checkinsync.errors import DatabaseAway, SettingsError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pool = ConnectionPool[Connection]
@@ -36,7 +37,14 @@ AWAY = ("08", "57P", "53300", "XX000")
 
 
 def open_pool(url: str, *, size: int) -> Pool:
-    """At most `size` connections for everything; the first is made when it is asked for."""
+    """At most `size` connections for everything; the first is made when it is asked for.
+
+    Raises SettingsError for an address that is none.
+    """
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error:  # its text repeats the address
+        raise SettingsError(_NO_ADDRESS) from None
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
     return ConnectionPool(
         url,
@@ -54,6 +62,29 @@ def open_pool(url: str, *, size: int) -> Pool:
         check=ConnectionPool.check_connection,
         open=True,
     )
+
+
+@contextmanager
+def direct(url: str, *, application_name: str = "checkinsync") -> Iterator[Connection]:
+    """A connection of its own, past the pool, that commits each statement.
+
+    Raises DatabaseAway in the server's own words, SettingsError for an address that is none.
+    """
+    try:
+        conn = psycopg.connect(
+            url,
+            autocommit=True,
+            connect_timeout=int(PATIENCE),
+            application_name=application_name,
+            prepare_threshold=None,
+        )
+    except psycopg.OperationalError as error:
+        words = " ".join(str(error).split())
+        raise DatabaseAway(f"the database is not to be had: {words}") from None
+    except psycopg.Error:  # its text repeats the address
+        raise SettingsError(_NO_ADDRESS) from None
+    with conn:
+        yield conn
 
 
 @contextmanager
@@ -95,6 +126,10 @@ def probe(pool: Pool) -> bool:
     return True
 
 
+_NO_ADDRESS = (
+    "the address of the database can't be understood; see CHECKINSYNC_DATABASE_URL and "
+    "CHECKINSYNC_MIGRATE_URL"
+)
 _AWAY_MESSAGE = (
     "the database is not to be had; check that the server runs and that "
     "CHECKINSYNC_DATABASE_URL (or DATABASE_URL) names it"
