@@ -6,7 +6,7 @@ the application's columns have no zone and hold UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,37 +27,48 @@ def stored(conn: Connection, user_id: int, ids: Sequence[str]) -> list[Stored]:
     return [_stored(row) for row in rows]
 
 
-def without_id(conn: Connection, user_id: int, seconds: Iterable[datetime]) -> list[Stored]:
+def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
     """The application's rows without an id in these seconds, in the order they were made."""
     rows = conn.execute(
         """
-        SELECT DISTINCT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
           FROM checkins
-          JOIN unnest(%(seconds)b::timestamptz[]) AS s (at)
-            ON checkin_date >= s.at AT TIME ZONE 'UTC'
-           AND checkin_date < s.at AT TIME ZONE 'UTC' + interval '1 second'
          WHERE user_id = %(user)s AND foursquare_id IS NULL
+           AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
+           AND checkin_date < %(last)s::timestamptz AT TIME ZONE 'UTC' + interval '1 second'
+           AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
+             = ANY (%(seconds)b::timestamptz[])
          ORDER BY id
         """,
-        {"user": user_id, "seconds": sorted(set(seconds))},
+        {"user": user_id, **_span(seconds)},
     )
     return [_stored(row) for row in rows]
 
 
-def neighbours(conn: Connection, user_id: int, seconds: Iterable[datetime]) -> list[Stored]:
+def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
     """All rows in these seconds: whose places under the unique constraint are taken."""
     rows = conn.execute(
         """
-        SELECT DISTINCT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
           FROM checkins
-          JOIN unnest(%(seconds)b::timestamptz[]) AS s (at)
-            ON checkin_date >= s.at AT TIME ZONE 'UTC'
-           AND checkin_date < s.at AT TIME ZONE 'UTC' + interval '1 second'
          WHERE user_id = %(user)s
+           AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
+           AND checkin_date < %(last)s::timestamptz AT TIME ZONE 'UTC' + interval '1 second'
+           AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
+             = ANY (%(seconds)b::timestamptz[])
         """,
-        {"user": user_id, "seconds": sorted(set(seconds))},
+        {"user": user_id, **_span(seconds)},
     )
     return [_stored(row) for row in rows]
+
+
+def _span(seconds: Collection[datetime]) -> dict[str, Any]:
+    """At least one second, and the time they lie in: a search of the index between its ends.
+
+    A join with the seconds would read the user's whole history once for each of them, until the
+    table has been analyzed.
+    """
+    return {"seconds": sorted(set(seconds)), "first": min(seconds), "last": max(seconds)}
 
 
 def count(conn: Connection, user_id: int) -> int:
