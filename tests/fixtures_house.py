@@ -13,8 +13,9 @@ from checkinsync import users
 from checkinsync.attempt import Ended
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_user import Nightly, import_user
-from checkinsync.model import Imported, Profile, User
+from checkinsync.model import Profile, User
 from checkinsync.orchestrate import Inbox
+from checkinsync.outcome import Imported
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
 from checkinsync.store.keeper import Keeper
@@ -69,7 +70,8 @@ def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> li
         """
         INSERT INTO users (foursquare_user_id, display_name, access_token_encrypted, secret_token,
                            last_login_at)
-        SELECT 'f' || n, 'user ' || n, 'sealed ' || n, 's' || n, %(at)s::timestamptz AT TIME ZONE 'UTC'
+        SELECT 'f' || n, 'user ' || n, 'sealed ' || n, 's' || n,
+               %(at)s::timestamptz AT TIME ZONE 'UTC'
           FROM generate_series(1, %(count)s) AS n
         RETURNING id
         """,
@@ -160,7 +162,7 @@ class House:
 
 @pytest.fixture
 def simulator() -> Iterator[Server]:
-    with Server(World(), now=lambda: NOW.timestamp()) as server:
+    with Server(World(), now=NOW.timestamp) as server:
         yield server
 
 

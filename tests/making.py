@@ -21,11 +21,10 @@ def checkin(
     entered: datetime | None = None,
     venue: str | None = "venue",
     fingerprint: bytes = b"as made",
-    id: str | None = None,
 ) -> Checkin:
     """A check-in of `created`, entered then or later."""
     return Checkin(
-        id=id or hex_id(entered or created, number),
+        id=hex_id(entered or created, number),
         created_at=created,
         kind="checkin",
         venue_id=venue,

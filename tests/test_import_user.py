@@ -161,11 +161,11 @@ def test_a_group_of_one_second_larger_than_a_page_is_stored_whole(house, ada):
     assert house.has_everything(user, ADA)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["server_error", "bad_gateway", "html", "cut_json", "cut_transfer", "empty", "reset"]
-    + ["items_missing", "error_in_200", "html_401", "html_403"],
-)
+STUMBLES = """server_error bad_gateway html cut_json cut_transfer empty reset items_missing
+error_in_200 html_401 html_403""".split()
+
+
+@pytest.mark.parametrize("kind", STUMBLES)
 def test_a_fault_in_mid_walk_is_got_over(house, ada, kind):
     user = ada(700)
     house.simulator.fail(Fault(kind, path=CHECKINS, nth=2))

@@ -20,8 +20,9 @@ from checkinsync.errors import (
     SettingsError,
     TokenRejected,
 )
-from checkinsync.model import Failed, Imported, RetryAt, Saved, Skipped
+from checkinsync.model import Saved
 from checkinsync.orchestrate import orchestrate
+from checkinsync.outcome import Failed, Imported, RetryAt, Skipped
 from checkinsync.plan import Plan
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction

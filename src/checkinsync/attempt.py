@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from checkinsync.errors import CheckinsyncError, Interrupted
-from checkinsync.model import Imported, Outcome, Saved, User, ended_with
+from checkinsync.model import Saved, User
+from checkinsync.outcome import Imported, Outcome, ended_with
 from checkinsync.schedule import Entry
 from checkinsync.store.jobs import Progress
 

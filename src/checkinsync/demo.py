@@ -14,7 +14,8 @@ from pathlib import Path
 
 from checkinsync import migrate, status, users
 from checkinsync.app import App, embedded_database, open_app
-from checkinsync.model import RunSummary, User
+from checkinsync.model import User
+from checkinsync.outcome import RunSummary
 from checkinsync.settings import Settings
 from checkinsync.simulator import demo as people
 from checkinsync.simulator.faults import Fault

@@ -33,6 +33,10 @@ class UnknownUser(CheckinsyncError):
     exit_code = 2
 
 
+class UserRemoved(UnknownUser):
+    """The application removed the user after his import was planned; that is no failure."""
+
+
 # --- one user's token ---------------------------------------------------------------------------
 
 

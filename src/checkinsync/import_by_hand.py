@@ -17,7 +17,8 @@ from checkinsync.errors import (
     SettingsError,
     TokenUnreadable,
 )
-from checkinsync.model import Failed, Imported, Saved, User, UserReport
+from checkinsync.model import Saved, User
+from checkinsync.outcome import Failed, Imported, UserReport
 from checkinsync.plan import NOTHING_OPENS
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction

@@ -26,7 +26,8 @@ from checkinsync.errors import (
 )
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
-from checkinsync.model import Checkin, Imported, Lease, Mark, Page, Saved, User, Window
+from checkinsync.model import Checkin, Lease, Mark, Page, Saved, User, Window
+from checkinsync.outcome import Imported
 from checkinsync.save_page import save_page
 from checkinsync.store import checkins, jobs, leases, quarantine, state
 from checkinsync.store.keeper import Keeper

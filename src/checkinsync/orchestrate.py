@@ -29,16 +29,8 @@ from checkinsync.errors import (
     TokenUnreadable,
     UnsteadyList,
 )
-from checkinsync.model import (
-    Failed,
-    Outcome,
-    RetryAt,
-    RunSummary,
-    Saved,
-    Skipped,
-    User,
-    UserReport,
-)
+from checkinsync.model import Saved, User
+from checkinsync.outcome import Failed, Outcome, RetryAt, RunSummary, Skipped, UserReport
 from checkinsync.plan import Plan, slots, tonight
 from checkinsync.schedule import Agenda, Entry
 from checkinsync.services import Services

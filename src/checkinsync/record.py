@@ -9,7 +9,8 @@ from datetime import datetime
 import psycopg
 
 from checkinsync.errors import DatabaseAway, NoToken, TokenRejected, TokenUnreadable
-from checkinsync.model import Failed, User, UserReport
+from checkinsync.model import User
+from checkinsync.outcome import Failed, UserReport
 from checkinsync.store import state
 from checkinsync.store.pool import Pool, transaction
 

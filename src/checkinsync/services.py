@@ -7,7 +7,7 @@ from datetime import datetime
 
 from checkinsync.breaker import DATABASE, FOURSQUARE, Breaker
 from checkinsync.errors import CheckinsyncError, DatabaseAway, FoursquareAway
-from checkinsync.model import Failed, Outcome, Skipped
+from checkinsync.outcome import Failed, Outcome, Skipped
 from checkinsync.schedule import Entry
 
 

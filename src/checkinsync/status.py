@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkinsync.model import RunRecord, User
+from checkinsync.model import User
+from checkinsync.outcome import RunRecord
 from checkinsync.store import jobs, runs, users
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.store.users import Status

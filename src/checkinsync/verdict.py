@@ -11,7 +11,7 @@ from checkinsync.errors import (
     QuotaExceeded,
     TokenRejected,
 )
-from checkinsync.model import Failed, Imported, Outcome, RetryAt
+from checkinsync.outcome import Failed, Imported, Outcome, RetryAt
 
 PARTIAL = 3
 AWAY = 69

@@ -12,7 +12,8 @@ from checkinsync.cli.door import Door, on_terminal, say_json
 from checkinsync.cli.progress import import_bar
 from checkinsync.errors import CheckinsyncError
 from checkinsync.import_user import Full, Scope, Since
-from checkinsync.model import User, ended_with
+from checkinsync.model import User
+from checkinsync.outcome import ended_with
 from checkinsync.render import run as render
 
 

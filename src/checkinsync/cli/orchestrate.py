@@ -10,7 +10,7 @@ import click
 from checkinsync.app import App
 from checkinsync.cli.door import DURATION, Door, on_terminal, say_json
 from checkinsync.cli.progress import run_progress
-from checkinsync.model import RunSummary
+from checkinsync.outcome import RunSummary
 from checkinsync.render import run as render
 
 

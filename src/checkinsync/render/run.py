@@ -6,16 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model import (
-    Failed,
-    Imported,
-    Outcome,
-    RetryAt,
-    RunSummary,
-    Skipped,
-    User,
-    UserReport,
-)
+from checkinsync.model import User
+from checkinsync.outcome import Failed, Imported, Outcome, RetryAt, RunSummary, Skipped, UserReport
 from checkinsync.plan import Planned
 from checkinsync.render.table import moment, table
 

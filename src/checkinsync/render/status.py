@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from checkinsync.model import RunRecord
+from checkinsync.outcome import RunRecord
 from checkinsync.render.run import iso
 from checkinsync.render.table import moment, table
 from checkinsync.status import Report

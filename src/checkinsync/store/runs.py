@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from checkinsync.model import RunRecord, RunSummary
+from checkinsync.outcome import RunRecord, RunSummary
 from checkinsync.store.pool import Connection
 
 

@@ -98,6 +98,12 @@ def _matching(conn: Connection, text: str) -> list[User]:
     return [User(*row) for row in rows]
 
 
+def stays(conn: Connection, user_id: int) -> bool:
+    """Whether the user is still there; he then stays until the end of this transaction."""
+    row = conn.execute("SELECT FROM users WHERE id = %(user)s FOR KEY SHARE", {"user": user_id})
+    return row.fetchone() is not None
+
+
 def by_foursquare_id(conn: Connection, foursquare_user_id: str) -> User | None:
     """The user of this Foursquare id."""
     row = conn.execute(
