@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+import checkinsync
 from checkinsync.simulator.seen import Seen
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
@@ -89,6 +90,7 @@ class Story:
         self.vault = Vault([KEY])
         self.environ = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(checkinsync.__file__).parents[1]),  # what the tests import, too
             "LANG": "C.UTF-8",
             "HOME": str(self.folder),
             "CHECKINSYNC_HOME": str(self.folder / "home"),

@@ -16,6 +16,7 @@ from checkinsync.errors import (
     RateLimited,
     SettingsError,
     TokenUnreadable,
+    UserRemoved,
 )
 from checkinsync.model import Saved, User
 from checkinsync.outcome import Failed, Imported, UserReport
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 SAMPLE = 100
 """So many stored tokens are tried before the key counts as wrong."""
 
-NOT_HIS_FAULT = (AtWork, Interrupted, LeaseLost, QuotaExceeded, RateLimited)
+NOT_HIS_FAULT = (AtWork, Interrupted, LeaseLost, QuotaExceeded, RateLimited, UserRemoved)
 
 
 def import_by_hand(

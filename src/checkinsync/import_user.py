@@ -23,13 +23,14 @@ from checkinsync.errors import (
     LeaseLost,
     NoToken,
     RateLimited,
+    UserRemoved,
 )
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
 from checkinsync.model import Checkin, Lease, Mark, Page, Saved, User, Window
 from checkinsync.outcome import Imported
 from checkinsync.save_page import save_page
-from checkinsync.store import checkins, jobs, leases, quarantine, state
+from checkinsync.store import checkins, jobs, leases, quarantine, state, users
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.vault import Vault
@@ -78,7 +79,7 @@ def import_user(
     `go_on` is called before each request and raises Interrupted when it is time to stop;
     `on_page` hears of each page that was stored.
     Raises NoToken, TokenUnreadable, TokenRejected, AtWork, LeaseLost, RateLimited, QuotaExceeded,
-    FoursquareAway, RequestRefused, DatabaseAway, UserFailed; what was committed stays.
+    FoursquareAway, RequestRefused, DatabaseAway, UserRemoved, UserFailed; what was committed stays.
     """
     started = now()
     if user.sealed_token is None:
@@ -103,14 +104,21 @@ def import_user(
 
 
 def _begin(conn: Connection, user: User, keeper: Keeper) -> tuple[Lease, int]:
-    """Claim the lease and open the job's row, both or none. Raises AtWork."""
+    """Claim the lease and open the job's row, both or none. Raises AtWork, UserRemoved."""
     lease = leases.claim(conn, user.id, alive=keeper.tokens())
     if lease is None:
         raise AtWork(f"another import of {user} is at work")
+    _expect(conn, user)
     if jobs.application_at_work(conn, user.id):
         raise AtWork(f"the web application is importing {user} itself")
     jobs.close_leftovers(conn, user.id)
     return lease, jobs.start(conn, lease, expected=None)
+
+
+def _expect(conn: Connection, user: User) -> None:
+    """He may have left since he was planned, and must not leave in the middle of a page."""
+    if not users.stays(conn, user.id):
+        raise UserRemoved(f"{user} was removed from the database meanwhile")
 
 
 class _Import:
@@ -186,6 +194,7 @@ class _Import:
         """One page, one transaction: its rows, the job's progress, the mark, or the end."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
+            _expect(conn, self.user)
             saved = save_page(conn, self.user.id, page.items, now=self.now())
             complete = self._shows_just_what_is_stored(conn, page, saved)
             self.walk.see(page, new=saved.new, complete=complete)
@@ -244,7 +253,7 @@ class _Import:
             transaction(self.pool) as conn,
         ):
             leases.hold(conn, self.lease)
-            if isinstance(error, RateLimited):
+            if isinstance(error, RateLimited) and users.stays(conn, self.user.id):
                 message, until = told(error), error.until
                 jobs.end(conn, self.job, status="rate_limited", message=message, retry_after=until)
                 state.note_rate_limited(conn, self.user.id, until=until, reason=message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from checkinsync.errors import AtWork, Interrupted, RateLimited
+from checkinsync.errors import AtWork, Interrupted, RateLimited, UserRemoved
 from checkinsync.model import Saved, User
 
 # --- how an import ended ------------------------------------------------------------------------
@@ -50,7 +50,7 @@ Outcome = Imported | Skipped | RetryAt | Failed
 def ended_with(error: Exception) -> Outcome:
     """What an error makes of an import: not everything that ends one is a failure."""
     match error:
-        case AtWork() | Interrupted():
+        case AtWork() | Interrupted() | UserRemoved():
             return Skipped(str(error))
         case RateLimited(until=until):
             return RetryAt(until, str(error))
