@@ -161,6 +161,16 @@ def test_a_key_open_to_others_or_cut_off_is_refused_by_its_path(tmp_path: Path) 
     assert key[:10] not in str(caught.value)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes keys for others")
+def test_a_key_made_by_root_belongs_to_whoever_owns_the_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+
+    key_of_home(tmp_path)
+
+    made = (tmp_path / KEY_FILE).stat()
+    assert (made.st_uid, made.st_mode & 0o777) == (65534, 0o600)
+
+
 def test_a_home_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
     home = tmp_path / "file"
     home.write_text("")

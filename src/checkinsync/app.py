@@ -222,6 +222,7 @@ def open_app(settings: Settings, stop: Stop) -> Iterator[App]:
             sleep=stop.sleep,
             now=lambda: datetime.now(UTC),
             remembered_way=remembered,
+            proxies_from_environment=settings.proxy == "environment",
         )
         stack.callback(foursquare.close)
         keeper = Keeper(pool)

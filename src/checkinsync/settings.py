@@ -31,6 +31,7 @@ _PARSERS: Mapping[str, Parser] = {
     "log_file": allowed.path,
     "api_url": allowed.web_address,
     "token_in": allowed.one_of("auto", "header", "query"),
+    "proxy": allowed.one_of("none", "environment"),
     "active_days": allowed.whole(1, 36500),
     "stagger": allowed.duration("0s", "1d"),
     "window": allowed.duration("0s", "1d"),
@@ -45,6 +46,11 @@ _PARSERS: Mapping[str, Parser] = {
 """Every setting by its name in lower case without the prefix, and what it may be."""
 
 _SECRETS = ("database_url", "migrate_url", "encryption_key")
+
+
+def parser_of(setting: str) -> Parser:
+    """How the text of a setting is read; an option of the same name is read alike."""
+    return _PARSERS[setting]
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Settings:
     api_url: str = "https://api.foursquare.com/v2"
     token_in: str = "auto"  # noqa: S105 - no token, the place of one
     """`auto`, `header` or `query`."""
+    proxy: str = "none"
+    """`environment`: go through the proxy that HTTPS_PROXY names; the tokens pass through it."""
     active_days: int = 30
     stagger: timedelta = timedelta(minutes=2)
     window: timedelta = timedelta(hours=4)

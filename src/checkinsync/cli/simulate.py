@@ -20,7 +20,6 @@ def simulate(*, port: int, seed: int) -> None:
 
     def ready(server: Server) -> None:
         click.echo(f"CHECKINSYNC_API_URL={server.url}")
-        click.echo(f"CHECKINSYNC_OAUTH_URL={server.oauth_url}")
         for first_name, _, count in demo.PEOPLE:
             click.echo(f"{demo.demo_token(first_name)}  {first_name}, {count} check-ins")
         click.echo("serving until Ctrl-C", err=True)
