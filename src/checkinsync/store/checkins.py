@@ -14,15 +14,17 @@ from checkinsync.model import Changes, Checkin, Rewrite, Stored, Twin, Window
 from checkinsync.store.pool import Connection
 
 
-def stored(conn: Connection, user_id: int, ids: Sequence[str]) -> list[Stored]:
+def stored(conn: Connection, user_id: int, ids: Collection[str]) -> list[Stored]:
     """The rows of these Foursquare ids."""
     rows = conn.execute(
         """
-        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
-          FROM checkins
-         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+        WITH span AS MATERIALIZED (
+            SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+              FROM checkins
+             WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s)
+        SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
         """,
-        {"user": user_id, "ids": list(ids)},
+        {"user": user_id, **_span("ids", ids)},
     )
     return [_stored(row) for row in rows]
 
@@ -40,7 +42,7 @@ def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
              = ANY (%(seconds)b::timestamptz[])
          ORDER BY id
         """,
-        {"user": user_id, **_span(seconds)},
+        {"user": user_id, **_span("seconds", seconds)},
     )
     return [_stored(row) for row in rows]
 
@@ -57,18 +59,9 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
            AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
              = ANY (%(seconds)b::timestamptz[])
         """,
-        {"user": user_id, **_span(seconds)},
+        {"user": user_id, **_span("seconds", seconds)},
     )
     return [_stored(row) for row in rows]
-
-
-def _span(seconds: Collection[datetime]) -> dict[str, Any]:
-    """At least one second, and the time they lie in: a search of the index between its ends.
-
-    A join with the seconds would read the user's whole history once for each of them, until the
-    table has been analyzed.
-    """
-    return {"seconds": sorted(set(seconds)), "first": min(seconds), "last": max(seconds)}
 
 
 def count(conn: Connection, user_id: int) -> int:
@@ -201,6 +194,16 @@ def merge(conn: Connection, twins: Sequence[Twin]) -> None:
         pairs,
     )
     conn.execute("DELETE FROM checkins WHERE id = ANY (%(twin)s) AND foursquare_id IS NULL", pairs)
+
+
+def _span(name: str, values: Collection[Any]) -> dict[str, Any]:
+    """Values, of which there is at least one, and the first and the last of them.
+
+    Between its ends a page is found by a search of an index, whatever the planner knows of the
+    table. In the middle of a first import it knows nothing: without the ends it would read the
+    user's whole history again for each page, or, joined with the values, for each of them.
+    """
+    return {name: sorted(set(values)), "first": min(values), "last": max(values)}
 
 
 def rows_of(changes: Changes, added: Mapping[str, int]) -> dict[str, int]:
