@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -31,10 +33,12 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("checkinsync: interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone; nothing is left to be said
+    except SystemExit:  # click's answer to a broken pipe: whoever read our output has gone
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and _let_go_of_output():
+            click.echo(f"checkinsync: the output can't be written ({error.strerror})", err=True)
+            return A_BUG
         logging.getLogger("checkinsync").exception("crashed")
         click.echo(
             f"checkinsync: an error nobody foresaw ({type(error).__name__}); this is a bug, please "
@@ -43,6 +47,19 @@ def _run() -> int:
         )
         return A_BUG
     return code if isinstance(code, int) else 0
+
+
+def _let_go_of_output() -> bool:
+    """Whether standard output takes no more; Python is kept from trying once again at its end."""
+    stdout: TextIO | None = sys.stdout
+    if stdout is None:  # it was closed before we began
+        return False
+    try:
+        stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        return True
+    return False
 
 
 if __name__ == "__main__":

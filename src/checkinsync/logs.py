@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 from typing import Any
 
@@ -54,6 +55,24 @@ class JsonFormatter(UtcFormatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class LogFile(logging.FileHandler):
+    """A file whose disk may fill up: that is told once, and the work goes on."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Instead of a traceback for each line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.told and sys.stderr is not None:
+            self.told = True
+            sys.stderr.write(
+                f"checkinsync: the log file {self.baseFilename} can't be written any more "
+                f"({error.strerror}); the work goes on without\n"
+            )
+
+
 def configure(*, verbosity: int, style: str, path: str | None) -> None:
     """Send the log to standard error, or all of it to a file.
 
@@ -70,7 +89,7 @@ def configure(*, verbosity: int, style: str, path: str | None) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler()]
     handlers[0].setLevel(logging.CRITICAL if path and verbosity <= 0 else level)
     if path:
-        handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        handlers.append(LogFile(path, encoding="utf-8"))
         handlers[1].setLevel(min(level, logging.INFO))
     for handler in handlers:
         handler.setFormatter(formatter)

@@ -10,6 +10,11 @@ ID_DIGITS = 24
 """A Foursquare id is 24 lower-case hex digits (seen in about 1,300 recorded items)."""
 
 
+def one_line(text: str) -> str:
+    """A text from outside as one line, without what a terminal would take for a command."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """Somebody whose check-ins we import; `id` is the application's, in `users.id`."""
@@ -26,7 +31,7 @@ class User:
 
     def __str__(self) -> str:
         """How he is called in sentences: `user 7 (Ada)`."""
-        return f"user {self.id} ({self.name})" if self.name else f"user {self.id}"
+        return f"user {self.id} ({one_line(self.name)})" if self.name else f"user {self.id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from checkinsync.durations import parse_duration
 from checkinsync.errors import SettingsError
-from checkinsync.settings import Settings, read_settings
+from checkinsync.settings import Settings, parser_of, read_settings
 
 if TYPE_CHECKING:
     from checkinsync.app import App
@@ -28,6 +28,9 @@ class Duration(click.ParamType[timedelta]):
 
     name = "duration"
 
+    def __init__(self, parse: Callable[[str], timedelta] = parse_duration) -> None:
+        self._parse = parse
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
@@ -35,12 +38,17 @@ class Duration(click.ParamType[timedelta]):
         if isinstance(value, timedelta):
             return value
         try:
-            return parse_duration(value)
+            return self._parse(value)
         except ValueError as problem:
             self.fail(str(problem), param, ctx)
 
 
 DURATION = Duration()
+
+
+def duration_of(setting: str) -> Duration:
+    """What the setting of this name may be."""
+    return Duration(parser_of(setting))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +116,11 @@ def listening() -> Stop:
 
 def on_terminal() -> bool:
     """Whether somebody watches."""
-    return sys.stdout.isatty() and sys.stderr.isatty()
+    return _is_terminal(sys.stdout) and _is_terminal(sys.stderr)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: it was closed before we began
 
 
 def say_json(value: object) -> None:
@@ -120,10 +132,11 @@ def say_json(value: object) -> None:
 
 def token_from_stdin() -> str:
     """A Foursquare token, never from argv, where everybody could read it."""
-    if sys.stdin.isatty():
+    stdin: TextIO | None = sys.stdin
+    if _is_terminal(stdin):
         token = click.prompt("Foursquare token", hide_input=True, err=True)
     else:
-        token = sys.stdin.readline()
+        token = "" if stdin is None else stdin.readline()
     token = str(token).strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise click.UsageError(

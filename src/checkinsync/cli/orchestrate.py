@@ -8,21 +8,29 @@ from datetime import timedelta
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.door import DURATION, Door, on_terminal, say_json
+from checkinsync.cli.door import Door, duration_of, on_terminal, say_json
 from checkinsync.cli.progress import run_progress
 from checkinsync.outcome import RunSummary
 from checkinsync.render import run as render
 
 
 @click.command()
-@click.option("--stagger", type=DURATION, help="Time between two users' starts (2m).")
+@click.option("--stagger", type=duration_of("stagger"), help="Time between two users' starts (2m).")
 @click.option(
-    "--window", type=DURATION, help="The last user starts within this time; stagger shrinks (4h)."
+    "--window",
+    type=duration_of("window"),
+    help="The last user starts within this time; stagger shrinks (4h).",
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Imports at once, at most (4).")
-@click.option("--deadline", type=DURATION, help="The run ends after this time, done or not (6h).")
 @click.option(
-    "--max-age", type=DURATION, help="Skip users whose last import is younger, e.g. 20h (off)."
+    "--deadline",
+    type=duration_of("deadline"),
+    help="The run ends after this time, done or not (6h).",
+)
+@click.option(
+    "--max-age",
+    type=duration_of("max_age"),
+    help="Skip users whose last import is younger, e.g. 20h (off).",
 )
 @click.option("--dry-run", is_flag=True, help="Print who would start when; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")

@@ -8,7 +8,7 @@ import click
 
 from checkinsync import status as verbs
 from checkinsync.app import App
-from checkinsync.cli.door import DURATION, Door, say_json
+from checkinsync.cli.door import Door, duration_of, say_json
 from checkinsync.render import status as render
 
 STALE = 7
@@ -17,7 +17,9 @@ STALE = 7
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option(
-    "--max-age", type=DURATION, help="Exit with 7 when a user who should be is not so fresh (26h)."
+    "--max-age",
+    type=duration_of("max_age"),
+    help="Exit with 7 when a user who should be is not so fresh (26h).",
 )
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, max_age: timedelta | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from checkinsync import status as standing
@@ -26,6 +28,8 @@ def add(door: Door, *, foursquare_id: str | None, name: str | None, show_secret:
     """Read a Foursquare token from standard input and add its user."""
     if name and not foursquare_id:
         raise click.UsageError("--name goes with --foursquare-id")
+    if foursquare_id is not None and not re.fullmatch(r"[0-9]{1,20}", foursquare_id):
+        raise click.UsageError("--foursquare-id is Foursquare's number for the user, digits only")
     token = token_from_stdin()
     with door.app() as app:
         asked = None if foursquare_id else verbs.who_is(token, foursquare=app.foursquare)

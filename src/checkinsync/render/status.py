@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
+from checkinsync.model import one_line
 from checkinsync.outcome import RunRecord
 from checkinsync.render.run import iso
 from checkinsync.render.table import moment, table
@@ -102,7 +104,7 @@ def users_table(users: tuple[Status, ...]) -> str:
 def why(user: Status, job: Job | None) -> str:
     """One line: why he was or was not synced, and what happens next."""
     who = f"user {user.id}" + (f" ({user.name})" if user.name else "")
-    return f"{who}: {_what_was(user, job)}; {user.next_action}"
+    return one_line(f"{who}: {_what_was(user, job)}; {user.next_action}")
 
 
 def _what_was(user: Status, job: Job | None) -> str:
@@ -129,6 +131,7 @@ def user_text(user: Status) -> str:
     values = asdict(user)
     width = max(map(len, values))
     return "\n".join(
-        f"{name.replace('_', ' '):<{width}}  {value if not hasattr(value, 'year') else iso(value)}"
+        f"{name.replace('_', ' '):<{width}}  "
+        f"{one_line(str(value)) if not isinstance(value, datetime) else iso(value)}"
         for name, value in values.items()
     )

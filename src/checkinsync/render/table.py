@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from checkinsync.model import one_line
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A heading, and a line per row; numbers stand right, everything else left."""
@@ -29,7 +31,7 @@ def cell(value: object) -> str:
         return "-"
     if isinstance(value, datetime):
         return moment(value)
-    return " ".join(str(value).split())
+    return one_line(str(value))
 
 
 def moment(value: datetime | None) -> str:

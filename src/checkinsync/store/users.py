@@ -69,6 +69,9 @@ def find(conn: Connection, text: str) -> User:
 
     Raises UnknownUser where there is none, or more than one.
     """
+    text = text.encode("utf-8", "surrogateescape").decode(
+        "utf-8", "replace"
+    )  # from argv, any bytes
     found = _matching(conn, text)
     if not found:
         raise UnknownUser(f"no user {text!r}; `checkinsync users list` shows them all")
