@@ -13,8 +13,7 @@ from fixtures_stories import QUIET, utc_now
 CHECKINS = "users/self/checkins"
 
 
-@pytest.mark.parametrize("status", ["pending", "running"])
-@pytest.mark.parametrize("source", ["foursquare", None])
+@pytest.mark.parametrize(("status", "source"), [("pending", "foursquare"), ("running", None)])
 def test_the_application_s_own_import_is_respected_for_an_hour(story, status, source):
     ada, ben = story.people(20, 10)
     job = began(story, ada, status, source, minutes=58)
