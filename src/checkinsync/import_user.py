@@ -82,6 +82,7 @@ def import_user(
     FoursquareAway, RequestRefused, DatabaseAway, UserRemoved, UserFailed; what was committed stays.
     """
     started = now()
+    user = _present(user, pool)
     if user.sealed_token is None:
         raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
     conversation = foursquare.conversation(vault.open(user.sealed_token))
@@ -115,10 +116,23 @@ def _begin(conn: Connection, user: User, keeper: Keeper) -> tuple[Lease, int]:
     return lease, jobs.start(conn, lease, expected=None)
 
 
+def _present(user: User, pool: Pool) -> User:
+    """Hours may lie between the plan and his slot: he may have reconnected, or left."""
+    with transaction(pool) as conn:
+        there = users.present(conn, user.id)
+    if there is None:
+        raise _removed(user)
+    return there
+
+
+def _removed(user: User) -> UserRemoved:
+    return UserRemoved(f"{user} was removed from the database meanwhile")
+
+
 def _expect(conn: Connection, user: User) -> None:
-    """He may have left since he was planned, and must not leave in the middle of a page."""
+    """He must not leave in the middle of a page."""
     if not users.stays(conn, user.id):
-        raise UserRemoved(f"{user} was removed from the database meanwhile")
+        raise _removed(user)
 
 
 class _Import:

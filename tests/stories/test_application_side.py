@@ -142,6 +142,27 @@ def test_a_user_removed_by_the_application_before_his_slot_spoils_nothing(story)
     assert story.complete(ada)
 
 
+def test_a_user_who_reconnects_before_his_slot_is_imported_with_his_new_token(story):
+    ada, ben = story.people(300, 30)
+    renewed = []
+
+    def reconnect() -> None:
+        story.simulator.revoke(ben.token)
+        world = story.simulator.world
+        renewed.append(world.grant(world.accounts[ben.token]))
+        story.conn.execute(
+            "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
+            [story.vault.seal(renewed[0]), ben.id],
+        )
+
+    story.at_request(1, reconnect)
+
+    assert story.run("orchestrate", "--workers", "1") == QUIET
+    story.secrets.add(renewed[0])
+    assert story.complete(ada)
+    assert story.stored(ben) == sorted(story.simulator.shown_ids(renewed[0]))
+
+
 def began(story, person, status: str, source: str | None, *, minutes: int) -> int:
     """A job of the application, so many minutes old; its id."""
     at = utc_now() - timedelta(minutes=minutes)

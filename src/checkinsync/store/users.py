@@ -107,6 +107,18 @@ def stays(conn: Connection, user_id: int) -> bool:
     return row.fetchone() is not None
 
 
+def present(conn: Connection, user_id: int) -> User | None:
+    """The user as he is now."""
+    row = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users WHERE id = %(user)s
+        """,
+        {"user": user_id},
+    ).fetchone()
+    return None if row is None else User(*row)
+
+
 def by_foursquare_id(conn: Connection, foursquare_user_id: str) -> User | None:
     """The user of this Foursquare id."""
     row = conn.execute(
