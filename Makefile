@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(STAMP)  ## a whole nightly run against a simulated Foursquare, in a database of its own
 	$(BIN)/checkinsync demo
@@ -15,6 +15,9 @@ lint: $(STAMP)  ## what a change has to pass besides the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(STAMP)  ## the figures of docs/benchmarks.md, made anew
+	cd tests && ../$(BIN)/python -m bench
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
