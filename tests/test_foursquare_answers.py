@@ -114,13 +114,12 @@ def test_a_usable_answer_is_used(status, meta):
 
 
 @pytest.mark.parametrize("meta", [b"", b'"meta":null,', b'"meta":7,'])
-def test_the_meta_may_be_missing(meta):
-    body = b"{" + meta + b'"response":{"user":{"id":"1"}}}'
+def test_an_answer_without_meta_is_not_foursquare_s(meta):
+    with pytest.raises(FoursquareAway, match="CHECKINSYNC_API_URL"):
+        read(200, b"{" + meta + b'"response":{"checkins":{"items":[]}}}')
 
-    assert read(200, body) == b'{"user":{"id":"1"}}'
 
-
-def test_the_meta_may_be_missing_only_where_there_is_a_response():
+def test_any_json_object_is_no_envelope():
     with pytest.raises(FoursquareAway, match="CHECKINSYNC_API_URL"):
         read(404, b'{"message": "no such place"}')
 

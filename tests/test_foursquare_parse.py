@@ -279,6 +279,12 @@ def test_an_item_without_a_usable_id_is_known_by_a_hash_that_drift_leaves_alone(
     assert tonight.key == tomorrow.key != another.key
 
 
+def test_different_items_without_an_id_are_told_apart():
+    odd = [b"{}", b'{"a": "b"}', b'{"x": 1}', item(id=5), item(id=6), item(id=None)]
+
+    assert len({refused(raw).key for raw in odd}) == len(odd)
+
+
 # --- photos -------------------------------------------------------------------------------------
 
 

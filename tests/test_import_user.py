@@ -152,6 +152,29 @@ def raw_ids(house) -> set[str]:
     return {item_id for item_id in ids if isinstance(item_id, str) and item_id}
 
 
+@pytest.mark.parametrize("excess", [2**31, 3 * 10**9, 10**30])
+def test_a_count_beyond_all_measure_is_no_reason_to_stop(house, ada, excess):
+    user = ada(40)
+    house.simulator.switches.count_excess = excess
+
+    house.import_(user)
+
+    assert house.has_everything(user, ADA)
+
+
+@pytest.mark.parametrize("count", [1, 60, 700])
+def test_a_check_in_made_before_every_request_stops_nothing(house, ada, count):
+    user = ada(count)
+    before = set(house.simulator.world.accounts[ADA].ids)
+    house.simulator.on_request = lambda seen: house.simulator.world.add(
+        ADA, created_at=NEWEST + len(house.simulator.requests)
+    )
+
+    house.import_(user)
+
+    assert before <= set(house.stored(user))
+
+
 def test_a_group_of_one_second_larger_than_a_page_is_stored_whole(house, ada):
     user = ada(10)
     house.simulator.world.add_group(ADA, 620, at=NEWEST - 86400)
@@ -161,8 +184,8 @@ def test_a_group_of_one_second_larger_than_a_page_is_stored_whole(house, ada):
     assert house.has_everything(user, ADA)
 
 
-STUMBLES = """server_error bad_gateway html cut_json cut_transfer empty reset items_missing
-error_in_200 html_401 html_403""".split()
+STUMBLES = ["server_error", "bad_gateway", "html", "cut_json", "cut_transfer", "empty", "reset"]
+STUMBLES += ["items_missing", "error_in_200", "html_401", "html_403"]
 
 
 @pytest.mark.parametrize("kind", STUMBLES)

@@ -190,6 +190,23 @@ def test_a_rate_limit_beyond_the_deadline_ends_it_with_5(conn, imports, run):
     assert summary.exit_code == 5
 
 
+def test_a_limit_known_from_before_that_outlasts_the_run_is_not_waited_for(
+    conn, imports, run, clock
+):
+    one, two = add_users(conn, 2)
+    conn.execute(
+        "INSERT INTO sync_state (user_id, state, retry_at) VALUES (%s, 'rate_limited', %s)",
+        [one, NOW + timedelta(hours=1)],
+    )
+
+    summary = run(deadline=timedelta(minutes=30))
+
+    assert summary.exit_code == 5
+    assert isinstance(outcomes(summary)[one], RetryAt)
+    assert list(imports.starts) == [two]
+    assert clock.now() < NOW + timedelta(minutes=5)
+
+
 def test_the_daily_quota_ends_the_run_for_everybody(conn, imports, run):
     users = add_users(conn, 5)
     imports.endings[users[1]] = [QuotaExceeded("quota")]
@@ -243,6 +260,17 @@ def test_one_user_whom_foursquare_never_answers_is_69_too(conn, imports, run):
     imports.endings[user] = [FoursquareAway("away")] * 9
 
     assert run().exit_code == 69
+
+
+def test_a_deadline_that_falls_into_the_retries_of_an_outage_is_69_and_says_so(conn, imports, run):
+    users = add_users(conn, 4)
+    imports.away_until = NOW + timedelta(days=1)
+
+    alone = run(deadline=timedelta(seconds=90), stagger=timedelta(minutes=5))
+    several = run(deadline=timedelta(minutes=7))
+
+    assert (alone.exit_code, several.exit_code) == (69, 69)
+    assert "Foursquare did not answer" in outcomes(several)[users[-1]].reason
 
 
 def test_the_deadline_ends_the_run_and_names_who_is_left(conn, imports, run):

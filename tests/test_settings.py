@@ -268,3 +268,15 @@ def test_reading_settings_loads_neither_database_nor_http() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "ENCRYPTION_KEY"])
+def test_the_application_s_own_secrets_may_stand_in_files_too(
+    tmp_path: Path, variable: str
+) -> None:
+    secret = {"DATABASE_URL": "postgresql://localhost/app", "ENCRYPTION_KEY": "one, whole key"}
+    (tmp_path / "secret").write_text(secret[variable] + "\n")
+
+    settings = Settings.from_mapping({f"{variable}_FILE": str(tmp_path / "secret")})
+
+    assert secret[variable] in (settings.database_url, *settings.encryption_keys)

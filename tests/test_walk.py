@@ -43,8 +43,7 @@ def walked(listing: Listing, walk: Walk, stored: set[str] | None = None, most: i
         page = listing.page(walk.ask)
         new = [item for item in page.items if item.key not in shown]
         shown |= {item.key for item in page.items}
-        complete = not new and shown == {item.key for item in page.items}
-        walk.see(page, new=len(new), complete=complete and not page.offset)
+        walk.see(page, new=len(new), stored=None if new else len(stored or shown))
     return shown
 
 
@@ -230,6 +229,58 @@ def test_one_insertion_into_a_short_list_is_not_an_ignored_offset():
     walked(listing, walk)
 
     assert walk.problem is None
+
+
+@pytest.mark.parametrize("many", [1, 3, 10])
+@pytest.mark.parametrize(("count", "cap"), [(1, 250), (60, 250), (60, 20), (700, 250)])
+def test_new_items_before_every_request_neither_look_like_an_ignored_offset_nor_go_on_for_ever(
+    count, cap, many
+):
+    listing = Listing(history(count), cap=cap)
+
+    def add(listing: Listing, number: int) -> None:
+        at = NOW + timedelta(seconds=number)
+        listing.items[:0] = [checkin(at, 5000 + 100 * number + n) for n in range(many)]
+
+    listing.between = add
+    before = {item.key for item in listing.items}
+    walk = full()
+
+    shown = walked(listing, walk)
+
+    assert walk.problem is None
+    assert before <= shown
+    assert len(listing.asked) <= count // (cap - many) * 2 + 12
+
+
+def test_an_empty_first_page_is_doubted_where_there_should_be_something():
+    listing, walk = Listing(history(30)), full()
+
+    walk.see(Page(0, 250, (), 30))
+    assert walk.ask == Ask(0, 250)
+    walked(listing, walk)
+    assert walk.seen == 30
+
+    again = full()
+    again.see(Page(0, 250, (), 0), stored=7)
+    again.see(Page(0, 250, (), 0), stored=7)
+    assert again.ask is None
+
+
+def test_pages_of_one_are_walked_too():
+    listing = Listing(history(30), cap=1)
+
+    assert walked(listing, full()) == {item.key for item in listing.items}
+
+
+@pytest.mark.parametrize(("count", "requests"), [(249, 2), (250, 2), (251, 3), (300, 3)])
+def test_a_known_history_inside_the_window_costs_its_pages_and_one(count, requests):
+    listing = Listing(history(count, step=timedelta(minutes=20)))
+    window = Window(NOW - timedelta(days=14))
+
+    walked(listing, Walk(window, now=NOW, expected=count), {item.key for item in listing.items})
+
+    assert len(listing.asked) == requests
 
 
 def test_a_list_that_never_stands_still_is_given_up():

@@ -30,6 +30,9 @@ from checkinsync.vault import Vault, key_of_home
 
 log = logging.getLogger(__name__)
 
+A_MOMENT = 2.0
+"""Seconds for what is expected to be over at once: PostgreSQL's library knows no less."""
+
 LOOK = 0.25
 """Seconds between two looks whether somebody asked to stop, while a run waits."""
 
@@ -191,7 +194,7 @@ def open_pooled(settings: Settings) -> Iterator[Pool]:
     with ExitStack() as stack:
         url = stack.enter_context(database_url(settings))
         pool = open_pool(url, size=settings.pool_size)
-        stack.callback(pool.close)
+        stack.callback(pool.close, timeout=A_MOMENT)
         pending = _pending(pool, url)
         if pending:
             raise SchemaBehind(f"the schema lacks {', '.join(pending)}; run `checkinsync migrate`")
@@ -204,7 +207,7 @@ def _pending(pool: Pool, url: str) -> list[str]:
         with transaction(pool) as conn:
             return migrate.pending(conn)
     except DatabaseAway:
-        with direct(url):
+        with direct(url, patience=A_MOMENT):
             raise
 
 

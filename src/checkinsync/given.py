@@ -34,9 +34,18 @@ class Given:
         return values
 
     def fall_back(self, values: dict[str, Any], name: str, variable: str, parser: Parser) -> None:
-        """Another program's variable stands in for a setting that was not given."""
-        if name not in values and self._environ.get(variable):
-            self._parse(values, name, parser, variable, self._environ[variable])
+        """Another program's variable stands in for a setting that was not given; it is a secret."""
+        if name in values:
+            return
+        path_variable = f"{variable}_FILE"
+        found = self._one(
+            (variable, self._environ.get(variable)),
+            (path_variable, self._environ.get(path_variable)),
+        )
+        if found is not None and found[0] == path_variable:
+            found = self._content(*found)
+        if found is not None:
+            self._parse(values, name, parser, *found)
 
     def refuse_unknown_keys(self, known: Collection[str]) -> None:
         """A key of the file that no setting has is a slip of the pen."""

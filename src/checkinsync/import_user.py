@@ -210,8 +210,7 @@ class _Import:
             leases.hold(conn, self.lease)
             _expect(conn, self.user)
             saved = save_page(conn, self.user.id, page.items, now=self.now())
-            complete = self._shows_just_what_is_stored(conn, page, saved)
-            self.walk.see(page, new=saved.new, complete=complete)
+            self.walk.see(page, new=saved.new, stored=self._stored(conn, page, saved))
             self.pages += 1
             self.saved += saved
             progress = self._progress(page)
@@ -220,11 +219,11 @@ class _Import:
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         self.on_page(progress)
 
-    def _shows_just_what_is_stored(self, conn: Connection, page: Page, saved: Saved) -> bool:
-        if page.offset or saved.new or len(page.items) >= page.limit:
-            return False
-        shown = {item.key for item in page.items if isinstance(item, Checkin)}
-        return len(shown) == checkins.count(conn, self.user.id)
+    def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
+        """How many check-ins are stored, where the end of the list may be near."""
+        if saved.new or (page.offset and len(page.items) == page.limit):
+            return None
+        return checkins.count(conn, self.user.id)
 
     def _note(self, conn: Connection, saved: Saved) -> None:
         """Where the walk stands now, or that it has finished."""
@@ -254,6 +253,7 @@ class _Import:
 
     def _progress(self, page: Page) -> jobs.Progress:
         expected = self.expected if self.expected is not None else page.total
+        expected = None if expected is None else min(expected, LARGEST)
         requests = self.conversation.requests
         return jobs.Progress(self.pages, self.walk.seen, expected, requests, self.saved)
 
@@ -309,6 +309,9 @@ def _window(scope: Scope, known: state.SyncState) -> tuple[Window, Mark | None]:
 def _top(mark: Mark | None, overlap: timedelta, *, otherwise: Window) -> Window:
     return Window.after(mark.started_at, overlap=overlap) if mark else otherwise
 
+
+LARGEST = 2**31 - 1
+"""What the progress columns can hold; `count` may say anything."""
 
 RESUMED_OVERLAP = timedelta(days=14)
 """How much of the top a resumed `--full` reads again: what came late while it stood still."""

@@ -171,7 +171,13 @@ class _Run:
         for user in sorted_out.unreadable:
             problem = f"no key opens the stored token of {user}: give the key that sealed it, or "
             self._fail(user, TokenUnreadable(problem + "let them log in again"), attempts=0)
-        entries = slots(sorted_out, plan=self.plan, now=self.started)
+        entries = []
+        for entry in slots(sorted_out, plan=self.plan, now=self.started):
+            earliest = dict(sorted_out.due)[entry.user]
+            if earliest is not None and earliest >= self.deadline:
+                self._park(entry, earliest, "the rate limit lets nothing through before")
+            else:
+                entries.append(entry)
         for entry in entries:
             log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
         self.orders = {entry.user.id: entry.order for entry in entries}
@@ -209,18 +215,19 @@ class _Run:
         if self.stop is not None:
             raise Interrupted(str(self.stop))
         if self.now() >= self.deadline:
-            raise Interrupted("the run's deadline came first", exit_code=PARTIAL)
+            away = [name for name, _ in self.services.away]
+            why = f" while {' and '.join(away)} did not answer" if away else ""
+            raise Interrupted(f"the run's deadline came first{why}", exit_code=PARTIAL)
 
     def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:
         if self.stop is not None:
             return
-        match self.services.away:
-            case []:
-                self._start_all(executor)
-            case [*_, ("database", service)]:
-                self._look_for_database(service)
-            case [(_, service)]:
-                self._look_for_foursquare(service, executor)
+        if self.services.database.away_since is not None:
+            self._look_for_database(self.services.database)
+        elif self.services.foursquare.away_since is not None:
+            self._look_for_foursquare(self.services.foursquare, executor)
+        else:
+            self._start_all(executor)
 
     def _start_all(self, executor: ThreadPoolExecutor) -> None:
         while (entry := self.agenda.take(self.now(), running=self.running)) is not None:
@@ -369,7 +376,7 @@ class _Run:
         outcome, code = verdict(
             [report.outcome for report in self.reports],
             stop=self.stop,
-            anything_answered=self.services.anything_answered,
+            nothing_heard=self.services.nothing_heard,
             paused=bool(self.services.away),
         )
         return RunSummary(

@@ -10,6 +10,9 @@ from checkinsync.errors import CheckinsyncError, DatabaseAway, FoursquareAway
 from checkinsync.outcome import Failed, Outcome, Skipped
 from checkinsync.schedule import Entry
 
+FOURSQUARE_NAME = "Foursquare"
+DATABASE_NAME = "the database"
+
 
 @dataclass(slots=True)
 class Services:
@@ -19,11 +22,18 @@ class Services:
     database: Breaker = field(default_factory=lambda: Breaker(DATABASE))
     anything_answered: bool = False
     """Whether Foursquare answered any import of this run."""
+    anything_unanswered: bool = False
+    """Whether any import had no answer at all."""
+
+    @property
+    def nothing_heard(self) -> bool:
+        """Whether Foursquare was asked and never answered."""
+        return self.anything_unanswered and not self.anything_answered
 
     @property
     def away(self) -> list[tuple[str, Breaker]]:
         """Those that are away just now, by name."""
-        both = (("foursquare", self.foursquare), ("database", self.database))
+        both = ((FOURSQUARE_NAME, self.foursquare), (DATABASE_NAME, self.database))
         return [(name, service) for name, service in both if service.away_since is not None]
 
     @property
@@ -38,6 +48,7 @@ class Services:
                 if self.database.away_since is None:
                     self.database.away(now)
             case Failed(FoursquareAway(answered=False)):
+                self.anything_unanswered = True
                 self.foursquare.unanswered(entry.user.id, entry.attempt, now=now)
             case Skipped():
                 pass
@@ -50,7 +61,6 @@ class Services:
         for name, service in self.away:
             if now >= service.gives_up_at:
                 minutes = service.patience.gives_up_after.total_seconds() / 60
-                if name == "foursquare":
-                    return FoursquareAway(f"Foursquare stayed away for {minutes:g} minutes")
-                return DatabaseAway(f"the database stayed away for {minutes:g} minutes")
+                error = FoursquareAway if name == FOURSQUARE_NAME else DatabaseAway
+                return error(f"{name} stayed away for {minutes:g} minutes")
         return None

@@ -35,17 +35,18 @@ def who_is(token: str, *, foursquare: Foursquare) -> Profile:
 
 def add(profile: Profile, token: str, *, pool: Pool, vault: Vault, now: datetime) -> Added:
     """A new user, active from now on. Raises UserExists."""
-    secret = secrets.token_hex(32)
+    secret, sealed = secrets.token_hex(32), vault.seal(token)
     with transaction(pool) as conn:
-        sealed = vault.seal(token)
-        number = users.add(conn, profile, sealed_token=sealed, secret_token=secret, at=now)
-        if number is None:
+        there = users.by_foursquare_id(conn, profile.foursquare_user_id)
+        if there is None:  # looked for first: a refused insert would use up an id
+            number = users.add(conn, profile, sealed_token=sealed, secret_token=secret, at=now)
+            if number is not None:
+                return Added(number, secret)
             there = users.by_foursquare_id(conn, profile.foursquare_user_id)
-            raise UserExists(
-                f"Foursquare user {profile.foursquare_user_id} is {there} already; "
-                f"to renew the token use `checkinsync users set-token {there.id if there else ''}`"
-            )
-    return Added(number, secret)
+    raise UserExists(
+        f"Foursquare user {profile.foursquare_user_id} is {there or 'a user'} already; to renew "
+        f"the token use `checkinsync users set-token {there.id if there else 'USER'}`"
+    )
 
 
 def set_token(

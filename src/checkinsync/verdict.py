@@ -29,18 +29,19 @@ def suspicious(outcomes: Sequence[Outcome]) -> bool:
 
 
 def verdict(
-    outcomes: Sequence[Outcome], *, stop: Exception | None, anything_answered: bool, paused: bool
+    outcomes: Sequence[Outcome], *, stop: Exception | None, nothing_heard: bool, paused: bool
 ) -> tuple[str, int]:
     """The worst that applies: interrupted, then 69 before 5 before 3.
 
-    `stop`: what ended the run early, if anything did; `paused`: a service was away just then.
+    `stop`: what ended the run early, if anything did; `nothing_heard`: Foursquare was asked and
+    never answered; `paused`: a service was away just then.
     """
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
     if isinstance(stop, Interrupted) and stop.exit_code != PARTIAL:
         return "interrupted", stop.exit_code
     if isinstance(stop, FoursquareAway | DatabaseAway) or (stop is not None and paused):
         return "away", AWAY
-    if any(isinstance(error, FoursquareAway) for error in failures) and not anything_answered:
+    if nothing_heard:
         return "away", AWAY
     if suspicious(outcomes):
         return "suspect", AWAY

@@ -27,6 +27,9 @@ MOST_OVERLAP = 100
 MOST_SHIFTS = 100
 """How often a walk follows a list that shifts under it before it gives up until next time."""
 
+FAR = 100_000
+"""Items beyond the known end: whoever shows the same page there ignores `offset`."""
+
 TAIL = PAGE
 """Ids of the last items of the contiguous stretch that are kept for finding the seam again."""
 
@@ -50,6 +53,8 @@ class Stage(Enum):
     """To join again after a shift."""
     SEAM = "seam"
     """To find the place where an earlier attempt stopped."""
+    PROOF = "proof"
+    """To see nothing far beyond the end: `offset` is not ignored."""
 
 
 class Walk:
@@ -78,6 +83,12 @@ class Walk:
         self._shifts = 0
         self._repeats = 0
         self._last: Page | None = None
+        self._suspect: tuple[Page, int | None] | None = None
+        self._readable = 0
+        self._longest = 0
+        self._feet = 0
+        self._asked_again = False
+        self._offset_works = False
         self._inserted = 0
 
     @property
@@ -92,29 +103,52 @@ class Walk:
         tail = tuple(self._tail)
         return Mark(started_at, self._window.start, self._reach, tail, self._down_to)
 
-    def see(self, page: Page, *, new: int = 0, complete: bool = False) -> None:
+    def see(self, page: Page, *, new: int = 0, stored: int | None = None) -> None:
         """Take a page in; afterwards `ask` is the next request, or None at the end.
 
-        `new`: how many of its items were not stored before. `complete`: it shows all that is
-        stored and nothing else, which makes a first page as good as one seen before.
+        `new`: how many of its items were not stored before. `stored`: how many check-ins are; if
+        just those have been seen, a page is as good as one that shows nothing new.
         Sets `problem`, and asks no more, where the list can't be walked.
         """
         self._inserted += new
-        if self._repeats_too_often(page):
-            self._give_up(OffsetIgnored(_SAME_PAGE))
-        elif self._stage is Stage.SEAM:
+        self._longest = max(self._longest, len(page.items))
+        if self._stage is Stage.PROOF:
+            self._judge(page)
+        elif self._repeats_too_often(page):
+            self._suspect = page, stored
+            self._stage, self.ask = Stage.PROOF, Ask(page.offset + FAR, PAGE)
+        else:
+            self._place(page, stored)
+
+    def _place(self, page: Page, stored: int | None) -> None:
+        """Where a page belongs: at the end of the stretch, beyond it, or at the list's end."""
+        at_foot = self._stage is Stage.FOOT
+        if self._stage is Stage.SEAM:
             self._find_seam(page)
         elif page.offset == 0 or (page.items and page.items[0].key in self._seen):
-            self._join(page, nothing_new=complete)
-        elif not page.items and self._stage is Stage.FOOT:
+            self._join(page, stored)
+        elif not page.items and at_foot:
             self.ask = None
+        elif at_foot and self._longest == 1:  # pages of one can't overlap
+            self._join(page, stored)
         else:
             self._go_back(page)
 
+    def _judge(self, proof: Page) -> None:
+        """Whether `offset` is ignored, or new items kept pace with us at the end of the list."""
+        assert self._suspect is not None
+        page, stored = self._suspect
+        if proof.items and proof.items[0].key == page.items[0].key:
+            self._give_up(OffsetIgnored(_SAME_PAGE))
+            return
+        self._offset_works = True
+        self._stage = Stage.FOOT
+        self._place(page, stored)
+
     def _repeats_too_often(self, page: Page) -> bool:
-        """Whether `offset` is ignored: once may be an insertion at the top of a short list."""
+        """Whether `offset` may be ignored: once may be an insertion at the top of a short list."""
         last, self._last = self._last, page
-        if last is None or not page.items or not last.items:
+        if self._offset_works or last is None or not page.items or not last.items:
             return False
         repeated = page.offset > last.offset and page.items[0].key == last.items[0].key
         self._repeats = self._repeats + 1 if repeated else 0
@@ -124,10 +158,10 @@ class Walk:
         self.problem = problem
         self.ask = None
 
-    def _join(self, page: Page, *, nothing_new: bool = False) -> None:
+    def _join(self, page: Page, stored: int | None = None) -> None:
         """The page is contiguous with what was seen: extend the stretch and decide."""
-        if not page.items:  # the top of the list: there is no check-in at all
-            self.ask = None
+        if not page.items:
+            self._top_is_empty(page, stored)
             return
         fresh = [item for item in page.items if item.key not in self._seen]
         self._extend(fresh)
@@ -137,15 +171,28 @@ class Walk:
             self._reached_mark()
         if is_past(page.items, self._window.start, now=self._now):
             self._end_of_window()
-        elif nothing_new or (not fresh and self._stage is not Stage.BACK):
-            self._go_to(Stage.FOOT, self._reach)
+        elif self._readable == stored or (not fresh and self._stage is not Stage.BACK):
+            self._go_to_foot(len(page.items))
         else:
             self._go_down(len(page.items))
+
+    def _top_is_empty(self, page: Page, stored: int | None) -> None:
+        """No check-in at all; where there should be some, it is asked for once more."""
+        doubtful = bool(page.total) or bool(stored)
+        self.ask = Ask(0, PAGE) if doubtful and not self._asked_again else None
+        self._asked_again = True
+
+    def _go_to_foot(self, length: int) -> None:
+        """See that the list ends where it is known to; new items at its top push the end away, so
+        that from the third time on as many more are expected as came in before."""
+        self._feet = self._feet + 1 if self._stage is Stage.FOOT else 0
+        self._go_to(Stage.FOOT, self._reach + (length if self._feet > 1 else 0))
 
     def _extend(self, fresh: Sequence[Item]) -> None:
         self._seen.update(item.key for item in fresh)
         self._tail.extend(item.key for item in fresh)
         dated = [item.created_at for item in fresh if isinstance(item, Checkin)]
+        self._readable += len(dated)
         self._down_to = dated[-1] if dated else self._down_to
 
     def _go_down(self, length: int) -> None:

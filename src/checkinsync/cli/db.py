@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from checkinsync.app import embedded_database
-from checkinsync.cli.door import Door
+from checkinsync.cli.door import Door, confirm
 from checkinsync.errors import SettingsError
 from checkinsync.local_postgres import Running
 
@@ -46,7 +46,7 @@ def dump(ctx: click.Context, *, file: Path) -> None:
 def restore(ctx: click.Context, *, file: Path, yes: bool) -> None:
     """Put back what a dump holds; what the database holds now is replaced."""
     if not yes:
-        click.confirm("Replace everything in the embedded database?", abort=True, err=True)
+        confirm("Replace everything in the embedded database?")
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
     ctx.exit(_run(ctx.obj, "pg_restore", *options, str(file)))
 

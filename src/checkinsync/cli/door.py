@@ -144,3 +144,10 @@ def token_from_stdin() -> str:
             "`checkinsync users add < token.txt`"
         )
     return token
+
+
+def confirm(question: str) -> None:
+    """Ask before what can't be undone. Raises Abort on a no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nobody is there to be asked: {question} Say --yes if you mean it")
+    click.confirm(question, abort=True, err=True)

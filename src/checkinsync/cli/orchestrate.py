@@ -57,13 +57,13 @@ def orchestrate(
 
 
 def _print(summary: RunSummary, *, as_json: bool) -> None:
+    if summary.exit_code and not on_terminal():  # first: nobody may read our output to its end
+        for line in render.trouble(summary):
+            click.echo(f"checkinsync: {line}", err=True)
     if as_json:
         say_json(render.run_json(summary))
     elif on_terminal():
         click.echo(render.as_table(summary))
-    if summary.exit_code and not on_terminal():
-        for line in render.trouble(summary):
-            click.echo(f"checkinsync: {line}", err=True)
 
 
 def _print_plan(app: App, *, as_json: bool) -> None:

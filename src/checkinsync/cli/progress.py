@@ -93,6 +93,6 @@ _LINES = {
     "retry_scheduled": "user {user_id}  again at {at}: {reason}",
     "import_finished": "user {user_id}  done: {new} new, {changed} changed, {requests} requests",
     "import_failed": "user {user_id}  stopped: {reason}",
-    "run_paused": "paused: the {service} does not answer",
+    "run_paused": "paused: {service} does not answer",
     "run_resumed": "goes on after {paused_seconds} s",
 }

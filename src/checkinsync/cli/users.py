@@ -9,7 +9,7 @@ import click
 from checkinsync import status as standing
 from checkinsync import users as verbs
 from checkinsync.app import App
-from checkinsync.cli.door import Door, say_json, token_from_stdin
+from checkinsync.cli.door import Door, confirm, say_json, token_from_stdin
 from checkinsync.model import Profile
 from checkinsync.render import status as render
 
@@ -117,7 +117,7 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
                 found, pool=pool, now=App.now(), active_days=settings.active_days
             )
             question = f"Remove {found} with {status.checkins} check-ins for ever?"
-            click.confirm(question, abort=True, err=True)
+            confirm(question)
         gone = verbs.remove(found, pool=pool)
     told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
     click.echo(f"removed {found}: {told}")

@@ -101,7 +101,7 @@ def opened(answer: Answer, *, token: str) -> Envelope:
     envelope = _decoded(answer.body)
     if envelope is None:
         raise FoursquareAway(f"{_came(answer)} that is not JSON, or is cut off; try again later")
-    if not isinstance(envelope.meta, dict) and not envelope.has_response:
+    if not isinstance(envelope.meta, dict):  # of the envelope only other parts may be absent
         raise FoursquareAway(
             f"{_came(answer)} that is not of Foursquare's form; try again later, "
             "and if it stays so, check CHECKINSYNC_API_URL"

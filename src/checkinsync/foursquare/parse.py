@@ -11,6 +11,11 @@ from checkinsync.errors import FoursquareAway
 from checkinsync.foursquare import columns, shapes, texts
 from checkinsync.model import Item, Page, Profile, Unreadable
 
+COUNTERS = frozenset(
+    {"stats", "beenHere", "hereNow", "likes", "like", "comments", "posts", "score", "isMayor"}
+)
+"""Keys of an item, or of its venue, whose values drift without an edit."""
+
 
 class _Checkins(msgspec.Struct):
     items: list[msgspec.Raw]
@@ -65,7 +70,7 @@ def checkin(raw: bytes) -> Item:
     key, at = columns.key_of(shape), columns.created_at(shape)
     if key is None:
         return _unreadable(
-            _steady_key(shape), raw, "its `id` is missing, empty, too long, or no text"
+            _steady_key(text), raw, "its `id` is missing, empty, too long, or no text"
         )
     if at is None:
         return _unreadable(key, raw, "its `createdAt` is missing, or no Unix time before 2100")
@@ -85,9 +90,21 @@ def _shaped(text: str) -> tuple[shapes.Item, str]:
     return shapes.leniently(value), text if texts.is_json(text) else texts.dumped(value)
 
 
-def _steady_key(shape: shapes.Item) -> str:
-    """For an item without an id: the same each night, though the venue's counters drift."""
-    return f"sha256:{sha256(repr(shape).encode(errors='replace')).hexdigest()}"
+def _steady_key(text: str) -> str:
+    """For an item without an id: all of it but the counters that drift from night to night."""
+    try:
+        steady = texts.dumped(_without_counters(texts.lenient(text)))
+    except (RecursionError, texts.NotJsonError):
+        steady = text
+    return f"sha256:{sha256(steady.encode(errors='replace')).hexdigest()}"
+
+
+def _without_counters(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_counters(part) for part in value]
+    if isinstance(value, dict):
+        return {k: _without_counters(v) for k, v in sorted(value.items()) if k not in COUNTERS}
+    return value
 
 
 def _unreadable(key: str | None, raw: bytes, problem: str) -> Unreadable:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from checkinsync.model import one_line
 from checkinsync.outcome import RunRecord
 from checkinsync.render.run import iso
-from checkinsync.render.table import moment, table
+from checkinsync.render.table import cell, moment, table
 from checkinsync.status import Report
 from checkinsync.store.jobs import Job
 from checkinsync.store.users import Status
@@ -104,7 +103,8 @@ def users_table(users: tuple[Status, ...]) -> str:
 def why(user: Status, job: Job | None) -> str:
     """One line: why he was or was not synced, and what happens next."""
     who = f"user {user.id}" + (f" ({user.name})" if user.name else "")
-    return one_line(f"{who}: {_what_was(user, job)}; {user.next_action}")
+    was, then = _what_was(user, job), user.next_action
+    return one_line(f"{who}: {was}. {then[:1].upper()}{then[1:]}")
 
 
 def _what_was(user: Status, job: Job | None) -> str:
@@ -113,7 +113,7 @@ def _what_was(user: Status, job: Job | None) -> str:
         case "paused":
             return f"not synced: paused by an operator{checked}"
         case "needs_reauth":
-            reason = user.reason or "no Foursquare token is stored"
+            reason = (user.reason or "no Foursquare token is stored").partition(";")[0]
             return f"not synced: {reason}{checked}"
         case "rate_limited" | "failing":
             return f"not synced: {user.reason}{checked}"
@@ -126,12 +126,16 @@ def _what_was(user: Status, job: Job | None) -> str:
     return f"synced at {moment(user.last_checked_at)} UTC, {user.checkins} check-ins stored"
 
 
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return cell(value)
+
+
 def user_text(user: Status) -> str:
     """Everything that is known of a user, a line each; nothing secret."""
     values = asdict(user)
     width = max(map(len, values))
     return "\n".join(
-        f"{name.replace('_', ' '):<{width}}  "
-        f"{one_line(str(value)) if not isinstance(value, datetime) else iso(value)}"
-        for name, value in values.items()
+        f"{name.replace('_', ' '):<{width}}  {_plain(value)}" for name, value in values.items()
     )

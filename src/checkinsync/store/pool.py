@@ -65,7 +65,9 @@ def open_pool(url: str, *, size: int) -> Pool:
 
 
 @contextmanager
-def direct(url: str, *, application_name: str = "checkinsync") -> Iterator[Connection]:
+def direct(
+    url: str, *, application_name: str = "checkinsync", patience: float = PATIENCE
+) -> Iterator[Connection]:
     """A connection of its own, past the pool, that commits each statement.
 
     Raises DatabaseAway in the server's own words, SettingsError for an address that is none.
@@ -74,13 +76,16 @@ def direct(url: str, *, application_name: str = "checkinsync") -> Iterator[Conne
         conn = psycopg.connect(
             url,
             autocommit=True,
-            connect_timeout=int(PATIENCE),
+            connect_timeout=int(patience),
             application_name=application_name,
             prepare_threshold=None,
         )
     except psycopg.OperationalError as error:
         words = " ".join(str(error).split())
-        raise DatabaseAway(f"the database is not to be had: {words}") from None
+        raise DatabaseAway(
+            "the database is not to be had at the address in CHECKINSYNC_DATABASE_URL (or "
+            f"DATABASE_URL, CHECKINSYNC_MIGRATE_URL): {words}"
+        ) from None
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     with conn:
