@@ -9,7 +9,7 @@ demo: $(STAMP)  ## a whole nightly run against a simulated Foursquare, in a data
 	$(BIN)/checkinsync demo
 
 test: $(STAMP)  ## all tests, those with a real PostgreSQL among them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(STAMP)  ## what a change has to pass besides the tests
 	$(BIN)/ruff check .

@@ -287,6 +287,48 @@ def test_a_remembered_way_that_is_not_seen_any_more_is_found_out_anew(connect, s
     assert foursquare.token_way == simulator.switches.token_in
 
 
+def test_a_patient_refusal_is_one_request_once_another_shows_the_way(foursquare, simulator):
+    simulator.revoke(TOKEN)
+    for sure in (False, True):
+        with pytest.raises(TokenRejected) as refusal:
+            page(foursquare.conversation(TOKEN, patient=True))
+        assert refusal.value.sure is sure
+        page(foursquare.conversation("token-2"))
+
+    assert [seen.token for seen in simulator.requests].count(TOKEN) == 1
+
+
+@pytest.mark.parametrize("token_in", ["header", "query", "both"])
+def test_a_patient_refusal_that_nobody_explains_is_asked_about_in_the_other_way(
+    foursquare, simulator, token_in
+):
+    simulator.switches.token_in = token_in
+    simulator.revoke(TOKEN)
+
+    sure = None
+    while not sure:
+        with pytest.raises(TokenRejected) as refusal:
+            page(foursquare.conversation(TOKEN, patient=True))
+        sure = refusal.value.sure
+
+    assert len(simulator.requests) == 2
+
+
+def test_a_patient_user_whose_token_is_taken_in_the_query_only_waits_his_turn(
+    foursquare, simulator
+):
+    simulator.switches.token_in = "query"
+    answered_401 = Fault("invalid_auth", token=TOKEN, nth=1)
+    simulator.fail(answered_401)
+
+    with pytest.raises(TokenRejected) as refusal:
+        page(foursquare.conversation(TOKEN, patient=True))
+    page(foursquare.conversation(TOKEN, patient=True))
+
+    assert not refusal.value.sure
+    assert foursquare.token_way == "query"
+
+
 def test_a_way_that_nobody_knows_is_not_remembered(connect, simulator):
     foursquare = connect(simulator.url, remembered_way="by pigeon")
 

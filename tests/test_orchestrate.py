@@ -312,6 +312,20 @@ def test_a_rejected_token_is_written_down_and_skipped_the_next_night(conn, impor
     assert [user.id for user, _ in second.not_due] == [one]
 
 
+def test_a_token_refused_before_any_was_taken_is_asked_about_after_the_others(conn, imports, run):
+    one, two, three = add_users(conn, 3)
+    doubtful = TokenRejected("refused in the header")
+    doubtful.sure = False
+    imports.endings[one] = [doubtful, TokenRejected("no longer accepted")]
+
+    summary = run()
+
+    assert summary.exit_code == 3
+    assert [len(imports.starts[user]) for user in (one, two, three)] == [2, 1, 1]
+    assert imports.starts[one][1] >= imports.starts[three][0]
+    assert state(conn, one) == ("needs_reauth", 1)
+
+
 def test_another_stored_token_makes_him_due_again(conn, imports, run):
     one, _ = add_users(conn, 2)
     imports.endings[one] = [TokenRejected("no longer accepted")]

@@ -66,6 +66,7 @@ class App:
         run_id: int | None = None,
         go_on: Callable[[], None] | None = None,
         on_page: Callable[[jobs.Progress], None] = lambda _: None,
+        patient: bool = False,
     ) -> Imported:
         """One user brought up to date; see `import_user`."""
         return import_user(
@@ -79,6 +80,7 @@ class App:
             go_on=go_on or self.stop.check,
             on_page=on_page,
             run_id=run_id,
+            patient=patient,
         )
 
     def import_user_by_hand(
@@ -138,7 +140,7 @@ class App:
     def _import_one(
         self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
     ) -> Imported:
-        return self.import_user(user, run_id=run_id, go_on=go_on, on_page=on_page)
+        return self.import_user(user, run_id=run_id, go_on=go_on, on_page=on_page, patient=True)
 
     def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
         """The one sleep of a run: until something arrives, the time has come, or a signal."""

@@ -44,6 +44,8 @@ class TokenRejected(CheckinsyncError):
     """Foursquare no longer accepts this user's token; they must log in again."""
 
     exit_code = 4
+    sure = True
+    """False: it was sent in one way only, of which nobody knows yet whether it works."""
 
 
 class TokenUnreadable(CheckinsyncError):

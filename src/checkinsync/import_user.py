@@ -73,11 +73,12 @@ def import_user(
     go_on: Callable[[], None] = lambda: None,
     on_page: Callable[[jobs.Progress], None] = lambda _: None,
     run_id: int | None = None,
+    patient: bool = False,
 ) -> Imported:
     """Walk the user's list as far as `scope` says and store what it shows.
 
     `go_on` is called before each request and raises Interrupted when it is time to stop;
-    `on_page` hears of each page that was stored.
+    `on_page` hears of each page that was stored. `patient`: see `Foursquare.conversation`.
     Raises NoToken, TokenUnreadable, TokenRejected, AtWork, LeaseLost, RateLimited, QuotaExceeded,
     FoursquareAway, RequestRefused, DatabaseAway, UserRemoved, UserFailed; what was committed stays.
     """
@@ -85,7 +86,8 @@ def import_user(
     user = _present(user, pool)
     if user.sealed_token is None:
         raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
-    conversation = foursquare.conversation(vault.open(user.sealed_token))
+    token = vault.open(user.sealed_token)
+    conversation = foursquare.conversation(token, patient=patient)
     with transaction(pool) as conn:
         lease, job = _begin(conn, user, keeper)
     run = _Import(

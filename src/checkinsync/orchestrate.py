@@ -26,6 +26,7 @@ from checkinsync.errors import (
     Interrupted,
     LeaseLost,
     QuotaExceeded,
+    TokenRejected,
     TokenUnreadable,
     UnsteadyList,
 )
@@ -153,6 +154,8 @@ class _Run:
         self.inbox: Inbox = queue.SimpleQueue()
         self.running = 0
         self.services = Services()
+        self.doubted: list[Entry] = []
+        """Users whose tokens were refused before anybody's was taken: asked again after others."""
         self.reports: list[UserReport] = []
         self.stop: CheckinsyncError | None = None
         """Why nothing more is started; the imports in hand finish their pages."""
@@ -188,15 +191,27 @@ class _Run:
     def until_done(self) -> None:
         """Start what is due, take in what comes back, until nothing is left or the run must end."""
         with ThreadPoolExecutor(self.plan.workers, thread_name_prefix="import") as executor:
-            while self.running or (self.agenda and self.stop is None):
+            while self._goes_on():
                 self._look_around()
                 self._start_what_is_due(executor)
-                if self.running or (self.agenda and self.stop is None):
+                if self._goes_on():
                     self._take_in(self.wait(self.inbox, until=self._wake(), running=self.running))
+        self._ask_doubted_again()
         for entry in self.agenda.rest():
             reason = str(self.stop) if self.stop else "nothing more could be started"
             self._report(entry.user, Skipped(reason), attempts=entry.attempt - 1)
             self._log("user_skipped", user_id=entry.user.id, reason=reason)
+
+    def _goes_on(self) -> bool:
+        """Whether anything is at work or to be started. Doubted tokens come last."""
+        if not self.running and not self.agenda:
+            self._ask_doubted_again()
+        return bool(self.running or (self.agenda and self.stop is None))
+
+    def _ask_doubted_again(self) -> None:
+        for entry in self.doubted:
+            self.agenda.again(entry, self.now(), attempt=entry.attempt)
+        self.doubted.clear()
 
     def _look_around(self) -> None:
         """Whether the run must end: asked to stop, out of time, or a service stays away."""
@@ -296,6 +311,8 @@ class _Run:
                 self._report(
                     entry.user, RetryAt(_next_midnight(self.now()), str(quota)), entry.attempt
                 )
+            case Failed(TokenRejected(sure=False)):
+                self.doubted.append(entry)
             case Failed(error):
                 self._try_again_or_fail(entry, error)
             case outcome:

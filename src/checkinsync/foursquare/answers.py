@@ -42,6 +42,9 @@ _DIGITS = re.compile(r"[0-9]{1,10}")
 """Up to the year 2286 in Unix seconds: more is absurd, and no datetime holds much more."""
 
 
+REJECTED = "Foursquare says the token is invalid or was revoked; the user must log in again"
+
+
 class InvalidAuth(TokenRejected):
     """401 `invalid_auth`: the token is invalid or revoked, or was sent in a way not understood."""
 
@@ -147,9 +150,7 @@ def response(answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
                 "Foursquare found no credentials in our request: a bug of ours, please report it"
             )
         case "invalid_auth":
-            raise InvalidAuth(
-                "Foursquare says the token is invalid or was revoked; the user must log in again"
-            )
+            raise InvalidAuth(REJECTED)
         case "not_authorized":
             raise TokenRejected(
                 "Foursquare says access is not allowed or was revoked; the user must log in again"

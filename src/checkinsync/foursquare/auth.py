@@ -68,16 +68,30 @@ class Ways:
         self._given = _way(token_in)
         known = _way(remembered) if self._given is None else None
         self.worked: dict[str, Way] = {CHECKINS: known} if known else {}
+        self.doubted: set[tuple[str, str]] = set()
+        """Tokens, by the endpoint that refused them in the header before any way was known."""
 
-    def to_try(self, path: str) -> tuple[Way, ...]:
-        """The way that is given; else both, the one that worked first, or the header."""
+    def to_try(self, path: str, token: str) -> tuple[Way, ...]:
+        """The way that is given; else both, the one that worked first, or the header.
+
+        None is left for a token that was refused in what turned out to be the way that works.
+        """
         if self._given:
             return (self._given,)
+        if (path, token) in self.doubted:
+            return () if self.worked.get(path) == "header" else ("query",)
         return ("query", "header") if self.worked.get(path) == "query" else ("header", "query")
 
     def settles(self, path: str, refusal: Exception) -> bool:
         """Whether a refusal is the last word: the way is known to work, so it is the token."""
         return path in self.worked and isinstance(refusal, TokenRejected)
+
+    def doubts(self, path: str, token: str) -> bool:
+        """Whether a refusal may be the way's fault as well as the token's; noted if so."""
+        doubtful = not self._given and path not in self.worked
+        if doubtful:
+            self.doubted.add((path, token))
+        return doubtful
 
     def remember(self, path: str, way: Way) -> None:
         """A request sent this way was answered as we like it."""

@@ -76,9 +76,13 @@ class Foursquare:
         """HTTP requests sent in all conversations, tries included."""
         return self._requests
 
-    def conversation(self, token: str) -> Conversation:
-        """Talk for one user. Raises TokenUnreadable where the token can't be one."""
-        return Conversation(self, auth.sendable(token))
+    def conversation(self, token: str, *, patient: bool = False) -> Conversation:
+        """Talk for one user. Raises TokenUnreadable where the token can't be one.
+
+        `patient`: where no way of sending tokens is known yet, a token that is refused in one way
+        is not sent in the other at once: other users may show which way works, and spare a request.
+        """
+        return Conversation(self, auth.sendable(token), patient=patient)
 
     def count(self) -> None:
         """One more request is sent."""
@@ -101,9 +105,10 @@ class Foursquare:
 class Conversation:
     """What is said to Foursquare with one user's token; for one thread at a time."""
 
-    def __init__(self, foursquare: Foursquare, token: str) -> None:
+    def __init__(self, foursquare: Foursquare, token: str, *, patient: bool = False) -> None:
         self._foursquare = foursquare
         self._token = token
+        self._patient = patient
         self.requests = 0
         """HTTP requests sent, tries included."""
         self.answered = False
@@ -141,17 +146,28 @@ class Conversation:
         """Ask in the way that works; where none is known, the header first, once the query."""
         ways = self._foursquare.ways
         refusals: list[InvalidAuth | CredentialsNotSeen] = []
-        for way in ways.to_try(path):
+        for way in ways.to_try(path, self._token):
             try:
                 value = self._persist(path, query, way, read)
             except (InvalidAuth, CredentialsNotSeen) as refusal:
                 refusals.append(refusal)
                 if ways.settles(path, refusal):
                     break
+                if self._doubts(path, way, refusal):
+                    raise
             else:
                 ways.remember(path, way)
                 return value
+        if (path, self._token) in ways.doubted:  # refused in the header before, and now for good
+            raise InvalidAuth(answers.REJECTED)
         raise worst(refusals)
+
+    def _doubts(self, path: str, way: auth.Way, refusal: Exception) -> bool:
+        """Whether it is left to others to show if the way is at fault or the token."""
+        if not self._patient or way != "header" or not isinstance(refusal, InvalidAuth):
+            return False
+        refusal.sure = not self._foursquare.ways.doubts(path, self._token)
+        return not refusal.sure
 
     def _persist(
         self, path: str, query: Mapping[str, str | int], way: auth.Way, read: Callable[[bytes], T]
