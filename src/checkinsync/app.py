@@ -196,7 +196,7 @@ def open_pooled(settings: Settings) -> Iterator[Pool]:
     with ExitStack() as stack:
         url = stack.enter_context(database_url(settings))
         pool = open_pool(url, size=settings.pool_size)
-        stack.callback(pool.close, timeout=A_MOMENT)
+        stack.callback(pool.close, timeout=LOOK)
         pending = _pending(pool, url)
         if pending:
             raise SchemaBehind(f"the schema lacks {', '.join(pending)}; run `checkinsync migrate`")

@@ -230,8 +230,8 @@ class _Run:
         if self.stop is not None:
             raise Interrupted(str(self.stop))
         if self.now() >= self.deadline:
-            away = [name for name, _ in self.services.away]
-            why = f" while {' and '.join(away)} did not answer" if away else ""
+            silent = " and ".join(self.services.silent)
+            why = f" while {silent} did not answer" if silent else ""
             raise Interrupted(f"the run's deadline came first{why}", exit_code=PARTIAL)
 
     def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:

@@ -37,6 +37,13 @@ class Services:
         return [(name, service) for name, service in both if service.away_since is not None]
 
     @property
+    def silent(self) -> list[str]:
+        """Names of those that are away, or were never heard of."""
+        away = [name for name, _ in self.away]
+        unheard = self.nothing_heard and FOURSQUARE_NAME not in away
+        return [FOURSQUARE_NAME, *away] if unheard else away
+
+    @property
     def next_look(self) -> datetime | None:
         """When to look for what is away."""
         return min((s.next_probe for _, s in self.away if s.next_probe), default=None)
