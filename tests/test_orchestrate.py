@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from checkinsync.errors import (
     AtWork,
+    DatabaseAway,
     FoursquareAway,
     Interrupted,
     OffsetIgnored,
@@ -220,15 +221,12 @@ def test_the_daily_quota_ends_the_run_for_everybody(conn, imports, run):
 
 def test_three_users_without_an_answer_pause_the_starts_until_it_is_back(conn, imports, run):
     users = add_users(conn, 12)
-    for user in users:
-        imports.endings[user] = []
-    for user in users[:3]:
-        imports.endings[user] = [FoursquareAway("away")] * 3
+    imports.away_until = NOW + 9 * MINUTE
 
-    summary = run(retries=3)
+    summary = run(retries=0)
 
-    assert summary.exit_code == 0
-    assert summary.synced == 12
+    assert (summary.exit_code, summary.synced) == (0, 12)
+    assert min(imports.starts[users[11]]) > 18 * MINUTE
 
 
 def test_no_retry_is_used_up_while_foursquare_is_away(conn, imports, run):
@@ -239,6 +237,20 @@ def test_no_retry_is_used_up_while_foursquare_is_away(conn, imports, run):
 
     assert (summary.synced, summary.exit_code) == (6, 0)
     assert sum(map(len, imports.starts.values())) < 25
+
+
+def test_a_database_that_was_away_gives_no_retry_back_to_whom_foursquare_did_not_answer(
+    conn, imports, run
+):
+    one, two = add_users(conn, 2)
+    imports.endings[one] = [FoursquareAway("away")]
+    imports.endings[two] = [DatabaseAway("away")]
+
+    summary = run(retries=0)
+
+    assert isinstance(outcomes(summary)[one], Failed)
+    assert isinstance(outcomes(summary)[two], Imported)
+    assert [len(imports.starts[user]) for user in (one, two)] == [1, 2]
 
 
 def test_foursquare_away_for_half_an_hour_ends_the_run_with_69(conn, imports, run, clock):

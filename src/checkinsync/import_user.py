@@ -192,6 +192,7 @@ class _Import:
         """Plan the walk, and try again what is in quarantine: this version may understand it."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
+            _expect(conn, self.user)
             self.walk = self._plan(conn)
             waiting = [parse.checkin(item) for _, item in quarantine.items(conn, self.user.id)]
             readable = [item for item in waiting if isinstance(item, Checkin)]

@@ -34,7 +34,7 @@ from checkinsync.model import Saved, User
 from checkinsync.outcome import Failed, Outcome, RetryAt, RunSummary, Skipped, UserReport
 from checkinsync.plan import Plan, slots, tonight
 from checkinsync.schedule import Agenda, Entry
-from checkinsync.services import Services
+from checkinsync.services import FOURSQUARE_NAME, Services
 from checkinsync.store import leases, runs
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, probe, transaction
@@ -174,13 +174,15 @@ class _Run:
         for user in sorted_out.unreadable:
             problem = f"no key opens the stored token of {user}: give the key that sealed it, or "
             self._fail(user, TokenUnreadable(problem + "let them log in again"), attempts=0)
+        limits = {user.id: until for user, until in sorted_out.due if until is not None}
         entries = []
         for entry in slots(sorted_out, plan=self.plan, now=self.started):
-            earliest = dict(sorted_out.due)[entry.user]
-            if earliest is not None and earliest >= self.deadline:
-                self._park(entry, earliest, "the rate limit lets nothing through before")
-            else:
+            until = limits.get(entry.user.id, self.started)
+            if until < self.deadline:
                 entries.append(entry)
+            else:
+                reason = "the rate limit lets nothing through before"
+                self._report(entry.user, RetryAt(until, reason), attempts=0)
         for entry in entries:
             log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
         self.orders = {entry.user.id: entry.order for entry in entries}
@@ -307,7 +309,7 @@ class _Run:
             case Failed(DatabaseAway()):
                 self.agenda.again(entry, self.now(), attempt=entry.attempt)
             case Failed(QuotaExceeded() as quota):
-                self.stop = quota
+                self.stop = self.stop or quota
                 self._report(
                     entry.user, RetryAt(_next_midnight(self.now()), str(quota)), entry.attempt
                 )
@@ -326,7 +328,8 @@ class _Run:
         for name, _ in self.services.away:
             if name not in before:
                 self._log("run_paused", service=name)
-                self._forgive()
+                if name == FOURSQUARE_NAME:
+                    self._forgive()
         self._resumed(since)
 
     def _park(self, entry: Entry, at: datetime, reason: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -117,15 +117,14 @@ def _joined(cluster: Cluster, clients: Programs, *, for_tests: bool) -> tuple[Se
         service = programs.within_reach(clients, cluster.account, base=cluster.base)
         server = Server(cluster, clients, service)
         member = Membership(cluster.base / "users.lock")
-        try:
+        with ExitStack() as undo:
+            undo.callback(_go, server, member)
             if not cluster.exists:
                 cluster.make(service, for_tests=for_tests)
                 log.info("made a database in %s, served by %s", cluster.data, cluster.account.name)
             server.bring_up(for_tests=for_tests)
             server.make_database()
-        except BaseException:
-            _go(server, member)
-            raise
+            undo.pop_all()
     return server, member
 
 

@@ -65,9 +65,9 @@ def _write(path: Path, text: str) -> None:
             file.write(content)
             os.fchmod(fd, 0o644)
         os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+    finally:
+        with suppress(FileNotFoundError):  # unless it has its name by now
+            os.unlink(new)
 
 
 def _quoted(value: str) -> str:
