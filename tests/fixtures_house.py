@@ -12,10 +12,11 @@ import pytest
 from checkinsync import users
 from checkinsync.attempt import Ended
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.import_user import Nightly, import_user
+from checkinsync.import_user import import_user
 from checkinsync.model import Profile, User
 from checkinsync.orchestrate import Inbox
 from checkinsync.outcome import Imported
+from checkinsync.scope import Nightly
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
 from checkinsync.store.keeper import Keeper

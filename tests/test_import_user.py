@@ -16,7 +16,7 @@ from checkinsync.errors import (
     RateLimited,
     TokenRejected,
 )
-from checkinsync.import_user import Since
+from checkinsync.scope import Since
 from checkinsync.simulator.faults import Fault
 from making import NOW
 

@@ -15,12 +15,13 @@ from checkinsync.attempt import Ended, OnPage
 from checkinsync.errors import DatabaseAway, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_by_hand import import_by_hand
-from checkinsync.import_user import Nightly, Scope, import_user
+from checkinsync.import_user import import_user
 from checkinsync.local_postgres import Running
 from checkinsync.model import User
 from checkinsync.orchestrate import Inbox, orchestrate
 from checkinsync.outcome import Imported, RunSummary
 from checkinsync.plan import Plan, Planned, planned
+from checkinsync.scope import Nightly, Scope
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users

@@ -10,8 +10,7 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import psycopg
 
@@ -27,9 +26,10 @@ from checkinsync.errors import (
 )
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
-from checkinsync.model import Checkin, Lease, Mark, Page, Saved, User, Window
+from checkinsync.model import Checkin, Lease, Mark, Page, Saved, User
 from checkinsync.outcome import Imported
 from checkinsync.save_page import save_page
+from checkinsync.scope import Scope, Since, begin
 from checkinsync.store import checkins, jobs, leases, quarantine, state, users
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Connection, Pool, transaction
@@ -37,28 +37,6 @@ from checkinsync.vault import Vault
 from checkinsync.walk import Walk
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Nightly:
-    """Far enough back to see late and edited check-ins; an unfinished walk goes on."""
-
-    overlap: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """The whole history."""
-
-
-@dataclass(frozen=True, slots=True)
-class Since:
-    """Back to `start`, and nothing is concluded from it: cursor and mark stay."""
-
-    start: datetime
-
-
-Scope = Nightly | Full | Since
 
 
 def import_user(
@@ -201,7 +179,7 @@ class _Import:
 
     def _plan(self, conn: Connection) -> Walk:
         known = state.load(conn, self.user.id)
-        window, mark = _window(self.scope, known)
+        window, mark = begin(self.scope, cursor=known.cursor, mark=known.mark)
         if mark is not None:
             self.first_attempt, self.noted = mark.started_at, mark
         self.expected = checkins.expected_in(conn, self.user.id, window)
@@ -296,28 +274,8 @@ class _Import:
         log.info(event, extra={"run_id": self.run_id, "user_id": self.user.id, **fields})
 
 
-def _window(scope: Scope, known: state.SyncState) -> tuple[Window, Mark | None]:
-    """What to ask about; with a mark, the top that an unfinished walk has to read again."""
-    match scope:
-        case Since(start):
-            return Window(start), None
-        case Full():
-            unfinished = known.mark if known.mark and known.mark.since is None else None
-            return _top(unfinished, RESUMED_OVERLAP, otherwise=Window(None)), unfinished
-        case Nightly(overlap):
-            otherwise = Window.after(known.cursor, overlap=overlap)
-            return _top(known.mark, overlap, otherwise=otherwise), known.mark
-
-
-def _top(mark: Mark | None, overlap: timedelta, *, otherwise: Window) -> Window:
-    return Window.after(mark.started_at, overlap=overlap) if mark else otherwise
-
-
 LARGEST = 2**31 - 1
 """What the progress columns can hold; `count` may say anything."""
-
-RESUMED_OVERLAP = timedelta(days=14)
-"""How much of the top a resumed `--full` reads again: what came late while it stood still."""
 
 
 def told(error: BaseException | None) -> str:

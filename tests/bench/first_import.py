@@ -19,9 +19,10 @@ from bench.places import PAGE, TESTS, database, foursquare
 from bench.simulated import TOKEN
 from checkinsync import users
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.import_user import Full, import_user
+from checkinsync.import_user import import_user
 from checkinsync.local_postgres import Running
 from checkinsync.model import Profile
+from checkinsync.scope import Full
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import open_pool
 from checkinsync.vault import Vault

@@ -11,10 +11,10 @@ from checkinsync.app import App
 from checkinsync.cli.door import Door, on_terminal, say_json
 from checkinsync.cli.progress import import_bar
 from checkinsync.errors import CheckinsyncError
-from checkinsync.import_user import Full, Scope, Since
 from checkinsync.model import User
 from checkinsync.outcome import ended_with
 from checkinsync.render import run as render
+from checkinsync.scope import Full, Scope, Since
 
 
 @click.command(name="import-user")

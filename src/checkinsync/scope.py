@@ -1,0 +1,54 @@
+"""How far back an import looks: each night, the whole history, or from a day on; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from checkinsync.model import Mark, Window
+
+RESUMED_OVERLAP = timedelta(days=14)
+"""How much of the top a resumed `--full` reads again: what came late while it stood still."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nightly:
+    """Far enough back to see late and edited check-ins; an unfinished walk goes on."""
+
+    overlap: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The whole history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Back to `start`, and nothing is concluded from it: cursor and mark stay."""
+
+    start: datetime
+
+
+Scope = Nightly | Full | Since
+
+
+def begin(
+    scope: Scope, *, cursor: datetime | None, mark: Mark | None
+) -> tuple[Window, Mark | None]:
+    """What to ask about; with a mark, the top that an unfinished walk has to read again.
+
+    `cursor`, `mark`: what is known of the user's last finished and of an unfinished walk.
+    """
+    match scope:
+        case Since(start):
+            return Window(start), None
+        case Full():
+            unfinished = mark if mark and mark.since is None else None
+            return _top(unfinished, RESUMED_OVERLAP, otherwise=Window(None)), unfinished
+        case Nightly(overlap):
+            return _top(mark, overlap, otherwise=Window.after(cursor, overlap=overlap)), mark
+
+
+def _top(mark: Mark | None, overlap: timedelta, *, otherwise: Window) -> Window:
+    return Window.after(mark.started_at, overlap=overlap) if mark else otherwise
