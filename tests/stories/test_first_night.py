@@ -125,3 +125,15 @@ def test_a_plain_log_on_standard_error_is_one_line_per_event(story):
     events = [json.loads(line)["event"] for line in night.err.splitlines()]
     assert events[0] == "run_started"
     assert events[-1] == "run_finished"
+
+
+def test_a_setting_of_ours_that_is_none_is_told_in_the_log_and_disturbs_no_good_night(story):
+    person = story.person("Ada", 3)
+    log = story.folder / "night.log"
+
+    night = story.run("--log-file", str(log), "orchestrate", stager="2m")
+    plain = story.run("orchestrate", stager="2m")
+
+    assert (night, plain) == (QUIET, QUIET)
+    assert story.complete(person)
+    assert "CHECKINSYNC_STAGGER" in log.read_text()

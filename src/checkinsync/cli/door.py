@@ -65,8 +65,9 @@ class Door:
         given = {name: value for name, value in options.items() if value is not None}
         settings = replace(settings, **given)
         self._log(settings)
+        heard = logging.WARNING if on_terminal() else logging.INFO  # a good night prints nothing
         for notice in settings.notices:
-            logging.getLogger("checkinsync").warning(notice)
+            logging.getLogger("checkinsync").log(heard, notice)
         return settings
 
     def _log(self, settings: Settings) -> None:
