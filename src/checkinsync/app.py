@@ -25,7 +25,7 @@ from checkinsync.scope import Nightly, Scope
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
-from checkinsync.store.keeper import Keeper
+from checkinsync.store.keeper import EVERY, Keeper
 from checkinsync.store.pool import Pool, direct, open_pool, transaction
 from checkinsync.vault import Vault, key_of_home
 
@@ -48,11 +48,8 @@ class App:
     vault: Vault
     keeper: Keeper
     stop: Stop
-
-    @staticmethod
-    def now() -> datetime:
-        """The one clock: aware, UTC."""
-        return datetime.now(UTC)
+    now: Callable[[], datetime]
+    """The one clock: aware, UTC."""
 
     def user(self, text: str) -> User:
         """The user who is meant. Raises UnknownUser."""
@@ -214,9 +211,23 @@ def _pending(pool: Pool, url: str) -> list[str]:
             raise
 
 
+def utc_now() -> datetime:
+    """What time it is: aware, UTC."""
+    return datetime.now(UTC)
+
+
 @contextmanager
-def open_app(settings: Settings, stop: Stop) -> Iterator[App]:
-    """Everything put together, and put away again. Raises SettingsError, DatabaseAway, …"""
+def open_app(
+    settings: Settings,
+    stop: Stop,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    renewed_every: float = EVERY,
+) -> Iterator[App]:
+    """Everything put together, and put away again. Raises SettingsError, DatabaseAway, …
+
+    `now` is the clock of everything but the leases, which are renewed every so many real seconds.
+    """
     with ExitStack() as stack:
         vault = open_vault(settings)
         pool = stack.enter_context(open_pooled(settings))
@@ -226,14 +237,14 @@ def open_app(settings: Settings, stop: Stop) -> Iterator[App]:
             api_url=settings.api_url,
             token_in=settings.token_in,
             sleep=stop.sleep,
-            now=lambda: datetime.now(UTC),
+            now=now,
             remembered_way=remembered,
             proxies_from_environment=settings.proxy == "environment",
         )
         stack.callback(foursquare.close)
-        keeper = Keeper(pool)
+        keeper = Keeper(pool, every=renewed_every)
         stack.callback(keeper.close)
-        yield App(settings, pool, foursquare, vault, keeper, stop)
+        yield App(settings, pool, foursquare, vault, keeper, stop, now)
 
 
 def open_vault(settings: Settings) -> Vault:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from checkinsync import status as verbs
-from checkinsync.app import App
+from checkinsync.app import utc_now
 from checkinsync.cli.door import Door, duration_of, say_json
 from checkinsync.render import status as render
 
@@ -28,7 +28,7 @@ def status(ctx: click.Context, *, as_json: bool, max_age: timedelta | None) -> N
     with door.pool() as (settings, pool):
         report = verbs.report(
             pool=pool,
-            now=App.now(),
+            now=utc_now(),
             active_days=settings.active_days,
             max_age=max_age or verbs.MAX_AGE,
         )

@@ -8,7 +8,7 @@ import click
 
 from checkinsync import status as standing
 from checkinsync import users as verbs
-from checkinsync.app import App
+from checkinsync.app import utc_now
 from checkinsync.cli.door import Door, confirm, say_json, token_from_stdin
 from checkinsync.model import Profile
 from checkinsync.render import status as render
@@ -62,7 +62,7 @@ def set_token(door: Door, user: str, *, unchecked: bool) -> None:
 def list_users(door: Door, *, as_json: bool) -> None:
     """A line per user."""
     with door.pool() as (settings, pool):
-        report = standing.report(pool=pool, now=App.now(), active_days=settings.active_days)
+        report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
     if as_json:
         say_json(render.status_json(report)["users"])
     else:
@@ -77,7 +77,7 @@ def show(door: Door, user: str) -> None:
     with door.pool() as (settings, pool):
         found = verbs.find(user, pool=pool)
         status, _ = standing.of_user(
-            found, pool=pool, now=App.now(), active_days=settings.active_days
+            found, pool=pool, now=utc_now(), active_days=settings.active_days
         )
     click.echo(render.user_text(status))
 
@@ -89,7 +89,7 @@ def pause(door: Door, user: str) -> None:
     """Leave USER out of the nightly runs."""
     with door.pool() as (_, pool):
         found = verbs.find(user, pool=pool)
-        verbs.pause(found, pool=pool, now=App.now())
+        verbs.pause(found, pool=pool, now=utc_now())
     click.echo(f"{found} is paused; `checkinsync users resume {found.id}` ends it")
 
 
@@ -114,7 +114,7 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
         found = verbs.find(user, pool=pool)
         if not yes:
             status, _ = standing.of_user(
-                found, pool=pool, now=App.now(), active_days=settings.active_days
+                found, pool=pool, now=utc_now(), active_days=settings.active_days
             )
             question = f"Remove {found} with {status.checkins} check-ins for ever?"
             confirm(question)

@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 class Keeper:
     """Renews in a thread of its own, one statement for all, from the first lease to `close`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, every: float = EVERY) -> None:
+        """`every`: seconds between two renewals."""
         self._pool = pool
+        self._every = every
         self._leases: set[Lease] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -56,7 +58,7 @@ class Keeper:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._closed.wait(EVERY):
+        while not self._closed.wait(self._every):
             with self._lock:
                 ours = sorted(self._leases, key=lambda lease: lease.user_id)
             try:
@@ -64,4 +66,4 @@ class Keeper:
                     with transaction(self._pool) as conn:
                         leases.renew(conn, ours)
             except (DatabaseAway, psycopg.Error):  # `hold` will tell the imports if it was too late
-                log.debug("leases could not be renewed; trying again in %s s", EVERY)
+                log.debug("leases could not be renewed; trying again in %s s", self._every)
