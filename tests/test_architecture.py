@@ -10,8 +10,11 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
 
-NOUNS = "__init__ model outcome errors schema"  # `schema`: the nouns of migrating, and what follows
-DECISIONS = ("walk", "scope", "reconcile", "schedule", "due", "breaker", "verdict")
+NOUNS = "__init__ model evidence changes outcome errors schema"  # `schema`: those of migrating
+DECISIONS = (
+    "walk", "slice", "scope", "reconcile", "revision", "gone", "coverage",
+    "schedule", "due", "breaker", "verdict",
+)  # fmt: skip
 HOUSE = (  # from top to bottom; a package is one room, and rooms in one string are one family
     ("__main__",),
     ("cli",),
@@ -19,6 +22,7 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("app",),
     ("render",),
     ("orchestrate", "import_user", "import_by_hand", "migrate", "status", "users"),
+    ("look_back",),  # a step that takes another
     ("plan", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,
     ("foursquare", "store", "vault", "settings given allowed", "local_postgres", "sql_files"),

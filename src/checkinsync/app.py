@@ -65,6 +65,7 @@ class App:
         go_on: Callable[[], None] | None = None,
         on_page: Callable[[jobs.Progress], None] = lambda _: None,
         patient: bool = False,
+        spare: Callable[[], bool] = lambda: False,
     ) -> Imported:
         """One user brought up to date; see `import_user`."""
         return import_user(
@@ -79,6 +80,7 @@ class App:
             on_page=on_page,
             run_id=run_id,
             patient=patient,
+            spare=spare,
         )
 
     def import_user_by_hand(
@@ -136,9 +138,17 @@ class App:
         return planned(pool=self.pool, opens=self.vault.can_open, plan=self.plan, now=self.now())
 
     def _import_one(
-        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
+        self,
+        user: User,
+        *,
+        run_id: int,
+        go_on: Callable[[], None],
+        on_page: OnPage,
+        spare: Callable[[], bool],
     ) -> Imported:
-        return self.import_user(user, run_id=run_id, go_on=go_on, on_page=on_page, patient=True)
+        return self.import_user(
+            user, run_id=run_id, go_on=go_on, on_page=on_page, patient=True, spare=spare
+        )
 
     def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
         """The one sleep of a run: until something arrives, the time has come, or a signal."""

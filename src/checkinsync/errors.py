@@ -91,6 +91,15 @@ class QuotaExceeded(CheckinsyncError):
 class RequestRefused(CheckinsyncError):
     """Foursquare calls our request wrong (`param_error`, `endpoint_error`); never retried."""
 
+    def __init__(
+        self, message: str, *, error_type: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        """`meta.errorType`, where one was given."""
+        self.status = status
+        """HTTP status."""
+
 
 class OffsetIgnored(UserFailed):
     """Foursquare shows the same page whatever offset is asked for: a walk can't get on."""

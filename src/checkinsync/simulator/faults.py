@@ -30,6 +30,7 @@ Kind = Literal[
     "not_authorized",  # 403
     "invalid_auth",  # 401
     "quota_exceeded",  # 429
+    "no_endpoint",  # 404 endpoint_error
 ]
 
 
@@ -147,4 +148,5 @@ SPOILT: dict[Kind, Callable[[Answer, Fault], Answer]] = {
     "not_authorized": _refusal(ApiError(403, "not_authorized", "Access was revoked.")),
     "invalid_auth": _refusal(ApiError(401, "invalid_auth", "OAuth token invalid or revoked.")),
     "quota_exceeded": _refusal(quota_exceeded()),
+    "no_endpoint": _refusal(ApiError(404, "endpoint_error", "No matching endpoint.")),
 }
