@@ -40,6 +40,7 @@ CREATE TABLE verified_spans (
 CREATE TABLE verifications (
     user_id         INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     started_at      TIMESTAMPTZ NOT NULL,
+    repairs         BOOLEAN NOT NULL,   -- it stores what it finds missing
     walk_started_at TIMESTAMPTZ,        -- the mark of its walk, as in sync_state
     walk_offset     INTEGER,
     walk_tail       TEXT[],
@@ -55,6 +56,8 @@ CREATE TABLE verification_items (
     finding       TEXT NOT NULL         -- compared with the row then
         CHECK (finding IN ('same', 'missing', 'different', 'unreadable')),
     created_at    TIMESTAMPTZ,          -- the check-in's; NULL: it can't be read
+    detail        TEXT NOT NULL,        -- in what it differs
+    adopts        INTEGER,              -- the application's row without an id that is this check-in
     repaired      BOOLEAN NOT NULL DEFAULT false,
     seen_at       TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (user_id, foursquare_id)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from checkinsync import local_postgres, migrate
 from checkinsync.attempt import Ended, OnPage
-from checkinsync.errors import DatabaseAway, SchemaBehind, SettingsError
+from checkinsync.errors import DatabaseAway, RateLimited, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import import_user
@@ -21,6 +21,7 @@ from checkinsync.model import User
 from checkinsync.orchestrate import Inbox, orchestrate
 from checkinsync.outcome import Imported, RunSummary
 from checkinsync.plan import Plan, Planned, planned
+from checkinsync.proof import Proof, Unfinished
 from checkinsync.scope import Nightly, Scope
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop
@@ -28,6 +29,7 @@ from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import EVERY, Keeper
 from checkinsync.store.pool import Pool, direct, open_pool, transaction
 from checkinsync.vault import Vault, key_of_home
+from checkinsync.verify import verify
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,39 @@ class App:
             sleep=self.stop.sleep,
             now=self.now,
         )
+
+    def connected(self) -> list[User]:
+        """Everyone with a token, by id."""
+        with transaction(self.pool) as conn:
+            return users.connected(conn)
+
+    def verify(
+        self,
+        user: User,
+        *,
+        repair: bool,
+        accept_deletions: bool,
+        wait: bool,
+        on_page: Callable[[jobs.Progress], None] = lambda _: None,
+    ) -> Proof | Unfinished:
+        """One user's whole history compared; see `verify`."""
+        return verify(
+            user,
+            pool=self.pool,
+            foursquare=self.foursquare,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=self.now,
+            go_on=self.stop.check,
+            on_page=on_page,
+            wait=self._wait_for if wait else None,
+            repair=repair,
+            accept_deletions=accept_deletions,
+        )
+
+    def _wait_for(self, limit: RateLimited) -> None:
+        log.warning("%s; waiting", limit)
+        self.stop.sleep((limit.until - self.now()).total_seconds())
 
     @property
     def plan(self) -> Plan:

@@ -14,16 +14,14 @@ from datetime import datetime
 
 import psycopg
 
+from checkinsync import session
 from checkinsync.coverage import covered
 from checkinsync.errors import (
-    AtWork,
     CheckinsyncError,
     DatabaseAway,
     FoursquareAway,
     LeaseLost,
-    NoToken,
     RateLimited,
-    UserRemoved,
 )
 from checkinsync.evidence import EVERYTHING, Span, Verified
 from checkinsync.foursquare import parse
@@ -66,10 +64,8 @@ def import_user(
     FoursquareAway, RequestRefused, DatabaseAway, UserRemoved, UserFailed; what was committed stays.
     """
     started = now()
-    user = _present(user, pool)
-    if user.sealed_token is None:
-        raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
-    token = vault.open(user.sealed_token)
+    user = session.present(user, pool=pool)
+    token = session.token_of(user, vault=vault)
     conversation = foursquare.conversation(token, patient=patient)
     with transaction(pool) as conn:
         lease, job = _begin(conn, user, keeper)
@@ -92,33 +88,9 @@ def import_user(
 
 def _begin(conn: Connection, user: User, keeper: Keeper) -> tuple[Lease, int]:
     """Claim the lease and open the job's row, both or none. Raises AtWork, UserRemoved."""
-    lease = leases.claim(conn, user.id, alive=keeper.tokens())
-    if lease is None:
-        raise AtWork(f"another import of {user} is at work")
-    _expect(conn, user)
-    if jobs.application_at_work(conn, user.id):
-        raise AtWork(f"the web application is importing {user} itself")
+    lease = session.claim(conn, user, keeper=keeper)
     jobs.close_leftovers(conn, user.id)
     return lease, jobs.start(conn, lease, expected=None)
-
-
-def _present(user: User, pool: Pool) -> User:
-    """Hours may lie between the plan and his slot: he may have reconnected, or left."""
-    with transaction(pool) as conn:
-        there = users.present(conn, user.id)
-    if there is None:
-        raise _removed(user)
-    return there
-
-
-def _removed(user: User) -> UserRemoved:
-    return UserRemoved(f"{user} was removed from the database meanwhile")
-
-
-def _expect(conn: Connection, user: User) -> None:
-    """He must not leave in the middle of a page."""
-    if not users.stays(conn, user.id):
-        raise _removed(user)
 
 
 class _Import:
@@ -185,7 +157,7 @@ class _Import:
         """Plan the walk, and try again what is in quarantine: this version may understand it."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
-            _expect(conn, self.user)
+            session.expect(conn, self.user)
             self.walk = self._plan(conn)
             waiting = [parse.checkin(item) for _, item in quarantine.items(conn, self.user.id)]
             readable = [item for item in waiting if isinstance(item, Checkin)]
@@ -204,7 +176,7 @@ class _Import:
         """One page, one transaction: its rows, the job's progress, the mark, or the end."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
-            _expect(conn, self.user)
+            session.expect(conn, self.user)
             at = self.now()
             span = Span.of(page.items, top=page.offset == 0, now=at)
             saved = save_page(conn, self.user.id, page.items, now=at, span=span)

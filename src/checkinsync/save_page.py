@@ -113,7 +113,7 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
     saved = Saved()
     left = list(shown)
     for _ in range(ROUNDS):
-        changes = _compare(conn, user_id, left)
+        changes = compare(conn, user_id, left)
         added = _write(conn, user_id, changes, now=now)
         returned = changes.returned
         saved += Saved(len(added), len(changes.rewrites) + returned, changes.unchanged - returned)
@@ -126,7 +126,8 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
     )
 
 
-def _compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
+def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
+    """What these check-ins, at least one, mean for the table; writes nothing."""
     stored = checkins.stored(conn, user_id, [checkin.id for checkin in shown])
     nameless = checkins.without_id(conn, user_id, [checkin.created_at for checkin in shown])
     return reconcile(shown, stored, nameless)

@@ -16,6 +16,7 @@ COMMANDS = {
     "users": "Add, list, pause, resume and remove users.",
     "status": "The last runs, and how each user is doing.",
     "why": "Why a user was or was not synced, in one line.",
+    "verify": "Prove that a user's history is stored, id by id.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "A whole run against a simulated Foursquare; needs nothing.",
     "simulate": "Serve a simulated Foursquare on a loopback port.",

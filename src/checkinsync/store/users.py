@@ -27,6 +27,14 @@ class Status:
     last_new_at: datetime | None
     consecutive_failures: int
     quarantined: int
+    missing: int
+    withheld: int
+    gone: int
+    unverified_since: datetime | None
+    """When the stretch of his history that waits longest was last compared with Foursquare."""
+    unverified_newest: datetime | None
+    unverified_oldest: datetime | None
+    """None: the beginning of the history."""
     reason: str | None
     next_action: str
 
@@ -48,6 +56,17 @@ def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
     return [Candidate(User(*row[:4]), *row[4:]) for row in rows]
 
 
+def connected(conn: Connection) -> list[User]:
+    """Everyone with a token, by id."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users WHERE access_token_encrypted IS NOT NULL ORDER BY id
+        """
+    )
+    return [User(*row) for row in rows]
+
+
 def statuses(
     conn: Connection, *, at: datetime, days: int, user_id: int | None = None
 ) -> list[Status]:
@@ -55,7 +74,8 @@ def statuses(
     rows = conn.execute(
         """
         SELECT id, foursquare_user_id, name, state, active, importing, checkins, created_at,
-               last_checked_at, last_new_at, consecutive_failures, quarantined, reason, next_action
+               last_checked_at, last_new_at, consecutive_failures, quarantined, missing, withheld,
+               gone, unverified_since, unverified_newest, unverified_oldest, reason, next_action
           FROM sync_status(%(at)s, %(days)s)
          WHERE %(user)s::int IS NULL OR id = %(user)s
         """,
