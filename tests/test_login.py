@@ -151,6 +151,8 @@ def test_strays_are_told_so_and_the_login_goes_on(house, oauth, ada, ben):
 
     assert done.user.foursquare_user_id == ada.user_id
     assert [type(told) for told in ben.told] == [StrayReturn, StrayReturn]
+    exchanged = [seen for seen in house.simulator.requests if seen.path == "oauth2/access_token"]
+    assert len(exchanged) == 1
     assert len(stored(house)) == 1
 
 
