@@ -73,8 +73,8 @@ def login(door: Door, user: str | None, *, port: int, no_browser: bool, timeout:
 
 def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
     """Say what to do; on this machine, do it."""
-    where = "a browser on this machine" if here else "any browser, on any machine"
-    _say(f"Open this address in {where} and allow the access:\n\n{address}\n")
+    where = "in a browser on this machine" if here else "in any browser, on any machine,"
+    _say(f"Open this address {where} and allow the access:\n\n{address}\n")
     if here:
         _say(f"Waiting at {redirect(port)} for {written(timeout)} …")
         threading.Thread(target=_open, args=(address,), daemon=True).start()
@@ -117,21 +117,21 @@ def _of_browser(visit: Visit) -> Arrival:
     def tell(result: LoggedIn | CheckinsyncError) -> None:
         status = HTTPStatus.OK if isinstance(result, LoggedIn) else HTTPStatus.BAD_REQUEST
         visit.answer(render.page(result), status=status)
-        _tell_of_stray(result)
+        if isinstance(result, StrayReturn):  # all else is told in the end
+            _say(f"A browser came back, but {result}. Still waiting …")
 
     return Arrival(visit.query, tell)
 
 
 def _of_line(line: str) -> Arrival:
     """The address as it was pasted, in quotes perhaps, or only what stands behind its `?`."""
+
+    def tell(result: LoggedIn | CheckinsyncError) -> None:
+        if isinstance(result, StrayReturn):
+            _say(f"That won't do: {result}. Paste the address that the browser was sent to then:")
+
     address = line.strip("<>'\"").partition("#")[0]
-    return Arrival(address.rpartition("?")[2], _tell_of_stray)
-
-
-def _tell_of_stray(result: LoggedIn | CheckinsyncError) -> None:
-    """All else is told in the end."""
-    if isinstance(result, StrayReturn):
-        _say(f"Somebody came back, but {result}. Still waiting …")
+    return Arrival(address.rpartition("?")[2], tell)
 
 
 def _say(text: str) -> None:

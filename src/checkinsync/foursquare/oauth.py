@@ -153,14 +153,14 @@ def code_in(query: str, *, state: str) -> str:
     refused = "error" in back and "code" not in back
     if not _is_ours(back, state) and not (refused and "state" not in back):
         raise StrayReturn(
-            "that does not belong to this login: its `state` is missing or another one; "
-            "use the address that was shown last"
+            "this address is not of the login that waits here: its `state` is missing or another; "
+            "go by the address that was printed last"
         )
     if refused:
         raise LoginFailed(_reason(_name_of(back["error"])))
     code = back.get("code", "")
     if not code.isascii() or not code.isprintable() or not 0 < len(code) <= LONGEST_CODE:
-        raise StrayReturn("that holds no code of Foursquare's; log in there once more")
+        raise StrayReturn("this address holds no code of Foursquare's; log in there once more")
     return code
 
 

@@ -32,7 +32,7 @@ def page(result: LoggedIn | CheckinsyncError) -> str:
         case LoggedIn(user):
             return _page("It worked", f"{user} is connected. You can close this page.")
         case StrayReturn():
-            return _page("Not this one", f"Still waiting: {result}.")
+            return _page("Not this one", f"The login still waits: {result}.")
     return _page("It did not work", f"{result}.")
 
 

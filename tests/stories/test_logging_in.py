@@ -147,11 +147,11 @@ def test_strays_do_not_end_the_wait_and_a_denial_does(story, port, back):
 
     done = process.ended()
     assert [page.status_code for page in strays] == [400, 400, 400]
-    assert all("Still waiting" in page.text for page in strays)
+    assert all("still waits" in page.text for page in strays)
     assert [page.status_code for page in others] == [404, 404]
     assert (denied.status_code, done.code, done.out) == (400, 4, "")
     assert "denied" in denied.text
-    assert done.err.count("does not belong to this login") == len(strays)
+    assert done.err.count("is not of the login that waits here") == len(strays)
     assert done.err.endswith("checkinsync: access was denied at Foursquare; nothing was changed\n")
     assert story.rows("SELECT FROM users") == []
 
@@ -184,7 +184,7 @@ def test_on_a_server_the_address_is_pasted_and_checked_the_same_way(story, port,
         visit(address)
 
     process.type(f"\nwhat?\n{back}?code=c&state=forged\n{address[:-5]}\n")
-    story.until(lambda: process.err.read_text().count("Still waiting") == 3)
+    story.until(lambda: process.err.read_text().count("That won't do") == 3)
     process.type(f'  "{address}#_=_"\r\n')
 
     done = process.ended()
