@@ -38,13 +38,13 @@ def back(port: int) -> str:
 
 @pytest.fixture
 def story(story: Story, back: str) -> Story:
-    """The application is registered at Foursquare; no browser opens by itself."""
+    """The application is registered at Foursquare; nobody looks at what is opened."""
     client = story.simulator.client
     story.environ |= {
         "CHECKINSYNC_OAUTH_URL": story.simulator.oauth_url,
         "CHECKINSYNC_CLIENT_ID": client.id,
         "CHECKINSYNC_CLIENT_SECRET": client.secret,
-        "BROWSER": "false %s",
+        "BROWSER": "true %s",
     }
     story.secrets |= {client.secret, f"CODE{story.simulator.world.seed:04X}"}
     return story
@@ -260,6 +260,7 @@ def test_a_login_can_be_interrupted(story, port, words, number, code):
 
 
 def test_where_no_browser_opens_that_is_said(story, port):
+    story.environ["BROWSER"] = "false %s"
     process = story.start("login", "--port", str(port))
 
     story.until(lambda: "--no-browser" in process.err.read_text())

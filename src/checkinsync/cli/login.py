@@ -62,8 +62,7 @@ def login(door: Door, user: str | None, *, port: int, no_browser: bool, timeout:
         named = app.user(user) if user else None
         loopback = None if no_browser else stack.enter_context(Loopback(port))
         state = secrets.token_urlsafe(32)
-        _ask(oauth.address(state), port=port, timeout=timeout, here=not no_browser)
-        arrivals = _arrivals(loopback, timeout)
+        arrivals = _arrivals(loopback, address=oauth.address(state), port=port, timeout=timeout)
         done = app.login(named, arrivals=arrivals, state=state, oauth=oauth)
         status, _ = standing.of_user(
             done.user, pool=app.pool, now=app.now(), active_days=app.settings.active_days
@@ -99,9 +98,12 @@ def _open(address: str) -> None:
         _say("No browser opens by itself here: open it yourself, or start with --no-browser.")
 
 
-def _arrivals(loopback: Loopback | None, timeout: timedelta) -> Iterator[Arrival]:
-    """Whoever comes back, in the browser or on standard input."""
+def _arrivals(
+    loopback: Loopback | None, *, address: str, port: int, timeout: timedelta
+) -> Iterator[Arrival]:
+    """Somebody is asked for, and whoever then comes back, in the browser or on standard input."""
     try:
+        _ask(address, port=port, timeout=timeout, here=loopback is not None)
         if loopback is None:
             yield from map(_of_line, filter(None, pasted.lines(within=timeout)))
         else:
