@@ -16,10 +16,10 @@ from checkinsync.simulator.faults import Fault
 from fixtures_stories import QUIET, Person, Started, Story
 
 BROWSER = """
-import sys, requests
+import os, sys, requests
 page = requests.get(sys.argv[1], timeout=30)
 print("a browser babbles")
-open(sys.argv[2], "w").write(f"{page.status_code} {page.text}")
+open(sys.argv[2], "w").write(f"{page.status_code} {page.text} {sorted(os.environ)}")
 """
 """Somebody who allows whatever he is asked, since the simulator is told to let him."""
 
@@ -97,6 +97,8 @@ def test_the_browser_opens_and_whoever_allows_is_a_user_who_can_be_imported(stor
     story.until(shown.exists)
     story.until(lambda: shown.read_text().startswith("200 <!DOCTYPE html>"))
     assert "user 1 (Ada Lovelace) is connected" in shown.read_text()
+    assert "PATH" in shown.read_text()
+    assert "CHECKINSYNC_" not in shown.read_text()
     assert story.run("import-user", "1").code == 0
     assert story.complete(Person(1, "Ada", token))
 

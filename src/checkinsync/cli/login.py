@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -23,11 +24,10 @@ from checkinsync.login import Arrival, LoggedIn
 from checkinsync.loopback import PORT, Loopback, Visit, redirect
 from checkinsync.render import login as render
 
-OPENER = """
-import os, sys, webbrowser
-os.environ.pop("TERM", None)  # no browser inside the terminal: it could not come back to us there
-sys.exit(not webbrowser.open(sys.argv[1]))
-"""
+OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
+
+OURS = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY")
+"""How variables begin that hold our secrets: a browser lives long, and has no use for them."""
 
 
 @click.command()
@@ -92,6 +92,11 @@ def _open(address: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(OURS) and name != "TERM"  # with it, one inside the terminal
+        },
         check=False,
     )
     if opened.returncode:
