@@ -23,11 +23,19 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("demo",),  # puts a whole night together, the house and the simulator, out of `app`
     ("app",),
     ("render",),
-    ("orchestrate", "import_user", "import_by_hand", "verify", "migrate", "status", "users"),
+    ("orchestrate", "import_user", "import_by_hand", "verify", "migrate", "status", "users login"),
     ("look_back",),  # a step that takes another
     ("plan", "session", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,
-    ("foursquare", "store", "vault", "settings given allowed", "local_postgres", "sql_files"),
+    (
+        "foursquare",
+        "store",
+        "vault",
+        "settings given allowed",
+        "local_postgres",
+        "sql_files",
+        "loopback",
+    ),
     ("process", "durations", "stop", "logs"),  # edges that lean on no other
     (NOUNS,),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import queue
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,9 +14,11 @@ from checkinsync import local_postgres, migrate
 from checkinsync.attempt import Ended, OnPage
 from checkinsync.errors import DatabaseAway, RateLimited, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
+from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import import_user
 from checkinsync.local_postgres import Running
+from checkinsync.login import Arrival, LoggedIn, login
 from checkinsync.model import User
 from checkinsync.orchestrate import Inbox, orchestrate
 from checkinsync.outcome import Imported, RunSummary
@@ -136,6 +138,44 @@ class App:
     def _wait_for(self, limit: RateLimited) -> None:
         log.warning("%s; waiting", limit)
         self.stop.sleep((limit.until - self.now()).total_seconds())
+
+    def login(
+        self, named: User | None, *, arrivals: Iterable[Arrival], state: str, oauth: OAuth
+    ) -> LoggedIn:
+        """Somebody's login at Foursquare; see `login`."""
+        return login(
+            named,
+            arrivals=arrivals,
+            state=state,
+            oauth=oauth,
+            foursquare=self.foursquare,
+            pool=self.pool,
+            vault=self.vault,
+            now=self.now,
+        )
+
+    @contextmanager
+    def oauth(self, redirect: str) -> Iterator[OAuth]:
+        """Foursquare's login, which sends browsers back to `redirect`.
+
+        Raises SettingsError where the application's own id or secret is not set.
+        """
+        s = self.settings
+        given = {"CHECKINSYNC_CLIENT_ID": s.client_id, "CHECKINSYNC_CLIENT_SECRET": s.client_secret}
+        missing = " and ".join(name for name, value in given.items() if not value)
+        if not s.client_id or not s.client_secret:
+            raise SettingsError(
+                f"{missing} must be set for a login: Foursquare shows both where the application "
+                f"is registered, with {redirect} as its redirect address"
+            )
+        oauth = OAuth(
+            s.oauth_url,
+            client=Client(s.client_id, s.client_secret),
+            redirect=redirect,
+            proxies_from_environment=s.proxy == "environment",
+        )
+        with closing(oauth):
+            yield oauth
 
     @property
     def plan(self) -> Plan:

@@ -60,6 +60,16 @@ class NoToken(CheckinsyncError):
     exit_code = 4
 
 
+class LoginFailed(CheckinsyncError):
+    """A login that came to no token: denied, out of time, or with a code that is not accepted."""
+
+    exit_code = 4
+
+
+class StrayReturn(LoginFailed):
+    """Somebody came back who is not of this login: an old page, or a forged one."""
+
+
 # --- Foursquare ---------------------------------------------------------------------------------
 
 

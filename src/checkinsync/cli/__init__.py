@@ -14,6 +14,7 @@ COMMANDS = {
     "orchestrate": "The nightly run: import everyone who is due.",
     "import-user": "Import one user now.",
     "users": "Add, list, pause, resume and remove users.",
+    "login": "Log in at Foursquare in a browser: adds or renews a user.",
     "status": "The last runs, and how each user is doing.",
     "why": "Why a user was or was not synced, in one line.",
     "verify": "Prove that a user's history is stored, id by id.",

@@ -177,9 +177,12 @@ def add(
     return None if row is None else int(row[0])
 
 
-def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime) -> None:
-    """Another token, and a sign of life: whoever reconnects is active."""
-    conn.execute(
+def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime) -> bool:
+    """Another token, and a sign of life: whoever reconnects is active.
+
+    False: there is no such user.
+    """
+    updated = conn.execute(
         """
         UPDATE users
            SET access_token_encrypted = %(sealed)s,
@@ -188,6 +191,7 @@ def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime
         """,
         {"user": user_id, "sealed": sealed_token, "at": at},
     )
+    return updated.rowcount == 1
 
 
 def sealed_tokens(conn: Connection, *, most: int) -> list[str]:
