@@ -305,3 +305,17 @@ def test_a_history_that_changes_while_it_is_verified_is_no_gap(house, ada, prove
 
     assert not found(proof, Kind.MISSING)
     assert not found(proof, Kind.DIFFERENT)
+
+
+def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(house, ada, prove):
+    house.simulator.switches.hourly_limit = 1000  # the simulator's clock stands still
+    user = ada(70_000)
+    lost = house.simulator.world.accounts[ADA].ids[43_210]
+    forget(house, lost)
+
+    repaired = prove(user, repair=True)
+
+    assert found(repaired, Kind.MISSING) == {lost}
+    assert repaired.complete
+    proof = prove(user)
+    assert (proof.shown, proof.stored, proof.findings) == (70_000, 70_000, ())

@@ -10,6 +10,7 @@ from checkinsync import due, schedule
 from checkinsync.errors import SettingsError
 from checkinsync.model import PAGE, User, Window
 from checkinsync.schedule import Entry
+from checkinsync.slice import pages as slice_pages
 from checkinsync.store import checkins, jobs, leases, state, users
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.walk import first_limit
@@ -78,8 +79,10 @@ def _requests(conn: Connection, user_id: int, plan: Plan) -> int | None:
     expected = checkins.expected_in(conn, user_id, window)
     if expected is None or (known.mark is not None and known.mark.since is None):
         return None
-    everything = expected == checkins.count(conn, user_id)
-    return 1 + max(0, expected - first_limit(window, expected)) // PAGE + everything
+    stored = checkins.count(conn, user_id)
+    whole = expected == stored
+    walked = 1 + max(0, expected - first_limit(window, expected)) // PAGE
+    return walked + (1 if whole else slice_pages(stored - expected))
 
 
 NOTHING_OPENS = (

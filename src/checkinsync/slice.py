@@ -44,6 +44,15 @@ def share(older: int) -> int:
     return max(LEAST, ceil(older / SLICES * HASTE))
 
 
+def pages(older: int) -> int:
+    """How many requests tonight's slice of `older` check-ins takes, where nothing is in the way."""
+    return _pages(share(older))
+
+
+def _pages(length: int) -> int:
+    return ceil(length / (PAGE - 2 * MARGIN))
+
+
 class Slice:
     """Reads down from a place in the history; feed it each page by `see`, ask it for the next."""
 
@@ -60,7 +69,7 @@ class Slice:
         self.next_start: datetime | None = start
         """Where the next slice begins; None: at the top of the older history again."""
         self._length = length
-        self._pages_planned = ceil(length / (PAGE - 2 * MARGIN))
+        self._pages_planned = _pages(length)
         self._pages = 0
         self._read = 0
         self._backs = 0
