@@ -10,15 +10,25 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
 
-NOUNS = "__init__ model outcome errors schema"  # `schema`: the nouns of migrating, and what follows
-DECISIONS = ("walk", "scope", "reconcile", "schedule", "due", "breaker", "verdict")
+NOUNS = "__init__ model outcome errors schema keyring finding"
+# `schema`: the nouns of migrating, `keyring`: of keys, `finding`: of a diagnosis, and what follows
+DECISIONS = ("walk", "scope", "reconcile", "schedule", "due", "breaker", "verdict", "diagnosis")
 HOUSE = (  # from top to bottom; a package is one room, and rooms in one string are one family
     ("__main__",),
     ("cli",),
     ("demo",),  # puts a whole night together, the house and the simulator, out of `app`
     ("app",),
     ("render",),
-    ("orchestrate", "import_user", "import_by_hand", "migrate", "status", "users"),
+    (
+        "orchestrate",
+        "import_user",
+        "import_by_hand",
+        "migrate",
+        "status",
+        "users",
+        "rotate_keys",
+        "doctor",
+    ),
     ("plan", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,
     ("foursquare", "store", "vault", "settings given allowed", "local_postgres", "sql_files"),

@@ -16,6 +16,8 @@ COMMANDS = {
     "users": "Add, list, pause, resume and remove users.",
     "status": "The last runs, and how each user is doing.",
     "why": "Why a user was or was not synced, in one line.",
+    "doctor": "Check settings, database, schema, keys, clock; say what to do.",
+    "rotate-keys": "Seal every stored token anew with the first key.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "A whole run against a simulated Foursquare; needs nothing.",
     "simulate": "Serve a simulated Foursquare on a loopback port.",
