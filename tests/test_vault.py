@@ -177,3 +177,35 @@ def test_a_home_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match=str(home)):
         keys_of_home(home)
+
+
+def test_a_key_s_fingerprint_is_the_same_however_it_is_written_and_tells_nothing_of_it() -> None:
+    one, same, other = Vault([RAW_KEY, RAW_KEY.upper(), RAW_KEY[:-1]]).keys
+
+    assert one == same
+    assert other.fingerprint != one.fingerprint
+    assert len(one.fingerprint) == 8
+    assert one.fingerprint not in RAW_KEY
+    assert (one.looks_cut, other.looks_cut) == (False, True)
+    assert not Vault(["cafe", "no hex digits at all, but a phrase"]).keys[0].looks_cut
+
+
+def test_which_key_opens_a_token_is_told_by_its_number() -> None:
+    old, new = make_key(), make_key()
+
+    vault = Vault([new, old])
+
+    assert vault.opened_by(vault.seal("TOKEN-ALPHA")) == 0
+    assert vault.opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1
+    assert vault.opened_by(SAMPLE) is None
+    assert vault.opened_by("TOKEN-ALPHA") is None
+
+
+def test_the_key_of_a_home_may_be_followed_by_older_ones(tmp_path: Path) -> None:
+    [old] = keys_of_home(tmp_path)
+    new = make_key()
+
+    (tmp_path / KEY_FILE).write_text(f"{new}\n{old}\n")
+
+    assert keys_of_home(tmp_path) == (new, old)
+    assert Vault(keys_of_home(tmp_path)).opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1

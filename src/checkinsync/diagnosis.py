@@ -200,11 +200,17 @@ def _pending(pending: Sequence[SqlFile], applied: int, newer: Sequence[str]) -> 
 # --- keys and tokens ------------------------------------------------------------------------------
 
 
-def of_keys(keys: Sequence[Key], census: Census, *, application: str | None) -> Iterator[Finding]:
-    """Which key opens what, which may go; `application`: the fingerprint of its key, if known."""
+def of_keys(
+    keys: Sequence[Key], census: Census, *, application: str | None, place: str
+) -> Iterator[Finding]:
+    """Which key opens what, and which may go.
+
+    `application`: the fingerprint of its key, if it is known; `place`: where the keys stand.
+    """
     total = census.total
     for number, (key, count) in enumerate(zip(keys, census.counts(), strict=True)):
         first = next(i for i, other in enumerate(keys) if other.fingerprint == key.fingerprint)
+        known = application == key.fingerprint
         if key.looks_cut:
             yield warning(
                 "keys",
@@ -217,11 +223,11 @@ def of_keys(keys: Sequence[Key], census: Census, *, application: str | None) -> 
         elif number == 0:
             yield ok("keys", f"key {key.fingerprint} seals, and opens {count} of {total} tokens")
         else:
-            yield _old_key(key, count, total, applications=application == key.fingerprint)
+            yield _old_key(key, count, total, place=place, applications=known)
     yield from _unreadable(census)
 
 
-def _old_key(key: Key, count: int, total: int, *, applications: bool) -> Finding:
+def _old_key(key: Key, count: int, total: int, *, place: str, applications: bool) -> Finding:
     says = f"key {key.fingerprint} opens {count} of {total} tokens"
     if applications:
         return ok("keys", f"{says}; the application seals with it (ENCRYPTION_KEY): keep it")
@@ -230,8 +236,8 @@ def _old_key(key: Key, count: int, total: int, *, applications: bool) -> Finding
     return ok(
         "keys",
         f"{says}: it can go",
-        "take it out of CHECKINSYNC_ENCRYPTION_KEY once the application seals with the first; "
-        "keep it beside the backups that were made before",
+        f"take it out of {place}, unless an application still seals with it; keep it beside the "
+        "backups that were made before",
     )
 
 

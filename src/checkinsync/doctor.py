@@ -20,7 +20,7 @@ from checkinsync.errors import CheckinsyncError, NoToken, RateLimited
 from checkinsync.finding import DATABASE, SETTINGS, Finding, Place, Pooling, SecretFile, Server
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keyring import Census, Key
-from checkinsync.local_postgres import place
+from checkinsync.local_postgres import place as places
 from checkinsync.model import User
 from checkinsync.settings import Examined
 from checkinsync.store import ledger, runs, server, tokens, users
@@ -29,6 +29,9 @@ from checkinsync.vault import KEY_FILE, Vault
 
 BATCH = 1000
 """Tokens read at once."""
+
+EMBEDDED = {"database_url", "home", "pg_bindir", "pg_account"}
+"""Settings that lead to the embedded database, the one that would name another among them."""
 
 A_SECOND = timedelta(seconds=1)
 """What a `Date` header leaves out."""
@@ -145,13 +148,15 @@ class _Visit:
         """Take them in hand; what they open is looked at later."""
         settings, broken = self.examined.settings, self.examined.broken
         key_file = settings.home / KEY_FILE
-        if broken & {"encryption_key", "home"}:
+        if broken & (
+            {"encryption_key"} if settings.encryption_keys else {"encryption_key", "home"}
+        ):
             yield finding.problem(
                 "keys", "not looked at, since the settings are wrong", exit_code=SETTINGS
             )
         elif settings.encryption_keys or self._is_named() or os.path.exists(key_file):
             self.vault = self.open_vault()
-        elif place.look(settings.home) is not None:
+        elif places.look(settings.home) is not None:
             yield finding.problem(
                 "keys",
                 f"{key_file} is missing, and with it the key of the stored tokens",
@@ -169,13 +174,13 @@ class _Visit:
     def database(self) -> Iterator[Finding]:
         """Whether it is to be had; then everything in it."""
         settings, broken = self.examined.settings, self.examined.broken
-        if broken & {"database_url", "home", "pg_bindir", "pg_account"}:
+        if broken & ({"database_url"} if settings.database_url else EMBEDDED):
             yield finding.problem(
                 "database", "not looked at, since its settings are wrong", exit_code=SETTINGS
             )
             return
         if settings.database_url is None:
-            self.place = place.look(settings.home)
+            self.place = places.look(settings.home)
             if self.place is None:
                 yield finding.problem(
                     "database",
@@ -206,12 +211,12 @@ class _Visit:
         yield diagnosis.of_clock(
             "the database's clock", theirs=facts.clock, ours=before + blur / 2, blur=blur
         )
-        self.look("pooler", lambda: self._pooler(url))
+        self.look("pooler", lambda: self._pooler(url, conn))
         yield self._connections(facts)
         self.look("pooler", lambda: self._migrate_url(conn))
 
-    def _pooler(self, url: str) -> Iterator[Finding]:
-        self.pooling = server.pooling(url)
+    def _pooler(self, url: str, conn: Connection) -> Iterator[Finding]:
+        self.pooling = server.pooling(conn, url)
         named = self.examined.settings.migrate_url is not None
         yield diagnosis.of_pooling(self.pooling, migrate_url=named)
 
@@ -224,9 +229,10 @@ class _Visit:
         url = self.examined.settings.migrate_url
         if url is None:
             return
-        pooling = server.pooling(url)
-        with direct(url) as other, server.reading(other), server.reading(conn):
-            same = server.identity(conn) == server.identity(other)
+        with direct(url) as other:
+            pooling = server.pooling(other, url)
+            with server.reading(other), server.reading(conn):
+                same = server.identity(conn) == server.identity(other)
         yield diagnosis.of_migration_address(pooling, same=same)
 
     def _tokens(self, conn: Connection) -> Iterator[Finding]:
@@ -239,8 +245,11 @@ class _Visit:
             census += Census.of(batch, keys=len(vault.keys), opened_by=vault.opened_by)
             last = batch[-1].id
         self.census = census
-        application = self._application()
-        yield from diagnosis.of_keys(vault.keys, census, application=application)
+        application, settings = self._application(), self.examined.settings
+        place = "CHECKINSYNC_ENCRYPTION_KEY"
+        if not settings.encryption_keys:
+            place = str(settings.home / KEY_FILE)
+        yield from diagnosis.of_keys(vault.keys, census, application=application, place=place)
         yield from diagnosis.of_application_key(vault.keys, application)
 
     def _application(self) -> str | None:

@@ -95,18 +95,19 @@ def invalid_indexes(conn: Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def pooling(url: str) -> Pooling:
-    """What stands before the server, told by its process numbers. Raises DatabaseAway.
+def pooling(conn: Connection, url: str) -> Pooling:
+    """What stands between `conn` and the server, told by process numbers. Raises DatabaseAway.
 
-    Two clients whose transactions are served by the same process, or one client's by two, are
-    behind a pooler in transaction mode. A pooler of any kind greets with a number that it made up.
+    `url`: where `conn` was opened. Two clients whose transactions are served by one process, or one
+    client's by two, are behind a pooler in transaction mode. A pooler of any kind greets with a
+    number that it made up.
     """
-    with direct(url) as one, direct(url) as other:
+    with direct(url) as other:
         for _ in range(LOOKS):
-            first, second, again = _process(one), _process(other), _process(one)
+            first, second, again = _process(conn), _process(other), _process(conn)
             if first == second or first != again:
                 return Pooling.TRANSACTION
-        return Pooling.NONE if one.info.backend_pid == first else Pooling.SESSION
+    return Pooling.NONE if conn.info.backend_pid == again else Pooling.SESSION
 
 
 def _process(conn: Connection) -> int:
