@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -261,16 +262,30 @@ def test_behind_a_transaction_s_pooler_migrations_want_the_server_s_own_address(
 ):
     with pooled(db, transactional=True) as url:
         without = only(report(url), "pooler")
-        good = of(report(url, migrate_url=db), "pooler")
-        through = of(report(url, migrate_url=url), "pooler")[-1]
-        elsewhere = of(report(url, migrate_url=empty_url), "pooler")[-1]
+        good = report(url, migrate_url=db)
+        through = only(report(url, migrate_url=url), "migrate_url")
+        elsewhere = only(report(url, migrate_url=empty_url), "migrate_url")
 
     assert without.level is Level.WARNING
     assert "set CHECKINSYNC_MIGRATE_URL" in without.advice
-    assert [finding.level for finding in good] == [Level.OK, Level.OK]
+    assert only(good, "pooler").level is only(good, "migrate_url").level is Level.OK
     assert "in transaction mode itself" in through.says
     assert "another database" in elsewhere.says
     assert elsewhere.exit_code == 78
+
+
+def test_what_the_role_may_not_read_is_told_and_the_rest_is_looked_at(db: str, conn):
+    conn.execute("DROP ROLE IF EXISTS poor")
+    conn.execute("CREATE ROLE poor")
+    conn.execute("GRANT SELECT ON checkinsync_migrations TO poor")
+
+    found = report(f"{db}&options=-crole%3Dpoor")
+
+    assert "permission denied for table users" in only(found, "keys").says
+    assert only(found, "schema").level is Level.OK
+    assert found.exit_code == 69
+    conn.execute("DROP OWNED BY poor")
+    conn.execute("DROP ROLE poor")
 
 
 def test_the_last_run_s_age_is_told(db: str, conn):
@@ -395,6 +410,25 @@ def test_a_revoked_token_a_limit_and_an_unknown_user_are_three_findings(story: S
     assert done.code == 4
     lines = [line.split()[0] for line in done.out.splitlines() if "foursquare:" in line]
     assert lines == ["problem", "warning", "problem", "ok"]
+
+
+def test_nothing_is_sent_where_it_is_not_known_where_to(story: Story):
+    story.people(1)
+
+    done = story.run("doctor", "--online", token_in="cookie")
+
+    assert done.code == 78
+    assert "foursquare: not asked" in done.out
+    assert story.requests() == []
+
+
+def test_asked_to_stop_it_stops(story: Story):
+    story.people(1)
+    asleep = story.asleep("doctor", "--online")
+    asleep.signal(signal.SIGTERM)
+    asleep.signal(signal.SIGCONT)
+
+    assert asleep.ended().code == 143
 
 
 def test_users_without_online_are_a_slip(story: Story):

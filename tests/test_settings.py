@@ -106,6 +106,20 @@ def test_our_own_key_setting_holds_several() -> None:
     assert Settings.from_mapping(environ).encryption_keys == ("new", "old")
 
 
+def test_keys_on_lines_of_their_own_are_taken_whole() -> None:
+    def keys(text: str) -> tuple[str, ...]:
+        return Settings.from_mapping({"CHECKINSYNC_ENCRYPTION_KEY": text}).encryption_keys
+
+    assert keys("new\na pass phrase, with a comma \r\n\n") == (
+        "new",
+        "a pass phrase, with a comma ",
+    )
+    assert keys(" new, old \n") == ("new", "old")
+    told = problem({"CHECKINSYNC_ENCRYPTION_KEY": "n3w,\nold"})
+    assert "a line ends with a comma" in told
+    assert "n3w" not in told
+
+
 def test_a_secret_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
     secret = tmp_path / "key"
     secret.write_text("one,two\n")

@@ -146,20 +146,20 @@ def of_migration_address(pooling: Pooling, *, same: bool) -> Finding:
     """Where migrations would go."""
     if not same:
         return problem(
-            "pooler",
+            "migrate_url",
             "CHECKINSYNC_MIGRATE_URL leads to another database than CHECKINSYNC_DATABASE_URL",
             "correct one of them; or else commands will miss what `checkinsync migrate` made",
             exit_code=SETTINGS,
         )
     if pooling is Pooling.TRANSACTION:
         return problem(
-            "pooler",
+            "migrate_url",
             "CHECKINSYNC_MIGRATE_URL goes through a pooler in transaction mode itself, where "
             "nothing keeps two migrations apart",
             "name the server itself, past the pooler (usually port 5432)",
             exit_code=SETTINGS,
         )
-    return ok("pooler", "CHECKINSYNC_MIGRATE_URL leads to the same database, past any pooler")
+    return ok("migrate_url", "CHECKINSYNC_MIGRATE_URL leads to the same database, past any pooler")
 
 
 def of_schema(

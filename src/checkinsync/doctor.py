@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from checkinsync import diagnosis, finding, sql_files
-from checkinsync.errors import CheckinsyncError, NoToken, RateLimited
+from checkinsync.errors import CheckinsyncError, Interrupted, NoToken, RateLimited
 from checkinsync.finding import DATABASE, SETTINGS, Finding, Place, Pooling, SecretFile, Server
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keyring import Census, Key
@@ -32,6 +32,9 @@ BATCH = 1000
 
 EMBEDDED = {"database_url", "home", "pg_bindir", "pg_account"}
 """Settings that lead to the embedded database, the one that would name another among them."""
+
+FOURSQUARE = {"api_url", "token_in", "proxy"}
+"""Settings that say where a token goes, and how: with one of them unknown, none is sent."""
 
 A_SECOND = timedelta(seconds=1)
 """What a `Date` header leaves out."""
@@ -109,6 +112,8 @@ class _Visit:
         try:
             for one in look():
                 self.findings.append(one)
+        except Interrupted:
+            raise
         except CheckinsyncError as error:
             self.findings.append(finding.of_error(check, error))
 
@@ -213,7 +218,7 @@ class _Visit:
         )
         self.look("pooler", lambda: self._pooler(url, conn))
         yield self._connections(facts)
-        self.look("pooler", lambda: self._migrate_url(conn))
+        self.look("migrate_url", lambda: self._migrate_url(conn))
 
     def _pooler(self, url: str, conn: Connection) -> Iterator[Finding]:
         self.pooling = server.pooling(conn, url)
@@ -270,6 +275,9 @@ class _Visit:
         if self.online is None or self.vault is None:
             yield finding.warning("foursquare", "not asked: there is no key to open a token with")
             return
+        if self.examined.broken & FOURSQUARE:
+            yield finding.warning("foursquare", "not asked, since the settings for it are wrong")
+            return
         foursquare = self.online.foursquare
         for each in self.online.chosen or self._somebody(conn):
             self.look("foursquare", partial(self._ask, conn, each))
@@ -298,6 +306,8 @@ class _Visit:
                 raise NoToken("no Foursquare token is stored; they must connect first")
             token = self.vault.open(user.sealed_token)
             profile = self.online.foursquare.conversation(token).who_is()
+        except Interrupted:
+            raise
         except RateLimited as error:
             yield finding.warning("foursquare", f"{user}: {error}")
         except CheckinsyncError as error:

@@ -7,6 +7,7 @@ the first key already is left alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from checkinsync.errors import ApplicationNotSwitched
@@ -16,6 +17,8 @@ from checkinsync.store import tokens
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.store.tokens import Resealed
 from checkinsync.vault import Vault
+
+log = logging.getLogger(__name__)
 
 BATCH = 200
 """Tokens in one transaction: some milliseconds, so that nobody notices the locks."""
@@ -64,6 +67,7 @@ def _batch(
     ]
     with transaction(pool) as conn:
         done = tokens.reseal(conn, anew)
+    log.info("tokens_sealed", extra={"sealed": len(done), "last_user_id": users[-1].id})
     left = [token.user for token in anew if token.user.id not in done]
     return census.without(left), left
 
