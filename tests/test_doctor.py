@@ -14,6 +14,7 @@ from psycopg import sql
 
 from checkinsync import doctor
 from checkinsync.app import examine
+from checkinsync.errors import DatabaseRefused
 from checkinsync.finding import Finding, Level, Pooling
 from checkinsync.settings import examine_settings
 from checkinsync.simulator.faults import Fault
@@ -274,6 +275,15 @@ def test_behind_a_transaction_s_pooler_migrations_want_the_server_s_own_address(
     assert elsewhere.exit_code == 78
 
 
+def test_what_is_read_can_not_be_written_by_a_slip(db: str):
+    with (
+        direct(db) as conn,
+        pytest.raises(DatabaseRefused, match="read-only"),
+        server.reading(conn),
+    ):
+        conn.execute("DELETE FROM users")
+
+
 def test_what_the_role_may_not_read_is_told_and_the_rest_is_looked_at(db: str, conn):
     conn.execute("DROP ROLE IF EXISTS poor")
     conn.execute("CREATE ROLE poor")
@@ -399,17 +409,19 @@ def test_one_active_user_is_enough_unless_some_are_named(story: Story):
     assert len(story.requests()) == 1
 
 
-def test_a_revoked_token_a_limit_and_an_unknown_user_are_three_findings(story: Story):
-    ada, ben, _ = story.people(1, 1, 1)
+def test_whatever_is_wrong_with_one_user_the_next_is_asked_about(story: Story):
+    ada, ben, _, dmitri = story.people(1, 1, 1, 1)
+    story.conn.execute("UPDATE users SET access_token_encrypted = NULL WHERE id = %s", [dmitri.id])
     story.simulator.revoke(ada.token)
     story.simulator.fail(Fault("rate_limit_exceeded", token=ben.token))
-    named = [word for name in ("Ada", "Ben", "nobody", "Chloé") for word in ("--user", name)]
+    names = ("Ada", "Ben", "nobody", "Chloé", "Dmitri")
+    named = [word for name in names for word in ("--user", name)]
 
     done = story.run("doctor", "--online", *named)
 
     assert done.code == 4
     lines = [line.split()[0] for line in done.out.splitlines() if "foursquare:" in line]
-    assert lines == ["problem", "warning", "problem", "ok"]
+    assert lines == ["problem", "warning", "problem", "ok", "problem"]
 
 
 def test_nothing_is_sent_where_it_is_not_known_where_to(story: Story):

@@ -157,8 +157,13 @@ def test_a_token_that_was_unreadable_is_due_once_a_key_opens_it(pool, conn):
 
     assert standing(pool, number) == ("ok", True)
     assert standing(pool, lost) == ("needs_reauth", False)
-    rows = conn.execute("SELECT user_id, token_unreadable FROM sync_state ORDER BY 1").fetchall()
-    assert rows == [(number, False), (lost, True)]
+    rows = conn.execute(
+        """
+        SELECT user_id, token_unreadable, reason, rejected_token_sha256 IS NULL
+          FROM sync_state ORDER BY user_id
+        """
+    )
+    assert rows.fetchall() == [(number, False, None, True), (lost, True, REASON, False)]
 
 
 # --- others at work ------------------------------------------------------------------------------

@@ -102,12 +102,24 @@ def pooling(conn: Connection, url: str) -> Pooling:
     client's by two, are behind a pooler in transaction mode. A pooler of any kind greets with a
     number that it made up.
     """
-    with direct(url) as other:
-        for _ in range(LOOKS):
-            first, second, again = _process(conn), _process(other), _process(conn)
-            if first == second or first != again:
-                return Pooling.TRANSACTION
-    return Pooling.NONE if conn.info.backend_pid == again else Pooling.SESSION
+    greeting = conn.info.backend_pid
+    try:
+        with direct(url) as other:
+            for _ in range(LOOKS):
+                first, second, again = _process(conn), _process(other), _process(conn)
+                if first == second or first != again:
+                    return Pooling.TRANSACTION
+    except DatabaseAway:
+        if _process(conn) == greeting:
+            raise
+        raise DatabaseAway(_NO_SECOND) from None
+    return Pooling.NONE if again == greeting else Pooling.SESSION
+
+
+_NO_SECOND = (
+    "the pooler on the way has no second connection for us: in session mode it needs one for each "
+    "of CHECKINSYNC_POOL_SIZE; let it have more, or set its mode to transaction"
+)
 
 
 def _process(conn: Connection) -> int:
