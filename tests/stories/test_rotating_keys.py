@@ -276,6 +276,31 @@ def test_keys_may_come_as_a_credential_of_systemd(story: Story):
     assert opened(story, NEW_KEY) == tokens
 
 
+def test_the_embedded_database_is_ours_alone_and_keeps_its_keys_in_a_file(
+    story: Story, used_home: Path
+):
+    if (used_home / "postgres/data").owner() == "nobody":
+        pytest.skip("no account of this machine may run a database that is worth something")
+    for name in ("CHECKINSYNC_DATABASE_URL", "CHECKINSYNC_ENCRYPTION_KEY"):
+        del story.environ[name]
+    story.environ["CHECKINSYNC_HOME"] = str(used_home)
+    assert story.run("migrate").code == 0
+    story.run("users", "add", "--foursquare-id", "1", given="A-TOKEN-NOBODY-MAY-SEE")
+    keys = used_home / "encryption.key"
+    old = keys.read_text().strip()
+    keys.write_text(f"{NEW_KEY}\n{old}\n")
+    story.secrets.add(old)
+
+    rotated = story.run("rotate-keys")
+    looked = story.run("doctor")
+
+    assert (rotated.code, rotated.err) == (0, "")
+    assert rotated.out.endswith(f"1 token sealed anew with {PRINT[NEW_KEY]}\n")
+    assert f"take it out of {keys}" in looked.out
+    keys.write_text(f"{NEW_KEY}\n")
+    assert "opens 1 of 1 tokens" in story.run("doctor").out
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
 def test_the_application_s_platform_opens_what_was_sealed_anew(story: Story):
     story.conn.execute(
