@@ -10,12 +10,15 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
 
-NOUNS = (
-    "__init__ model evidence changes outcome proof errors schema"  # `schema`: those of migrating
-)
+NOUNS = "__init__ model evidence changes outcome proof errors schema keyring finding"
+# `schema`: the nouns of migrating, `keyring`: of keys, `finding`: of a diagnosis, and what follows
 DECISIONS = (
     "walk", "slice", "scope", "reconcile", "revision", "gone", "coverage",
-    "schedule", "due", "breaker", "verdict",
+    "schedule", "due", "breaker", "verdict", "diagnosis",
+)  # fmt: skip
+VERBS = (
+    "orchestrate", "import_user", "import_by_hand", "verify", "migrate", "status", "users login",
+    "rotate_keys", "doctor",
 )  # fmt: skip
 HOUSE = (  # from top to bottom; a package is one room, and rooms in one string are one family
     ("__main__",),
@@ -23,7 +26,7 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("demo",),  # puts a whole night together, the house and the simulator, out of `app`
     ("app",),
     ("render",),
-    ("orchestrate", "import_user", "import_by_hand", "verify", "migrate", "status", "users login"),
+    VERBS,
     ("look_back",),  # a step that takes another
     ("plan", "session", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,

@@ -236,3 +236,18 @@ def test_any_answer_is_a_response_or_an_error_of_ours(status, body):
         assert not isinstance(error, TokenRejected)  # noqa: PT017 (nothing drawn says so)
     else:
         assert isinstance(response, bytes)
+
+
+@pytest.mark.parametrize(
+    "said", ["Tue, 24 Nov 2026 02:00:00 GMT", "Tue, 24 Nov 2026 04:00:00 +0200"]
+)
+def test_what_time_it_is_there_is_told_in_utc(said):
+    headers = CaseInsensitiveDict({"date": said})
+
+    assert answers.date(headers) == datetime(2026, 11, 24, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("said", ["", "soon", "Tue, 99 Nov 2026 02:00:00 GMT", "1763949600"])
+def test_a_date_that_is_none_is_not_told(said):
+    assert answers.date(CaseInsensitiveDict({"Date": said})) is None
+    assert answers.date(CaseInsensitiveDict()) is None

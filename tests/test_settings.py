@@ -13,7 +13,7 @@ import pytest
 
 from checkinsync.durations import parse_duration, written
 from checkinsync.errors import SettingsError
-from checkinsync.settings import Settings, config_path, read_settings
+from checkinsync.settings import Settings, config_path, examine_settings, read_settings
 
 
 def problem(environ: dict[str, str], file: dict[str, object] | None = None) -> str:
@@ -104,6 +104,20 @@ def test_our_own_key_setting_holds_several() -> None:
     environ = {"CHECKINSYNC_ENCRYPTION_KEY": "new, old", "ENCRYPTION_KEY": "other"}
 
     assert Settings.from_mapping(environ).encryption_keys == ("new", "old")
+
+
+def test_keys_on_lines_of_their_own_are_taken_whole() -> None:
+    def keys(text: str) -> tuple[str, ...]:
+        return Settings.from_mapping({"CHECKINSYNC_ENCRYPTION_KEY": text}).encryption_keys
+
+    assert keys("new\na pass phrase, with a comma \r\n\n") == (
+        "new",
+        "a pass phrase, with a comma ",
+    )
+    assert keys(" new, old \n") == ("new", "old")
+    told = problem({"CHECKINSYNC_ENCRYPTION_KEY": "n3w,\nold"})
+    assert "a line ends with a comma" in told
+    assert "n3w" not in told
 
 
 def test_a_secret_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
@@ -311,3 +325,69 @@ def test_the_application_s_own_secrets_may_stand_in_files_too(
     settings = Settings.from_mapping({f"{variable}_FILE": str(tmp_path / "secret")})
 
     assert secret[variable] in (settings.database_url, *settings.encryption_keys)
+
+
+def test_a_credential_of_systemd_counts_where_nothing_of_ours_names_the_secret(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "encryption_key").write_text("new,old\n")
+    (tmp_path / "database_url").write_text("postgresql://credential/x\n")
+    (tmp_path / "workers").write_text("9\n")
+    given = {
+        "CREDENTIALS_DIRECTORY": str(tmp_path),
+        "ENCRYPTION_KEY": "the application's",
+        "DATABASE_URL": "postgresql://application/x",
+    }
+
+    settings = Settings.from_mapping(given)
+
+    assert settings.encryption_keys == ("new", "old")
+    assert settings.application_key == "the application's"
+    assert settings.database_url == "postgresql://credential/x"
+    assert settings.workers == 4, "what is no secret is no credential"
+    by_file = Settings.from_mapping(given, {"encryption_key": "of the file"})
+    assert by_file.encryption_keys == ("of the file",)
+    by_environment = Settings.from_mapping(given | {"CHECKINSYNC_ENCRYPTION_KEY": "of ours"})
+    assert by_environment.encryption_keys == ("of ours",)
+
+
+def test_a_credential_that_is_empty_is_a_problem_and_none_at_all_is_not(tmp_path: Path) -> None:
+    given = {"CREDENTIALS_DIRECTORY": str(tmp_path), "ENCRYPTION_KEY": "another"}
+    assert Settings.from_mapping(given).encryption_keys == ("another",)
+
+    (tmp_path / "encryption_key").write_text("\n")
+
+    assert f"the credential encryption_key: {tmp_path}/encryption_key is empty" in problem(given)
+
+
+def test_the_applications_key_that_is_not_needed_may_be_out_of_reach() -> None:
+    given = {"ENCRYPTION_KEY_FILE": "/nowhere", "CHECKINSYNC_ENCRYPTION_KEY": "ours"}
+
+    assert Settings.from_mapping(given).application_key is None
+    assert "ENCRYPTION_KEY_FILE" in problem({"ENCRYPTION_KEY_FILE": "/nowhere"})
+
+
+def test_examined_settings_are_what_can_be_used_beside_what_is_wrong(tmp_path: Path) -> None:
+    config, secret = tmp_path / "our.toml", tmp_path / "key"
+    config.write_text(f'workers = 0\nretries = 5\nencryption_key_file = "{secret}"\nwindw = "4h"\n')
+    secret.write_text("k3y")
+
+    examined = examine_settings({"CHECKINSYNC_CONFIG": str(config), "CHECKINSYNC_STAGGER": "soon"})
+
+    assert len(examined.problems) == 3
+    assert examined.broken == {"workers", "stagger"}
+    assert (examined.settings.workers, examined.settings.retries) == (4, 5)
+    assert examined.config == config
+    assert examined.secret_files == (secret,)
+    assert "k3y" not in repr(examined)
+
+
+def test_of_a_file_that_can_not_be_read_nobody_knows_what_it_would_set(tmp_path: Path) -> None:
+    (tmp_path / "our.toml").write_text("stagger: 2m\n")
+    environ = {"CHECKINSYNC_CONFIG": str(tmp_path / "our.toml"), "CHECKINSYNC_WORKERS": "3"}
+
+    examined = examine_settings(environ)
+
+    assert "database_url" in examined.broken
+    assert "workers" not in examined.broken
+    assert examined.settings.workers == 3

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from checkinsync.errors import SettingsError, TokenUnreadable
-from checkinsync.vault import KEY_FILE, Vault, key_of_home, make_key
+from checkinsync.vault import KEY_FILE, Vault, keys_of_home, make_key
 
 RAW_KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 SAMPLE = "0f0e0d0c0b0a09080706050403020100:49f821315519e322b5bc1c8b6e78b950:ef9fd944432214778c2db5"
@@ -127,8 +127,8 @@ def test_no_key_is_a_setting_that_is_missing() -> None:
 def test_a_missing_key_is_made_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
     ask = (
-        "import sys, pathlib; from checkinsync.vault import key_of_home; "
-        "print(key_of_home(pathlib.Path(sys.argv[1])))"
+        "import sys, pathlib; from checkinsync.vault import keys_of_home; "
+        "print(*keys_of_home(pathlib.Path(sys.argv[1])))"
     )
 
     with ThreadPoolExecutor() as several:
@@ -138,7 +138,7 @@ def test_a_missing_key_is_made_once_for_all_who_ask_at_once(tmp_path: Path) -> N
             )
             for _ in range(6)
         ]
-        keys = {run.result().strip() for run in runs} | {key_of_home(home)}
+        keys = {run.result().strip() for run in runs} | set(keys_of_home(home))
 
     assert len(keys) == 1
     assert (home / KEY_FILE).stat().st_mode & 0o777 == 0o600
@@ -147,17 +147,17 @@ def test_a_missing_key_is_made_once_for_all_who_ask_at_once(tmp_path: Path) -> N
 
 
 def test_a_key_open_to_others_or_cut_off_is_refused_by_its_path(tmp_path: Path) -> None:
-    key = key_of_home(tmp_path)
+    [key] = keys_of_home(tmp_path)
     path = tmp_path / KEY_FILE
 
     path.chmod(0o640)
     with pytest.raises(SettingsError, match=f"chmod 600 {path}"):
-        key_of_home(tmp_path)
+        keys_of_home(tmp_path)
 
     path.chmod(0o600)
     path.write_text(key[:10])
     with pytest.raises(SettingsError, match=f"{path} holds no key") as caught:
-        key_of_home(tmp_path)
+        keys_of_home(tmp_path)
     assert key[:10] not in str(caught.value)
 
 
@@ -165,7 +165,7 @@ def test_a_key_open_to_others_or_cut_off_is_refused_by_its_path(tmp_path: Path) 
 def test_a_key_made_by_root_belongs_to_whoever_owns_the_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, 65534, 65534)
 
-    key_of_home(tmp_path)
+    keys_of_home(tmp_path)
 
     made = (tmp_path / KEY_FILE).stat()
     assert (made.st_uid, made.st_mode & 0o777) == (65534, 0o600)
@@ -176,4 +176,36 @@ def test_a_home_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
     home.write_text("")
 
     with pytest.raises(SettingsError, match=str(home)):
-        key_of_home(home)
+        keys_of_home(home)
+
+
+def test_a_key_s_fingerprint_is_the_same_however_it_is_written_and_tells_nothing_of_it() -> None:
+    one, same, other = Vault([RAW_KEY, RAW_KEY.upper(), RAW_KEY[:-1]]).keys
+
+    assert one == same
+    assert other.fingerprint != one.fingerprint
+    assert len(one.fingerprint) == 8
+    assert one.fingerprint not in RAW_KEY
+    assert (one.looks_cut, other.looks_cut) == (False, True)
+    assert not Vault(["cafe", "no hex digits at all, but a phrase"]).keys[0].looks_cut
+
+
+def test_which_key_opens_a_token_is_told_by_its_number() -> None:
+    old, new = make_key(), make_key()
+
+    vault = Vault([new, old])
+
+    assert vault.opened_by(vault.seal("TOKEN-ALPHA")) == 0
+    assert vault.opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1
+    assert vault.opened_by(SAMPLE) is None
+    assert vault.opened_by("TOKEN-ALPHA") is None
+
+
+def test_the_key_of_a_home_may_be_followed_by_older_ones(tmp_path: Path) -> None:
+    [old] = keys_of_home(tmp_path)
+    new = make_key()
+
+    (tmp_path / KEY_FILE).write_text(f"{new}\n{old}\n")
+
+    assert keys_of_home(tmp_path) == (new, old)
+    assert Vault(keys_of_home(tmp_path)).opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1

@@ -58,8 +58,12 @@ def path(text: str) -> Path:
 
 
 def keys(text: str) -> tuple[str, ...]:
-    """Keys separated by commas."""
-    found = tuple(key.strip() for key in text.split(",") if key.strip())
+    """Keys separated by commas; or one on each of several lines, taken whole, commas and all."""
+    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    several = len(lines) > 1
+    if several and any(line.endswith(",") for line in lines):
+        raise ValueError("a line ends with a comma; give one key on each line, without commas")
+    found = tuple(lines) if several else tuple(k.strip() for k in text.split(",") if k.strip())
     if not found:
         raise ValueError("holds no key; give keys separated by commas")
     return found

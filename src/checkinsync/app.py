@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
-from checkinsync import local_postgres, migrate
+from checkinsync import doctor, local_postgres, migrate
 from checkinsync.attempt import Ended, OnPage
 from checkinsync.errors import DatabaseAway, RateLimited, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
@@ -25,12 +26,12 @@ from checkinsync.outcome import Imported, RunSummary
 from checkinsync.plan import Plan, Planned, planned
 from checkinsync.proof import Proof, Unfinished
 from checkinsync.scope import Nightly, Scope
-from checkinsync.settings import Settings
+from checkinsync.settings import Examined, Settings
 from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import EVERY, Keeper
 from checkinsync.store.pool import Pool, direct, open_pool, transaction
-from checkinsync.vault import Vault, key_of_home
+from checkinsync.vault import Vault, keys_of_home
 from checkinsync.verify import verify
 
 log = logging.getLogger(__name__)
@@ -332,12 +333,50 @@ def open_app(
         yield App(settings, pool, foursquare, vault, keeper, stop, now)
 
 
-def open_vault(settings: Settings) -> Vault:
-    """The keys; the embedded database makes itself one. Raises SettingsError without any."""
+def examine(
+    examined: Examined,
+    stop: Stop,
+    *,
+    chosen: Sequence[str] | None,
+    now: Callable[[], datetime] = utc_now,
+) -> doctor.Report:
+    """See `doctor.examine`. `chosen`: users to ask Foursquare about; None: it is not asked."""
+    settings = examined.settings
+    with ExitStack() as stack:
+        online = None
+        if chosen is not None:
+            foursquare = Foursquare(
+                api_url=settings.api_url,
+                token_in=settings.token_in,
+                sleep=stop.sleep,
+                now=now,
+                proxies_from_environment=settings.proxy == "environment",
+            )
+            stack.callback(foursquare.close)
+            online = doctor.Online(foursquare, tuple(chosen))
+        return doctor.examine(
+            examined,
+            address=partial(database_url, settings),
+            open_vault=partial(open_vault, settings),
+            online=online,
+            now=now,
+        )
+
+
+def open_vault(settings: Settings, *, also: Sequence[str] = ()) -> Vault:
+    """The keys; the embedded database makes itself one. Raises SettingsError without any.
+
+    `also`: keys that only open, behind the others.
+    """
+    return Vault([*encryption_keys(settings), *also])
+
+
+def encryption_keys(settings: Settings) -> tuple[str, ...]:
+    """The keys as they were set: the first seals, all open. Raises SettingsError without any."""
     if settings.encryption_keys:
-        return Vault(settings.encryption_keys)
+        return settings.encryption_keys
     if settings.database_url is None:
-        return Vault([key_of_home(settings.home)])
+        return keys_of_home(settings.home)
     raise SettingsError(
         "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) is not set; it seals the stored Foursquare "
         "tokens. Use the application's key, or for a new database 64 random hex digits "

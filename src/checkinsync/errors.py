@@ -27,6 +27,13 @@ class SettingsError(CheckinsyncError):
     exit_code = 78
 
 
+class ApplicationNotSwitched(SettingsError):
+    """The web application, which knows one key only, would be locked out of its users' tokens.
+
+    78, not 2: nothing is wrong with what was typed; the two programs' settings do not agree.
+    """
+
+
 class UnknownUser(CheckinsyncError):
     """No user, or more than one, answers to what was typed."""
 
@@ -124,6 +131,12 @@ class UnsteadyList(UserFailed):
 
 class DatabaseAway(CheckinsyncError):
     """The database is not to be had."""
+
+    exit_code = 69
+
+
+class DatabaseRefused(CheckinsyncError):
+    """The database is there, but does not let this role do what it has to."""
 
     exit_code = 69
 

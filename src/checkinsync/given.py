@@ -6,11 +6,16 @@ returns a value, or raises ValueError with what is allowed; it never repeats a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 PREFIX = "CHECKINSYNC_"
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts the credentials of a service: a file each, which only the service reads."""
+
 Parser = Callable[[str], Any]
 
 
@@ -19,18 +24,27 @@ class Given:
 
     def __init__(self, environ: Mapping[str, str], file: Mapping[str, Any]) -> None:
         self.problems: list[str] = []
+        self.broken: set[str] = set()
+        """Settings that were given, but not so that they can be used."""
+        self.secret_files: list[Path] = []
+        """Files that hold a secret, in the order in which they were read."""
         self._environ = environ
         self._file = file
 
     def read(
         self, parsers: Mapping[str, Parser], *, secrets: Collection[str] = ()
     ) -> dict[str, Any]:
-        """The values of those that were given; `secrets` may be given as `NAME_FILE`, too."""
+        """The values of those that were given; `secrets` may be given as `NAME_FILE`, too, or as
+        a credential of systemd."""
         values: dict[str, Any] = {}
         for name, parser in parsers.items():
-            found = self._find(name, secret=name in secrets)
-            if found is not None:
-                self._parse(values, name, parser, *found)
+            with self._about(name):
+                secret = name in secrets
+                found = self._find(name, secret=secret) or (
+                    self._credential(name) if secret and name not in self.broken else None
+                )
+                if found is not None:
+                    self._parse(values, name, parser, *found)
         return values
 
     def fall_back(self, values: dict[str, Any], name: str, variable: str, parser: Parser) -> None:
@@ -38,14 +52,15 @@ class Given:
         if name in values:
             return
         path_variable = f"{variable}_FILE"
-        found = self._one(
-            (variable, self._environ.get(variable)),
-            (path_variable, self._environ.get(path_variable)),
-        )
-        if found is not None and found[0] == path_variable:
-            found = self._content(*found)
-        if found is not None:
-            self._parse(values, name, parser, *found)
+        with self._about(name):
+            found = self._one(
+                (variable, self._environ.get(variable)),
+                (path_variable, self._environ.get(path_variable)),
+            )
+            if found is not None and found[0] == path_variable:
+                found = self._content(*found)
+            if found is not None:
+                self._parse(values, name, parser, *found)
 
     def refuse_unknown_keys(self, known: Collection[str]) -> None:
         """A key of the file that no setting has is a slip of the pen."""
@@ -62,6 +77,14 @@ class Given:
             for name in strange
             if name.startswith(PREFIX)
         ]
+
+    @contextmanager
+    def _about(self, name: str) -> Iterator[None]:
+        """A problem told within the block is this setting's."""
+        told = len(self.problems)
+        yield
+        if len(self.problems) > told:
+            self.broken.add(name)
 
     def _parse(
         self, values: dict[str, Any], name: str, parser: Parser, label: str, text: str
@@ -89,6 +112,13 @@ class Given:
             return self._content(label, text)
         return label, text
 
+    def _credential(self, name: str) -> tuple[str, str] | None:
+        """What systemd's LoadCredential= hands to the service under the setting's name."""
+        folder = self._environ.get(CREDENTIALS)
+        if not folder or not (Path(folder) / name).exists():
+            return None
+        return self._content(f"the credential {name}", str(Path(folder) / name))
+
     def _one(self, *candidates: tuple[str, str | None]) -> tuple[str, str] | None:
         present = [(label, text) for label, text in candidates if text]
         if len(present) > 1:
@@ -112,11 +142,13 @@ class Given:
         """
         named = path if path.startswith(("/", "~", ".")) else "the file it names"
         try:
-            text = Path(path).expanduser().read_text(encoding="utf-8")
+            file = Path(path).expanduser()
+            text = file.read_text(encoding="utf-8")
         except (OSError, RuntimeError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no path of a text in UTF-8"
             self.problems.append(f"{label}: {named} can't be read ({why})")
             return None
+        self.secret_files.append(file)
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
             self.problems.append(f"{label}: {named} is empty")

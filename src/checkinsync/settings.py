@@ -68,6 +68,9 @@ class Settings:
     """A direct address for migrations; None: the same as `database_url`."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)
     """The first seals, all open; see `vault`."""
+    application_key: str | None = field(default=None, repr=False)
+    """The application's ENCRYPTION_KEY, taken whole, where the environment names it; only to be
+    compared with ours, unless ours is not set."""
     pg_bindir: Path | None = None
     pg_account: str | None = None
     log_file: Path | None = None
@@ -112,28 +115,90 @@ class Settings:
 
         Raises SettingsError, which tells all problems together, by name.
         """
-        given = Given(environ, file or {})
-        values = given.read(_PARSERS, secrets=_SECRETS)
-        given.fall_back(values, "database_url", "DATABASE_URL", allowed.postgres_address)
-        given.fall_back(values, "encryption_key", "ENCRYPTION_KEY", lambda whole: (whole,))
-        names = {*_PARSERS, *(f"{name}_file" for name in _SECRETS)}
-        given.refuse_unknown_keys(names)
+        settings, given = _taken(environ, file or {})
         if given.problems:
             raise SettingsError("; ".join(given.problems))
-        for name, field_name in (
-            ("encryption_key", "encryption_keys"),
-            ("pool_size", "connections"),
-        ):
-            if name in values:
-                values[field_name] = values.pop(name)
-        notices = given.unknown_variables({*names, "config"})
-        return cls(**{"home": _usual_home(), **values}, notices=tuple(notices))
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The settings as far as they can be used, for whoever has to say what is wrong with them."""
+
+    settings: Settings
+    problems: tuple[str, ...]
+    broken: frozenset[str]
+    """Settings that were given, but not so that they can be used: what they would be is unknown."""
+    config: Path | None
+    """The settings file, where there is one."""
+    secret_files: tuple[Path, ...]
+    """Files that hold a secret, the settings file among them if it does."""
+
+
+def _taken(environ: Mapping[str, str], file: Mapping[str, Any]) -> tuple[Settings, Given]:
+    """What can be used, and how it was given."""
+    given = Given(environ, file)
+    values = given.read(_PARSERS, secrets=_SECRETS)
+    for name, variable, parser in _STAND_INS:
+        if name not in given.broken:
+            given.fall_back(values, name, variable, parser)
+    names = {*_PARSERS, *(f"{name}_file" for name in _SECRETS)}
+    given.refuse_unknown_keys(names)
+    for name, field_name in (
+        ("encryption_key", "encryption_keys"),
+        ("pool_size", "connections"),
+    ):
+        if name in values:
+            values[field_name] = values.pop(name)
+    values["application_key"] = as_the_application_has_it(environ, "ENCRYPTION_KEY")
+    notices = given.unknown_variables({*names, "config"})
+    return Settings(**{"home": _usual_home(), **values}, notices=tuple(notices)), given
+
+
+_STAND_INS: tuple[tuple[str, str, Parser], ...] = (
+    ("database_url", "DATABASE_URL", allowed.postgres_address),
+    ("encryption_key", "ENCRYPTION_KEY", lambda whole: (whole,)),
+)
+"""The application's variables that stand in for settings of ours."""
+
+
+def as_the_application_has_it(environ: Mapping[str, str], variable: str) -> str | None:
+    """A variable of the application (or the file that `variable_FILE` names), unchanged.
+
+    None where it is not there, or can't be read: that is a problem only for whoever needs it.
+    """
+    values: dict[str, str] = {}
+    Given(environ, {}).fall_back(values, variable, variable, str)
+    return values.get(variable)
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """The settings, from the environment and the file it leads to. Raises SettingsError."""
     path = config_path(environ)
     return Settings.from_mapping(environ, None if path is None else read_file(path))
+
+
+def examine_settings(environ: Mapping[str, str]) -> Examined:
+    """The same, without complaint: what is wrong is told beside what can be used."""
+    file, unread, path = {}, [], None
+    try:
+        path = config_path(environ)
+        file = {} if path is None else read_file(path)
+    except SettingsError as error:
+        unread = [str(error)]
+    settings, given = _taken(environ, file)
+    of_environ = {name for name in _PARSERS if _by_environment(environ, name)}
+    broken = given.broken | ({*_PARSERS} - of_environ if unread else set())
+    holds_secret = path is not None and any(file.get(name) for name in _SECRETS)
+    files = [*given.secret_files, *([path] if path and holds_secret else [])]
+    problems = (*unread, *given.problems)
+    return Examined(settings, problems, frozenset(broken), path, tuple(dict.fromkeys(files)))
+
+
+def _by_environment(environ: Mapping[str, str], name: str) -> bool:
+    """Whether the file has no say, since the environment names the setting."""
+    variable = PREFIX + name.upper()
+    return bool(environ.get(variable) or environ.get(f"{variable}_FILE"))
 
 
 def config_path(environ: Mapping[str, str]) -> Path | None:

@@ -18,6 +18,8 @@ COMMANDS = {
     "status": "The last runs, and how each user is doing.",
     "why": "Why a user was or was not synced, in one line.",
     "verify": "Prove that a user's history is stored, id by id.",
+    "doctor": "Check settings, database, schema, keys, clock; say what to do.",
+    "rotate-keys": "Seal every stored token anew with the first key.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "A whole run against a simulated Foursquare; needs nothing.",
     "simulate": "Serve a simulated Foursquare on a loopback port.",

@@ -15,7 +15,13 @@ import click
 
 from checkinsync.durations import parse_duration
 from checkinsync.errors import SettingsError
-from checkinsync.settings import Settings, parser_of, read_settings
+from checkinsync.settings import (
+    Examined,
+    Settings,
+    examine_settings,
+    parser_of,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from checkinsync.app import App
@@ -69,6 +75,15 @@ class Door:
         for notice in settings.notices:
             logging.getLogger("checkinsync").log(heard, notice)
         return settings
+
+    def examined(self) -> Examined:
+        """The settings as far as they can be used, and what is wrong with them. Sets up the log."""
+        examined = examine_settings(os.environ)
+        try:
+            self._log(examined.settings)
+        except SettingsError as error:
+            return replace(examined, problems=(*examined.problems, str(error)))
+        return examined
 
     def _log(self, settings: Settings) -> None:
         from checkinsync import logs  # noqa: PLC0415 - the overview needs no log

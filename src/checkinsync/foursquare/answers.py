@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -220,6 +221,15 @@ def reset(headers: Mapping[str, str], *, now: datetime) -> datetime:
 def remaining(headers: Mapping[str, str]) -> int | None:
     """`X-RateLimit-Remaining`: requests left in this token's moving hour, where it is told."""
     return _number(headers, "X-RateLimit-Remaining")
+
+
+def date(headers: Mapping[str, str]) -> datetime | None:
+    """`Date`: what time it is there, to the second; aware, UTC. None where it is not told."""
+    try:
+        at = parsedate_to_datetime(headers.get("Date", ""))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:

@@ -70,6 +70,8 @@ class Foursquare:
         self.now = now
         self._lock = threading.Lock()
         self._requests = 0
+        self.heard: tuple[datetime, datetime, datetime] | None = None
+        """Foursquare's clock as its last answer told it, and ours before and after; aware, UTC."""
         self._told_of: set[str] = set()
 
     @property
@@ -220,7 +222,10 @@ class Conversation:
         self.requests += 1
         self._foursquare.count()
         sender = auth.WAYS[way](self._token)
+        before = self._foursquare.now()
         answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)
+        if (theirs := answers.date(answer.headers)) is not None:
+            self._foursquare.heard = (theirs, before, self._foursquare.now())
         remaining = answers.remaining(answer.headers)
         self.remaining = self.remaining if remaining is None else remaining
         envelope = answers.opened(answer, token=self._token)

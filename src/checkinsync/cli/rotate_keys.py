@@ -1,0 +1,104 @@
+"""`checkinsync rotate-keys`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from checkinsync import rotate_keys as verbs
+from checkinsync.app import open_vault
+from checkinsync.cli.door import Door, listening, say_json
+from checkinsync.errors import ApplicationNotSwitched, SettingsError
+from checkinsync.render import keys as render
+from checkinsync.settings import as_the_application_has_it
+
+PARTIAL = 3
+ENVIRONMENT = " "
+"""What stands for the option without a file; no file has that name."""
+
+
+@click.command(name="rotate-keys")
+@click.option(
+    "--application-switched",
+    is_flag=True,
+    help="The web application's ENCRYPTION_KEY is our first key by now, or it reads no tokens.",
+)
+@click.option(
+    "--from-database-url",
+    "address",
+    is_flag=False,
+    flag_value=ENVIRONMENT,
+    metavar="[FILE]",
+    help="Also open what is sealed with the key that the application derived from its "
+    "DATABASE_URL: from the environment, or from FILE (- is standard input).",
+)
+@click.option("--dry-run", is_flag=True, help="Say what there is to do; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def rotate_keys(
+    ctx: click.Context,
+    *,
+    application_switched: bool,
+    address: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Seal every stored token anew with the first key of CHECKINSYNC_ENCRYPTION_KEY.
+
+    May run beside imports and the application, and be cut off and run again at any time.
+    Exit codes: 0 all tokens are sealed with the first key, 3 some are not (no key opens them),
+    78 the application would be locked out.
+    """
+    door: Door = ctx.obj
+    also = () if address is None else (_database_url(address),)
+    with door.pool() as (settings, pool):
+        stop = listening()
+        vault = open_vault(settings, also=also)
+        if settings.database_url is not None and not application_switched:
+            try:
+                verbs.check_application(vault, application_key=settings.application_key, pool=pool)
+            except ApplicationNotSwitched as refusal:
+                if not dry_run:
+                    raise
+                click.echo(f"checkinsync: without --dry-run: {refusal}", err=True)
+        rotation = verbs.rotate_keys(
+            pool=pool, vault=vault, write=not dry_run, go_on=stop.check, sleep=stop.sleep
+        )
+    if as_json:
+        say_json(render.rotation_json(rotation))
+    else:
+        click.echo(render.rotation_text(rotation))
+    if not rotation.complete:
+        ctx.exit(PARTIAL)
+
+
+def _database_url(file: str) -> str:
+    """The application's DATABASE_URL to the letter: the old key was derived from this very text.
+
+    Never from the command line, where everybody could read the password in it.
+    """
+    if "://" in file:
+        raise click.UsageError(
+            "--from-database-url takes no address, since everybody can read a command line; put "
+            "it into a file, or into DATABASE_URL"
+        )
+    text = _read(file)
+    if not text:
+        raise SettingsError(
+            "--from-database-url needs the DATABASE_URL that the application had when it sealed "
+            "the tokens, to the letter: in the environment, or in a file that is named"
+        )
+    return text
+
+
+def _read(file: str) -> str | None:
+    if file == ENVIRONMENT:
+        return as_the_application_has_it(os.environ, "DATABASE_URL")
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        raise SettingsError(f"--from-database-url: {file} can't be read as text") from None
+    return text.removesuffix("\n").removesuffix("\r")

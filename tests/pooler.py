@@ -1,0 +1,148 @@
+"""A pooler before a real server, in the two modes that matter; speaks PostgreSQL's own protocol.
+
+As pgbouncer does, it greets each client itself, with a process number of its own invention.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from psycopg.conninfo import conninfo_to_dict
+
+GREETINGS = {80877103, 80877104}
+"""Requests for encryption, SSL and GSSAPI, which come before the startup message."""
+
+ENDS = {b"Q", b"S"}
+"""Messages of a client after which the server answers up to ReadyForQuery."""
+
+
+class Pooler:
+    """Listens on a loopback port; `transactional`: another server connection per transaction."""
+
+    def __init__(self, server: str, role: str, database: str, *, transactional: bool) -> None:
+        self.server, self.role, self.database = server, role, database
+        self.transactional = transactional
+        self.idle: list[Peer] = []
+        self.peers: list[Peer] = []
+        self.threads: list[threading.Thread] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.url = f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
+        self.begin(self.accept)
+
+    def begin(self, target: Callable[..., None], *peers: Peer) -> None:
+        self.peers += peers
+        self.threads.append(threading.Thread(target=target, args=peers))
+        self.threads[-1].start()
+
+    def accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                self.begin(self.serve, Peer(client))
+
+    def serve(self, client: Peer) -> None:
+        with suppress(OSError, EOFError):
+            while struct.unpack("!i", client.startup()[:4])[0] in GREETINGS:
+                client.send(b"N")
+            server, greeting = self.connected()
+            client.send(greeting)
+            self.idle.append(server)
+            held: Peer | None = None
+            while True:
+                request = client.request()
+                held = held or (self.idle.pop() if self.idle else self.connected()[0])
+                held.send(request)
+                if client.relay(held) == b"I" and self.transactional:
+                    self.idle.append(held)
+                    held = None
+
+    def connected(self) -> tuple[Peer, bytes]:
+        """A new connection to the server, and what it said, with another process number."""
+        peer = Peer(socket.socket(socket.AF_UNIX))
+        self.peers.append(peer)
+        peer.socket.connect(f"{self.server}/.s.PGSQL.5432")
+        words = b"".join(f"{w}\0".encode() for w in ("user", self.role, "database", self.database))
+        message = struct.pack("!i", 196608) + words + b"\0"
+        peer.send(struct.pack("!i", len(message) + 4) + message)
+        said = []
+        while not said or said[-1][:1] != b"Z":
+            kind, body = peer.message()
+            if kind == b"K":
+                body = body[:4] + struct.pack("!ii", 2**30, 0)
+            said.append(kind + body)
+        return peer, b"".join(said)
+
+    def close(self) -> None:
+        """Hang up on everybody, and leave nothing behind."""
+        with suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.threads[0].join()
+        self.listener.close()
+        for peer in self.peers:
+            with suppress(OSError):
+                peer.socket.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join()
+        for peer in self.peers:
+            peer.stream.close()
+            peer.socket.close()
+
+
+class Peer:
+    """A client or a server: whole messages."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.stream = connection.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def take(self, count: int) -> bytes:
+        data = self.stream.read(count)
+        if len(data) < count:
+            raise EOFError
+        return data
+
+    def startup(self) -> bytes:
+        return self.take(struct.unpack("!i", self.take(4))[0] - 4)
+
+    def message(self) -> tuple[bytes, bytes]:
+        """Its kind, and its length together with its body."""
+        kind, length = self.take(1), self.take(4)
+        return kind, length + self.take(struct.unpack("!i", length)[0] - 4)
+
+    def request(self) -> bytes:
+        """What a client says until it waits for an answer."""
+        said = b""
+        while True:
+            kind, body = self.message()
+            if kind == b"X":
+                raise EOFError
+            said += kind + body
+            if kind in ENDS:
+                return said
+
+    def relay(self, server: Peer) -> bytes:
+        """Hand on an answer; returns how the server stands then: `I` outside a transaction."""
+        while True:
+            kind, body = server.message()
+            self.send(kind + body)
+            if kind == b"Z":
+                return body[4:]
+
+
+@contextmanager
+def pooled(url: str, *, transactional: bool) -> Iterator[str]:
+    """The address of a pooler before the database at `url`, which is on a local socket."""
+    at = conninfo_to_dict(url)
+    pooler = Pooler(at["host"], at["user"], at["dbname"], transactional=transactional)
+    try:
+        yield pooler.url
+    finally:
+        pooler.close()
