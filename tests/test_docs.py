@@ -362,3 +362,16 @@ def test_the_lines_for_cron_tz_do_the_same(tmp_path: Path):
     assert as_cron(lines[0][5], tmp_path, hour="02")[0] == ["orchestrate"]
     assert as_cron(lines[1][5], tmp_path, hour="05", exit_code=75)[1] == ""
     assert as_cron(lines[2][5], tmp_path, hour="14", exit_code=7)[1] == "trouble\n"
+
+
+# --- what is promised -----------------------------------------------------------------------------
+
+
+def test_every_promise_names_tests_that_exist():
+    page = (ROOT / "docs/correctness.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    written = {name for text in sources for name in re.findall(r"^def (test_\w+)\(", text, re.M)}
+
+    assert len(named) > 30
+    assert named - written == set()
