@@ -201,7 +201,7 @@ def test_a_table_in_use_is_waited_for_and_then_changed(
 
         migrate.up(empty_url, directory=tmp_path, sleep=sleep)
 
-    assert slept == [5.0, 5.0]
+    assert slept == [2.0, 2.0]
 
 
 def test_a_table_in_use_for_too_long_ends_it_with_a_sentence(

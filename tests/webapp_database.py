@@ -68,6 +68,47 @@ def build(url: str, app: WebApp) -> None:
             conn.execute("UPDATE import_jobs SET data_source = 'strava' WHERE id = 3")
 
 
+def fill(url: str, *, users: int, checkins: int, photos: int = 0, jobs: int = 0) -> None:
+    """More users, with so many check-ins, photos and finished jobs each."""
+    number = {"users": users, "checkins": checkins, "photos": photos, "jobs": jobs}
+    with psycopg.connect(url) as conn:
+        conn.execute(
+            """
+            INSERT INTO users (foursquare_user_id, display_name, secret_token)
+            SELECT 'many' || n, 'one of many', 'many' || n FROM generate_series(1, %(users)s) AS n
+            """,
+            number,
+        )
+        conn.execute(
+            """
+            INSERT INTO checkins (user_id, venue_id, venue_name, venue_category, latitude,
+                                  longitude, checkin_date, city, country)
+            SELECT u.id, md5((n %% 200)::text), 'Some place', 'Bar', 50 + random(), 8 + random(),
+                   timestamp '2012-01-01' + n * interval '9 hours', 'Unknown', 'Unknown'
+              FROM users AS u, generate_series(1, %(checkins)s) AS n
+             WHERE u.foursquare_user_id LIKE 'many%%'
+            """,
+            number,
+        )
+        conn.execute(
+            """
+            INSERT INTO import_jobs (user_id, status, total_imported)
+            SELECT u.id, 'completed', 1 FROM users AS u, generate_series(1, %(jobs)s) AS n
+             WHERE u.foursquare_user_id LIKE 'many%%'
+            """,
+            number,
+        )
+        if photos:
+            conn.execute(
+                """
+                INSERT INTO checkin_photos (checkin_id, photo_url)
+                SELECT c.id, 'https://example.org/' || c.id FROM checkins AS c
+                 WHERE c.venue_name = 'Some place' AND c.id %% %(checkins)s < %(photos)s
+                """,
+                number,
+            )
+
+
 _TABLES = """
 CREATE TABLE users (
     id SERIAL PRIMARY KEY,
