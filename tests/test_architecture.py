@@ -11,7 +11,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
 
 NOUNS = "__init__ model outcome errors schema"  # `schema`: the nouns of migrating, and what follows
-DECISIONS = ("walk", "scope", "reconcile", "schedule", "due", "breaker", "verdict")
+DECISIONS = ("walk", "scope", "reconcile", "schedule", "due", "breaker", "verdict", "locks")
 HOUSE = (  # from top to bottom; a package is one room, and rooms in one string are one family
     ("__main__",),
     ("cli",),

@@ -84,7 +84,7 @@ def test_every_index_is_valid(empty_url: str) -> None:
 def test_plan_status_and_check_write_nothing(empty_url: str) -> None:
     names = [file.name for file in sql_files.read()]
 
-    assert [file.name for file in migrate.plan(empty_url)] == names
+    assert [step.file.name for step in migrate.plan(empty_url).steps] == names
     assert {s.state for s in migrate.status(empty_url)} == {State.PENDING}
     with pytest.raises(SchemaBehind, match=f"{names[0]}.*checkinsync migrate") as caught:
         migrate.check(empty_url)

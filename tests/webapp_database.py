@@ -20,6 +20,8 @@ class WebApp:
     data_source: bool = True
     timezone: bool = True
     last_login_at: bool = False
+    location: bool = False
+    """PostGIS: a column that a trigger fills. Here of a plain type, since no PostGIS is at hand."""
 
     def __str__(self) -> str:
         there = [name for name, value in vars(self).items() if value]
@@ -31,8 +33,12 @@ VARIANTS = (
     WebApp(last_login_at=True),
     WebApp(unique_checkins=False),
     WebApp(photos=False),
+    WebApp(location=True),
     WebApp(unique_checkins=False, photos=False, data_source=False, timezone=False),
 )
+
+
+ITS_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
 def build(url: str, app: WebApp) -> None:
@@ -59,6 +65,8 @@ def build(url: str, app: WebApp) -> None:
             conn.execute("ALTER TABLE checkins ADD COLUMN timezone VARCHAR(50)")
         if app.last_login_at:
             conn.execute("ALTER TABLE users ADD COLUMN last_login_at TIMESTAMP")
+        if app.location:
+            conn.execute(_LOCATION)
         conn.execute(_ROWS)
         if app.last_login_at:
             conn.execute("UPDATE users SET last_login_at = '2026-01-05 10:00' WHERE id = 1")
@@ -171,6 +179,20 @@ CREATE TABLE checkin_photos (
     height INTEGER,
     created_at TIMESTAMP DEFAULT NOW()
 )
+"""
+
+_LOCATION = """
+ALTER TABLE checkins ADD COLUMN location TEXT;
+CREATE FUNCTION update_checkin_location() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.latitude IS NOT NULL AND NEW.longitude IS NOT NULL THEN
+        NEW.location = format('POINT(%s %s)', NEW.longitude, NEW.latitude);
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER update_checkins_location BEFORE INSERT OR UPDATE ON checkins
+    FOR EACH ROW EXECUTE FUNCTION update_checkin_location();
 """
 
 _ROWS = """

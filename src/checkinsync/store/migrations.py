@@ -61,6 +61,22 @@ def connected(url: str) -> Iterator[Connection]:
 
 
 @contextmanager
+def looking(conn: Connection) -> Iterator[None]:
+    """A transaction that sees one moment and can't write. Raises MigrationFailed, DatabaseAway."""
+    try:
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            _bound(conn, PATIENT_LOCK_TIMEOUT, in_transaction=True)
+            yield
+    except psycopg.Error as error:
+        if is_away(error):
+            raise
+        raise MigrationFailed(
+            f"the tables that are there can't be looked at: {_said(error)}"
+        ) from None
+
+
+@contextmanager
 def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
     """Nobody else applies migrations meanwhile. Raises AtWork where somebody does for too long."""
     for _ in range(RUNNER_POLLS):
