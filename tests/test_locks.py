@@ -13,6 +13,7 @@ from checkinsync.locks import Footprint, Lock, Mode
 from checkinsync.schema import SqlFile
 from webapp_database import VARIANTS, WebApp
 
+BESIDE = "SHARE UPDATE EXCLUSIVE"
 THERE = {"users", "checkins", "import_jobs", "checkin_photos"}
 
 
@@ -74,9 +75,9 @@ def test_on_an_empty_database_nobody_waits() -> None:
             "readers and writers",
             False,
         ),
-        ("alter table users validate constraint c", "SHARE UPDATE EXCLUSIVE", "nobody", True),
+        ("alter table users validate constraint c", BESIDE, "nobody", True),
         ("CREATE INDEX i ON users (a)", "SHARE", "writers", True),
-        ("CREATE UNIQUE INDEX CONCURRENTLY i\n ON users (a)", "SHARE UPDATE EXCLUSIVE", "nobody", True),
+        ("CREATE UNIQUE INDEX CONCURRENTLY i\n ON users (a)", BESIDE, "nobody", True),
         ("CREATE TABLE x (u int REFERENCES users (id))", "SHARE ROW EXCLUSIVE", "writers", False),
         ("UPDATE users SET a = 1", "ROW EXCLUSIVE", "nobody", True),
     ],

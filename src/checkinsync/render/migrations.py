@@ -123,7 +123,7 @@ def _long(footprint: Footprint, plan: Plan) -> str:
     seconds = footprint.seconds(plan.found.sizes)
     if seconds < INSTANT:
         return "an instant"
-    return f"about {seconds:.1f} s" if seconds < 10 else f"about {seconds:.0f} s"
+    return f"about {seconds:.1f} s"
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
