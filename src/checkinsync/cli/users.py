@@ -109,7 +109,10 @@ def resume(door: Door, user: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def remove(door: Door, user: str, *, yes: bool) -> None:
-    """Remove USER and everything of theirs, check-ins included."""
+    """Remove USER and everything of theirs, check-ins included; cut off, run it again.
+
+    `checkinsync users export USER` gives them all of it first.
+    """
     with door.pool() as (settings, pool):
         found = verbs.find(user, pool=pool)
         if not yes:
@@ -118,6 +121,6 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
             )
             question = f"Remove {found} with {status.checkins} check-ins for ever?"
             confirm(question)
-        gone = verbs.remove(found, pool=pool)
+        gone = verbs.remove(found, pool=pool, now=utc_now())
     told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
     click.echo(f"removed {found}: {told}")
