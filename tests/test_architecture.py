@@ -18,11 +18,11 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("demo",),  # puts a whole night together, the house and the simulator, out of `app`
     ("app",),
     ("render",),
-    ("orchestrate", "import_user", "import_by_hand", "migrate", "status", "users"),
+    ("orchestrate", "import_user", "import_by_hand", "migrate", "status", "users", "export_user"),
     ("plan", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,
     ("foursquare", "store", "vault", "settings given allowed", "local_postgres", "sql_files"),
-    ("process", "durations", "stop", "logs"),  # edges that lean on no other
+    ("process", "durations", "stop", "logs", "whole_file"),  # edges that lean on no other
     (NOUNS,),
 )
 NEXT_DOOR = "simulator"

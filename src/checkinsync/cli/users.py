@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
 from checkinsync import status as standing
 from checkinsync import users as verbs
 from checkinsync.app import utc_now
-from checkinsync.cli.door import Door, confirm, say_json, token_from_stdin
+from checkinsync.cli.door import (
+    Door,
+    confirm,
+    on_terminal,
+    say_json,
+    stdout_at_once,
+    token_from_stdin,
+)
+from checkinsync.export_user import export_user
 from checkinsync.model import Profile
 from checkinsync.render import status as render
+from checkinsync.whole_file import whole_file
 
 
 @click.group()
@@ -124,3 +134,28 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
         gone = verbs.remove(found, pool=pool, now=utc_now())
     told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
     click.echo(f"removed {found}: {told}")
+
+
+@users.command()
+@click.argument("user")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="The zip's name; `-` is standard output.  [default: checkinsync-user-ID.zip]",
+)
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@click.pass_obj
+def export(door: Door, user: str, *, output: Path | None, force: bool) -> None:
+    """Write everything that is stored of USER into a zip of JSON, for USER; no token is in it."""
+    to_stdout = output == Path("-")
+    if to_stdout and on_terminal():
+        raise click.UsageError("a zip is nothing for a terminal: redirect it, or name a file")
+    with door.pool() as (_, pool):
+        found = verbs.find(user, pool=pool)
+        path = output or Path(f"checkinsync-user-{found.id}.zip")
+        with stdout_at_once() if to_stdout else whole_file(path, replace=force) as file:
+            counts = export_user(found, file, pool=pool, now=utc_now())
+    told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    click.echo(f"{path}: {found}: {told}", err=to_stdout)
