@@ -85,7 +85,8 @@ def test_on_an_empty_database_nobody_waits() -> None:
 def test_statements_are_known(text: str, mode: str, waits: str, reads: bool) -> None:
     footprint = foretold(text)
 
-    assert footprint.locks == (Lock("users", Mode(mode)),)
+    assert [(lock.table, lock.mode) for lock in footprint.locks] == [("users", Mode(mode))]
+    assert footprint.locks[0].by.split()[0] in text.upper()
     assert footprint.locks[0].mode.waits == waits
     assert footprint.reads == (("users",) if reads else ())
 
@@ -93,7 +94,7 @@ def test_statements_are_known(text: str, mode: str, waits: str, reads: bool) -> 
 def test_the_strongest_lock_counts_and_all_that_is_read_takes_time() -> None:
     footprint = foretold("CREATE INDEX i ON users (a); ALTER TABLE users ADD COLUMN b int;")
 
-    assert footprint.locks == (Lock("users", Mode.ACCESS_EXCLUSIVE),)
+    assert footprint.locks == (Lock("users", Mode.ACCESS_EXCLUSIVE, "ALTER TABLE"),)
     assert footprint.seconds({"users": locks.PACE}) == 1.0
     assert footprint.seconds({}) == 0.0
 
@@ -106,4 +107,6 @@ def test_comments_function_bodies_and_tables_that_stand_lock_nothing() -> None:
         """
 
     assert foretold(text).locks == ()
-    assert foretold(text, {"users"}).locks == (Lock("users", Mode.SHARE_ROW_EXCLUSIVE),)
+    assert foretold(text, {"users"}).locks == (
+        Lock("users", Mode.SHARE_ROW_EXCLUSIVE, "REFERENCES"),
+    )

@@ -124,11 +124,12 @@ def test_who_waits_for_what_is_told_before_the_sql(empty_url: str) -> None:
 
     third = lines.index("003_checkins_know_their_foursquare_id.sql: an instant")
     assert lines[third + 1].strip() == (
-        "ACCESS EXCLUSIVE on checkins, checkin_photos: readers and writers wait"
+        "ALTER TABLE locks checkins, checkin_photos (ACCESS EXCLUSIVE): readers and writers wait"
     )
     fourth = lines.index("004_checkins_indexes.sql: one statement at a time, an instant")
     assert lines[fourth + 1].strip() == (
-        "SHARE UPDATE EXCLUSIVE on checkins, checkin_photos: nobody waits"
+        "CREATE INDEX CONCURRENTLY locks checkins, checkin_photos (SHARE UPDATE EXCLUSIVE): "
+        "nobody waits"
     )
 
 
@@ -214,7 +215,12 @@ def test_as_json_programs_get_the_same(before: Story) -> None:
     third = plan["pending"][2]
     assert third["name"].startswith("003_")
     assert third["locks"] == [
-        {"table": "checkins", "mode": "ACCESS EXCLUSIVE", "waits": "readers and writers"}
+        {
+            "table": "checkins",
+            "mode": "ACCESS EXCLUSIVE",
+            "by": "ALTER TABLE",
+            "waits": "readers and writers",
+        }
     ]
     assert third["sql"] == (Path(migrate.sql_files.directory()) / third["name"]).read_text()
     assert before.run("migrate", "--json").code == 2

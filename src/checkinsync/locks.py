@@ -47,6 +47,8 @@ class Lock:
 
     table: str
     mode: Mode
+    by: str
+    """The kind of statement that takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,13 @@ class Footprint:
 
 class _Match(NamedTuple):
     place: int
-    table: str
-    mode: Mode
+    lock: Lock
     reads: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    by: str
     begins: str
     """A pattern; its first group is the table, its second, if any, what is done to it."""
     mode: Mode
@@ -86,7 +88,7 @@ class _Rule:
             reading = self.reads or bool(
                 self.reads_for and re.search(self.reads_for, match[2], re.I)
             )
-            yield _Match(match.start(), match[1].lower(), self.mode, reading)
+            yield _Match(match.start(), Lock(match[1].lower(), self.mode, self.by), reading)
 
 
 _REWRITES = (
@@ -97,36 +99,54 @@ _INDEX = r"\bCREATE (?:UNIQUE )?INDEX "
 _NAMED = r"(?:IF NOT EXISTS )?\w+ ON (?:ONLY )?(\w+)"
 _RULES = (
     _Rule(
+        "ALTER TABLE",
         r"\bALTER TABLE (?:IF EXISTS )?(?:ONLY )?(\w+) (?!VALIDATE )([^;]*)",
         Mode.ACCESS_EXCLUSIVE,
         reads_for=_REWRITES,
     ),
-    _Rule(r"\bALTER TABLE (?:IF EXISTS )?(\w+) VALIDATE ", Mode.SHARE_UPDATE_EXCLUSIVE, reads=True),
-    _Rule(r"\b(?:DROP TABLE|TRUNCATE) (?:IF EXISTS )?(\w+)", Mode.ACCESS_EXCLUSIVE),
-    _Rule(r"\bDROP TRIGGER (?:IF EXISTS )?\w+ ON (\w+)", Mode.ACCESS_EXCLUSIVE),
-    _Rule(r"\bCREATE TRIGGER \w+ [^;]*? ON (\w+) FOR EACH", Mode.SHARE_ROW_EXCLUSIVE),
-    _Rule(r"\bREFERENCES (\w+)", Mode.SHARE_ROW_EXCLUSIVE),
-    _Rule(_INDEX + r"(?!CONCURRENTLY)" + _NAMED, Mode.SHARE, reads=True),
-    _Rule(_INDEX + r"CONCURRENTLY " + _NAMED, Mode.SHARE_UPDATE_EXCLUSIVE, reads=True),
-    _Rule(r"\bCOMMENT ON (?:TABLE|COLUMN) (\w+)", Mode.SHARE_UPDATE_EXCLUSIVE),
-    _Rule(r"(?<!BEFORE )(?<!AFTER )\bUPDATE (\w+)", Mode.ROW_EXCLUSIVE, reads=True),
-    _Rule(r"\bDELETE FROM (\w+)", Mode.ROW_EXCLUSIVE, reads=True),
-    _Rule(r"\bINSERT INTO (\w+)", Mode.ROW_EXCLUSIVE),
+    _Rule(
+        "VALIDATE CONSTRAINT",
+        r"\bALTER TABLE (?:IF EXISTS )?(\w+) VALIDATE ",
+        Mode.SHARE_UPDATE_EXCLUSIVE,
+        reads=True,
+    ),
+    _Rule("DROP TABLE", r"\bDROP TABLE (?:IF EXISTS )?(\w+)", Mode.ACCESS_EXCLUSIVE),
+    _Rule("TRUNCATE", r"\bTRUNCATE (?:TABLE )?(\w+)", Mode.ACCESS_EXCLUSIVE),
+    _Rule("DROP TRIGGER", r"\bDROP TRIGGER (?:IF EXISTS )?\w+ ON (\w+)", Mode.ACCESS_EXCLUSIVE),
+    _Rule(
+        "CREATE TRIGGER",
+        r"\bCREATE TRIGGER \w+ [^;]*? ON (\w+) FOR EACH",
+        Mode.SHARE_ROW_EXCLUSIVE,
+    ),
+    _Rule("REFERENCES", r"\bREFERENCES (\w+)", Mode.SHARE_ROW_EXCLUSIVE),
+    _Rule("CREATE INDEX", _INDEX + r"(?!CONCURRENTLY)" + _NAMED, Mode.SHARE, reads=True),
+    _Rule(
+        "CREATE INDEX CONCURRENTLY",
+        _INDEX + r"CONCURRENTLY " + _NAMED,
+        Mode.SHARE_UPDATE_EXCLUSIVE,
+        reads=True,
+    ),
+    _Rule("COMMENT", r"\bCOMMENT ON (?:TABLE|COLUMN) (\w+)", Mode.SHARE_UPDATE_EXCLUSIVE),
+    _Rule("UPDATE", r"(?<!BEFORE )(?<!AFTER )\bUPDATE (\w+)", Mode.ROW_EXCLUSIVE, reads=True),
+    _Rule("DELETE", r"\bDELETE FROM (\w+)", Mode.ROW_EXCLUSIVE, reads=True),
+    _Rule("INSERT", r"\bINSERT INTO (\w+)", Mode.ROW_EXCLUSIVE),
 )
 
 
 def of(file: SqlFile, *, there: Collection[str]) -> Footprint:
     """What this file does to the tables that are `there` before any file is applied."""
     text = _plain(file.text, there)
-    matches = [match for rule in _RULES for match in rule.matches(text) if match.table in there]
-    found = sorted(matches, key=lambda match: match.place)
-    strongest: dict[str, Mode] = {}
-    for match in found:
-        held = strongest.get(match.table, match.mode)
-        strongest[match.table] = max(held, match.mode, key=lambda mode: mode.strength)
+    matches = [match for rule in _RULES for match in rule.matches(text)]
+    found = sorted(
+        (match for match in matches if match.lock.table in there), key=lambda match: match.place
+    )
+    strongest: dict[str, Lock] = {}
+    for _, lock, _ in found:
+        held = strongest.get(lock.table, lock)
+        strongest[lock.table] = max(held, lock, key=lambda each: each.mode.strength)
     return Footprint(
-        locks=tuple(Lock(table, mode) for table, mode in strongest.items()),
-        reads=tuple(match.table for match in found if match.reads),
+        locks=tuple(strongest.values()),
+        reads=tuple(match.lock.table for match in found if match.reads),
         beside=file.alone,
     )
 

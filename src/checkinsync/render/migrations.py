@@ -102,15 +102,15 @@ def _step(step: Step, plan: Plan) -> list[str]:
     footprint = step.footprint
     if not footprint.locks:
         return [step.file.name]
-    tables: dict[Mode, list[str]] = {}
+    tables: dict[tuple[Mode, str], list[str]] = {}
     for lock in footprint.locks:
-        tables.setdefault(lock.mode, []).append(lock.table)
+        tables.setdefault((lock.mode, lock.by), []).append(lock.table)
     how = "one statement at a time, " if footprint.beside else ""
     return [
         f"{step.file.name}: {how}{_long(footprint, plan)}",
         *(
-            f"    {mode.value} on {', '.join(names)}: {_waits(mode)}"
-            for mode, names in tables.items()
+            f"    {by} locks {', '.join(names)} ({mode.value}): {_waits(mode)}"
+            for (mode, by), names in tables.items()
         ),
     ]
 
@@ -159,7 +159,12 @@ def _step_json(step: Step, plan: Plan) -> dict[str, Any]:
         "sha256": step.file.sha256,
         "transaction": not footprint.beside,
         "locks": [
-            {"table": lock.table, "mode": lock.mode.value, "waits": lock.mode.waits}
+            {
+                "table": lock.table,
+                "mode": lock.mode.value,
+                "by": lock.by,
+                "waits": lock.mode.waits,
+            }
             for lock in footprint.locks
         ],
         "reads": list(footprint.reads),
