@@ -307,3 +307,18 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
 
     assert path.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_terminal_is_spared_the_zip(story: Story) -> None:
+    story.person("Ada", 2)
+    screen, terminal = os.openpty()
+
+    told = subprocess.run(
+        [sys.executable, "-m", "checkinsync", "users", "export", "Ada", "-o", "-"],
+        stdout=terminal, stderr=subprocess.PIPE, env=story.environ, text=True, check=False,
+    )  # fmt: skip
+
+    os.close(terminal)
+    os.close(screen)
+    assert told.returncode == 2
+    assert "nothing for a terminal" in told.stderr

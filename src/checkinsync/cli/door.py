@@ -136,6 +136,8 @@ def stdout_at_once() -> Iterator[BinaryIO]:
     """Standard output for bytes, which gets them all at the block's end, or on an error none."""
     import tempfile  # noqa: PLC0415
 
+    if _is_terminal(sys.stdout):
+        raise click.UsageError("this is nothing for a terminal: redirect it, or name a file")
     with tempfile.TemporaryFile() as file:
         yield file
         file.seek(0)

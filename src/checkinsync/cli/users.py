@@ -13,7 +13,6 @@ from checkinsync.app import utc_now
 from checkinsync.cli.door import (
     Door,
     confirm,
-    on_terminal,
     say_json,
     stdout_at_once,
     token_from_stdin,
@@ -150,8 +149,6 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
 def export(door: Door, user: str, *, output: Path | None, force: bool) -> None:
     """Write everything that is stored of USER into a zip of JSON, for USER; no token is in it."""
     to_stdout = output == Path("-")
-    if to_stdout and on_terminal():
-        raise click.UsageError("a zip is nothing for a terminal: redirect it, or name a file")
     with door.pool() as (_, pool):
         found = verbs.find(user, pool=pool)
         path = output or Path(f"checkinsync-user-{found.id}.zip")
