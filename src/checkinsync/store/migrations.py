@@ -166,7 +166,7 @@ def _in_use(conn: Connection, file: SqlFile, error: psycopg.Error) -> str:
           JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.datname = current_database()
          WHERE l.granted AND l.locktype = 'relation' AND l.pid <> pg_backend_pid()
            AND c.relnamespace <> 'pg_catalog'::regnamespace
-           AND %(text)s ~ ('\\m' || c.relname || '\\M')
+           AND strpos(%(text)s, c.relname) > 0
          ORDER BY 1 LIMIT 3
         """,
         {"text": file.text},
