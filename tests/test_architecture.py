@@ -14,11 +14,11 @@ NOUNS = "__init__ model evidence changes outcome proof errors schema keyring fin
 # `schema`: the nouns of migrating, `keyring`: of keys, `finding`: of a diagnosis, and what follows
 DECISIONS = (
     "walk", "slice", "scope", "reconcile", "revision", "gone", "coverage",
-    "schedule", "due", "breaker", "verdict", "diagnosis",
+    "schedule", "due", "breaker", "verdict", "diagnosis", "locks",
 )  # fmt: skip
 VERBS = (
     "orchestrate", "import_user", "import_by_hand", "verify", "migrate", "status", "users login",
-    "rotate_keys", "doctor",
+    "rotate_keys", "doctor", "export_user",
 )  # fmt: skip
 HOUSE = (  # from top to bottom; a package is one room, and rooms in one string are one family
     ("__main__",),
@@ -39,7 +39,7 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
         "sql_files",
         "loopback",
     ),
-    ("process", "durations", "stop", "logs"),  # edges that lean on no other
+    ("process", "durations", "stop", "logs", "whole_file"),  # edges that lean on no other
     (NOUNS,),
 )
 NEXT_DOOR = "simulator"

@@ -57,11 +57,6 @@ def test_the_status_tells_each_file_and_since_when() -> None:
     ]
 
 
-def test_the_plan_is_the_sql_under_its_names() -> None:
-    assert render.plan([ONE, TWO]) == "-- 001_add.sql\n\nSELECT 1;\n\n-- 002_add.sql\n\nSELECT 2;"
-    assert render.plan([]).startswith("-- nothing")
-
-
 @pytest.mark.parametrize("name", ["add.sql", "1_add.sql", "001-add.sql", "001_Add.sql"])
 def test_a_name_without_an_order_is_refused(name: str) -> None:
     with pytest.raises(MigrationRefused, match=name):

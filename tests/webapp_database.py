@@ -20,6 +20,8 @@ class WebApp:
     data_source: bool = True
     timezone: bool = True
     last_login_at: bool = False
+    location: bool = False
+    """PostGIS: a column that a trigger fills. Here of a plain type, since no PostGIS is at hand."""
 
     def __str__(self) -> str:
         there = [name for name, value in vars(self).items() if value]
@@ -31,8 +33,12 @@ VARIANTS = (
     WebApp(last_login_at=True),
     WebApp(unique_checkins=False),
     WebApp(photos=False),
+    WebApp(location=True),
     WebApp(unique_checkins=False, photos=False, data_source=False, timezone=False),
 )
+
+
+ITS_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
 def build(url: str, app: WebApp) -> None:
@@ -59,6 +65,8 @@ def build(url: str, app: WebApp) -> None:
             conn.execute("ALTER TABLE checkins ADD COLUMN timezone VARCHAR(50)")
         if app.last_login_at:
             conn.execute("ALTER TABLE users ADD COLUMN last_login_at TIMESTAMP")
+        if app.location:
+            conn.execute(_LOCATION)
         conn.execute(_ROWS)
         if app.last_login_at:
             conn.execute("UPDATE users SET last_login_at = '2026-01-05 10:00' WHERE id = 1")
@@ -66,6 +74,47 @@ def build(url: str, app: WebApp) -> None:
             conn.execute(_DUPLICATE_PHOTOS)
         if app.data_source:
             conn.execute("UPDATE import_jobs SET data_source = 'strava' WHERE id = 3")
+
+
+def fill(url: str, *, users: int, checkins: int, photos: int = 0, jobs: int = 0) -> None:
+    """More users, with so many check-ins, photos and finished jobs each."""
+    number = {"users": users, "checkins": checkins, "photos": photos, "jobs": jobs}
+    with psycopg.connect(url) as conn:
+        conn.execute(
+            """
+            INSERT INTO users (foursquare_user_id, display_name, secret_token)
+            SELECT 'many' || n, 'one of many', 'many' || n FROM generate_series(1, %(users)s) AS n
+            """,
+            number,
+        )
+        conn.execute(
+            """
+            INSERT INTO checkins (user_id, venue_id, venue_name, venue_category, latitude,
+                                  longitude, checkin_date, city, country)
+            SELECT u.id, md5((n %% 200)::text), 'Some place', 'Bar', 50 + random(), 8 + random(),
+                   timestamp '2012-01-01' + n * interval '9 hours', 'Unknown', 'Unknown'
+              FROM users AS u, generate_series(1, %(checkins)s) AS n
+             WHERE u.foursquare_user_id LIKE 'many%%'
+            """,
+            number,
+        )
+        conn.execute(
+            """
+            INSERT INTO import_jobs (user_id, status, total_imported)
+            SELECT u.id, 'completed', 1 FROM users AS u, generate_series(1, %(jobs)s) AS n
+             WHERE u.foursquare_user_id LIKE 'many%%'
+            """,
+            number,
+        )
+        if photos:
+            conn.execute(
+                """
+                INSERT INTO checkin_photos (checkin_id, photo_url)
+                SELECT c.id, 'https://example.org/' || c.id FROM checkins AS c
+                 WHERE c.venue_name = 'Some place' AND c.id %% %(checkins)s < %(photos)s
+                """,
+                number,
+            )
 
 
 _TABLES = """
@@ -130,6 +179,20 @@ CREATE TABLE checkin_photos (
     height INTEGER,
     created_at TIMESTAMP DEFAULT NOW()
 )
+"""
+
+_LOCATION = """
+ALTER TABLE checkins ADD COLUMN location TEXT;
+CREATE FUNCTION update_checkin_location() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.latitude IS NOT NULL AND NEW.longitude IS NOT NULL THEN
+        NEW.location = format('POINT(%s %s)', NEW.longitude, NEW.latitude);
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER update_checkins_location BEFORE INSERT OR UPDATE ON checkins
+    FOR EACH ROW EXECUTE FUNCTION update_checkin_location();
 """
 
 _ROWS = """

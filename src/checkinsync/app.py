@@ -31,7 +31,7 @@ from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import EVERY, Keeper
 from checkinsync.store.pool import Pool, direct, open_pool, transaction
-from checkinsync.vault import Vault, keys_of_home
+from checkinsync.vault import KEY_FILE, Vault, keys_of_home
 from checkinsync.verify import verify
 
 log = logging.getLogger(__name__)
@@ -382,3 +382,9 @@ def encryption_keys(settings: Settings) -> tuple[str, ...]:
         "tokens. Use the application's key, or for a new database 64 random hex digits "
         "(`openssl rand -hex 32`)"
     )
+
+
+def vault_at_hand(settings: Settings) -> Vault | None:
+    """The keys that are there already; makes none, and does without. Raises SettingsError."""
+    made = settings.database_url is None and (settings.home / KEY_FILE).exists()
+    return open_vault(settings) if settings.encryption_keys or made else None

@@ -190,3 +190,16 @@ class UserExists(CheckinsyncError):
     """The user is there already, or a token belongs to somebody else."""
 
     exit_code = 2
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+class FileInTheWay(CheckinsyncError):
+    """There is a file of that name, and nobody said that it is to be replaced."""
+
+    exit_code = 2
+
+
+class FileNotWritten(CheckinsyncError):
+    """A file can't be written: no such folder, no right to, or no room."""

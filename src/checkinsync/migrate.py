@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from checkinsync import schema, sql_files
+from checkinsync import locks, schema, sql_files
 from checkinsync.errors import SchemaBehind
+from checkinsync.locks import Footprint
 from checkinsync.schema import Applied, SqlFile, Standing
-from checkinsync.store import ledger, migrations
+from checkinsync.store import ledger, migrations, survey
 from checkinsync.store.migrations import Sleep
 from checkinsync.store.pool import Connection
+from checkinsync.store.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A file that is pending, and what it will do to the tables that are there."""
+
+    file: SqlFile
+    footprint: Footprint
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `up` would find, and what it would do."""
+
+    found: Survey
+    tokens: int
+    """Stored ones."""
+    unopened: tuple[int, ...] | None
+    """The users whose tokens no key opens; None: there was no key to try."""
+    steps: tuple[Step, ...]
 
 
 def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) -> list[Applied]:
@@ -26,11 +50,25 @@ def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) ->
         return [migrations.apply(conn, file, sleep=sleep) for file in pending]
 
 
-def plan(url: str, *, directory: Path | None = None) -> list[SqlFile]:
-    """What `up` would apply, in order; writes nothing. Raises MigrationRefused, DatabaseAway."""
+def plan(
+    url: str, *, opens: Callable[[str], bool] | None = None, directory: Path | None = None
+) -> Plan:
+    """What `up` would find and do; writes nothing. `opens`: whether a key fits a stored token.
+
+    Raises MigrationRefused, MigrationFailed, DatabaseAway.
+    """
     files = sql_files.read(directory)
-    with migrations.connected(url) as conn:
-        return schema.undone(files, ledger.rows(conn))
+    with migrations.connected(url) as conn, migrations.looking(conn):
+        pending = schema.undone(files, ledger.rows(conn))
+        found = survey.take(conn)
+        tokens = survey.sealed_tokens(conn) if found.has_users else []
+    there = {table.name for table in found.tables}
+    return Plan(
+        found,
+        len(tokens),
+        None if opens is None else tuple(user for user, sealed in tokens if not opens(sealed)),
+        tuple(Step(file, locks.of(file, there=there)) for file in pending),
+    )
 
 
 def status(url: str, *, directory: Path | None = None) -> list[Standing]:
@@ -42,7 +80,10 @@ def status(url: str, *, directory: Path | None = None) -> list[Standing]:
 
 def check(url: str, *, directory: Path | None = None) -> None:
     """Raise SchemaBehind where something is pending, MigrationRefused where `up` would."""
-    if lacking := plan(url, directory=directory):
+    files = sql_files.read(directory)
+    with migrations.connected(url) as conn:
+        lacking = schema.undone(files, ledger.rows(conn))
+    if lacking:
         names = ", ".join(file.name for file in lacking)
         raise SchemaBehind(f"the schema lacks {names}; run `checkinsync migrate`")
 

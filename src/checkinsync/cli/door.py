@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import click
 
@@ -144,6 +144,20 @@ def say_json(value: object) -> None:
     import json  # noqa: PLC0415
 
     click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def stdout_at_once() -> Iterator[BinaryIO]:
+    """Standard output for bytes, which gets them all at the block's end, or on an error none."""
+    import tempfile  # noqa: PLC0415
+
+    if _is_terminal(sys.stdout):
+        raise click.UsageError("this is nothing for a terminal: redirect it, or name a file")
+    with tempfile.TemporaryFile() as file:
+        yield file
+        file.seek(0)
+        while chunk := file.read(2**16):
+            click.echo(chunk, nl=False)
 
 
 def token_from_stdin() -> str:

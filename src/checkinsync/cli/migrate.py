@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from checkinsync import migrate as verbs
-from checkinsync.app import migration_url
-from checkinsync.cli.door import Door, listening
+from checkinsync.app import migration_url, vault_at_hand
+from checkinsync.cli.door import Door, listening, say_json
 from checkinsync.render import migrations as render
 
 
 @click.command()
-@click.option("--plan", is_flag=True, help="Print the pending SQL; write nothing.")
+@click.option(
+    "--plan", is_flag=True, help="Tell what is there and what is going to be done; write nothing."
+)
 @click.option("--status", is_flag=True, help="List each file: applied when, pending, changed.")
 @click.option("--check", is_flag=True, help="Exit with 6 when something is pending.")
 @click.option(
@@ -20,8 +22,11 @@ from checkinsync.render import migrations as render
     metavar="NNN",
     help="Note the files up to NNN as applied, on a database that has what they add.",
 )
+@click.option("--json", "as_json", is_flag=True, help="With --plan: as JSON.")
 @click.pass_obj
-def migrate(door: Door, *, plan: bool, status: bool, check: bool, baseline: int | None) -> None:
+def migrate(
+    door: Door, *, plan: bool, status: bool, check: bool, baseline: int | None, as_json: bool
+) -> None:
     """Bring the database's schema up to date; run it at each deploy.
 
     Works on an empty database and on the web application's own, beside its readers and writers.
@@ -29,11 +34,18 @@ def migrate(door: Door, *, plan: bool, status: bool, check: bool, baseline: int 
     """
     if plan + status + check + (baseline is not None) > 1:
         raise click.UsageError("--plan, --status, --check and --baseline exclude each other")
+    if as_json and not plan:
+        raise click.UsageError("--json goes with --plan")
     settings = door.settings()
     stop = listening()
     with migration_url(settings) as url:
         if plan:
-            click.echo(render.plan(verbs.plan(url)))
+            vault = vault_at_hand(settings)
+            planned = verbs.plan(url, opens=vault.can_open if vault else None)
+            if as_json:
+                say_json(render.plan_json(planned))
+            else:
+                click.echo(render.plan(planned))
         elif status:
             click.echo(render.status(verbs.status(url)))
         elif check:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
 from checkinsync import status as standing
 from checkinsync import users as verbs
 from checkinsync.app import utc_now
-from checkinsync.cli.door import Door, confirm, say_json, token_from_stdin
+from checkinsync.cli.door import (
+    Door,
+    confirm,
+    say_json,
+    stdout_at_once,
+    token_from_stdin,
+)
+from checkinsync.export_user import export_user
 from checkinsync.model import Profile
 from checkinsync.render import status as render
+from checkinsync.whole_file import whole_file
 
 
 @click.group()
@@ -109,7 +118,10 @@ def resume(door: Door, user: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def remove(door: Door, user: str, *, yes: bool) -> None:
-    """Remove USER and everything of theirs, check-ins included."""
+    """Remove USER and everything of theirs, check-ins included; cut off, run it again.
+
+    `checkinsync users export USER` gives them all of it first.
+    """
     with door.pool() as (settings, pool):
         found = verbs.find(user, pool=pool)
         if not yes:
@@ -118,6 +130,29 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
             )
             question = f"Remove {found} with {status.checkins} check-ins for ever?"
             confirm(question)
-        gone = verbs.remove(found, pool=pool)
+        gone = verbs.remove(found, pool=pool, now=utc_now())
     told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
     click.echo(f"removed {found}: {told}")
+
+
+@users.command()
+@click.argument("user")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="The zip's name; `-` is standard output.  [default: checkinsync-user-ID.zip]",
+)
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@click.pass_obj
+def export(door: Door, user: str, *, output: Path | None, force: bool) -> None:
+    """Write everything that is stored of USER into a zip of JSON, for USER; no token is in it."""
+    to_stdout = output == Path("-")
+    with door.pool() as (_, pool):
+        found = verbs.find(user, pool=pool)
+        path = output or Path(f"checkinsync-user-{found.id}.zip")
+        with stdout_at_once() if to_stdout else whole_file(path, replace=force) as file:
+            counts = export_user(found, file, pool=pool, now=utc_now())
+    told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
+    click.echo(f"{path}: {found}: {told}", err=to_stdout)

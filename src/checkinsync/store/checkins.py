@@ -124,10 +124,11 @@ def add(
         INSERT INTO checkins (
             user_id, foursquare_id, kind, venue_id, venue_name, venue_category, latitude, longitude,
             checkin_date, city, country, timezone, time_zone_offset, shout, is_private, raw,
-            fingerprint, first_seen_at)
+            fingerprint, first_seen_at, created_at)
         SELECT %(user)s, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
                c.longitude, c.moment AT TIME ZONE 'UTC', c.city, c.country, c.time_zone,
-               c.time_zone_offset, c.shout, c.is_private, c.raw::json, c.fingerprint, %(now)s
+               c.time_zone_offset, c.shout, c.is_private, c.raw::json, c.fingerprint, %(now)s,
+               %(now)s::timestamptz AT TIME ZONE 'UTC'
           FROM unnest(
                %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
                %(venue_category)b::text[], %(latitude)b::float8[], %(longitude)b::float8[],

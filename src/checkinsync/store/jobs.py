@@ -51,7 +51,8 @@ def users_of_the_application(conn: Connection) -> set[int]:
 
 def close_leftovers(conn: Connection, user_id: int) -> None:
     """End the rows that a crash left open: ours, whose lease we have now, and the application's
-    after their hour. Nobody is blocked by them any more."""
+    after their hour. Nobody is blocked by them any more. One that the application begins at this
+    very moment is left to it: both imports then go on, and store the same once."""
     conn.execute(
         """
         UPDATE import_jobs
@@ -61,6 +62,9 @@ def close_leftovers(conn: Connection, user_id: int) -> None:
                    ELSE 'the import was cut off; the next one went on from there' END
          WHERE user_id = %(user)s AND status IN ('pending', 'running')
            AND coalesce(data_source, 'foursquare') = 'foursquare'
+           AND (lease_token IS NOT NULL
+                OR coalesce(started_at, created_at)
+                   <= now() AT TIME ZONE 'UTC' - interval '1 hour')
         """,
         {"user": user_id},
     )

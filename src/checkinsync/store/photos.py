@@ -41,8 +41,10 @@ def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, in
     )
     conn.execute(
         """
-        INSERT INTO checkin_photos AS p (checkin_id, foursquare_photo_id, photo_url, width, height)
-        SELECT DISTINCT ON (checkin, photo) checkin, photo, url, width, height
+        INSERT INTO checkin_photos AS p
+               (checkin_id, foursquare_photo_id, photo_url, width, height, created_at)
+        SELECT DISTINCT ON (checkin, photo) checkin, photo, url, width, height,
+               now() AT TIME ZONE 'UTC'
           FROM unnest(%(checkin)b::int4[], %(photo)b::text[], %(url)b::text[], %(width)b::int4[],
                       %(height)b::int4[]) AS s (checkin, photo, url, width, height)
         ON CONFLICT (checkin_id, foursquare_photo_id) DO UPDATE

@@ -93,10 +93,15 @@ def direct(
 
 
 @contextmanager
-def transaction(pool: Pool) -> Iterator[Connection]:
-    """One unit of work: committed at the end, rolled back on an error. Raises DatabaseAway."""
+def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
+    """One unit of work: committed at the end, rolled back on an error. Raises DatabaseAway.
+
+    `snapshot`: all its statements see one moment, and can't write.
+    """
     try:
         with pool.connection() as conn:
+            if snapshot:
+                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             conn.execute(
                 """
                 SELECT set_config('statement_timeout', %(statement)s, true),

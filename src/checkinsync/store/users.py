@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from checkinsync.errors import UnknownUser
 from checkinsync.model import Candidate, Profile, User
@@ -204,21 +203,3 @@ def sealed_tokens(conn: Connection, *, most: int) -> list[str]:
         {"most": most},
     )
     return [row[0] for row in rows]
-
-
-def remove(conn: Connection, user_id: int) -> dict[str, int]:
-    """The user and everything of his; returns how many rows of each kind went."""
-    row: tuple[Any, ...] | None = conn.execute(
-        """
-        SELECT (SELECT count(*) FROM checkins WHERE user_id = %(user)s),
-               (SELECT count(*) FROM checkin_photos AS p JOIN checkins AS c ON c.id = p.checkin_id
-                 WHERE c.user_id = %(user)s),
-               (SELECT count(*) FROM import_jobs WHERE user_id = %(user)s),
-               (SELECT count(*) FROM quarantined_checkins WHERE user_id = %(user)s)
-        """,
-        {"user": user_id},
-    ).fetchone()
-    assert row is not None
-    conn.execute("DELETE FROM import_leases WHERE user_id = %(user)s", {"user": user_id})
-    conn.execute("DELETE FROM users WHERE id = %(user)s", {"user": user_id})
-    return dict(zip(("check-ins", "photos", "jobs", "items in quarantine"), row, strict=True))
