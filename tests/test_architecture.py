@@ -24,7 +24,7 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("__main__",),
     ("cli",),
     ("demo",),  # puts a whole night together, the house and the simulator, out of `app`
-    ("app",),
+    ("app opening",),
     ("render",),
     VERBS,
     ("look_back",),  # a step that takes another

@@ -10,8 +10,8 @@ import pytest
 
 import webapp_database
 from checkinsync import migrate
-from checkinsync.app import open_vault, vault_at_hand
 from checkinsync.errors import MigrationFailed
+from checkinsync.opening import open_vault, vault_at_hand
 from checkinsync.render import migrations as render
 from checkinsync.settings import Settings
 from fixtures_stories import KEY, WRONG_KEY, Story

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from checkinsync import doctor, local_postgres, migrate
+from checkinsync import doctor
 from checkinsync.attempt import Ended, OnPage
-from checkinsync.errors import DatabaseAway, RateLimited, SchemaBehind, SettingsError
+from checkinsync.errors import RateLimited, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import import_user
-from checkinsync.local_postgres import Running
 from checkinsync.login import Arrival, LoggedIn, login
 from checkinsync.model import User
+from checkinsync.opening import database_url, open_foursquare, open_pooled, open_vault
 from checkinsync.orchestrate import Inbox, orchestrate
 from checkinsync.outcome import Imported, RunSummary
 from checkinsync.plan import Plan, Planned, planned
@@ -30,14 +30,11 @@ from checkinsync.settings import Examined, Settings
 from checkinsync.stop import Stop
 from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import EVERY, Keeper
-from checkinsync.store.pool import Pool, direct, open_pool, transaction
-from checkinsync.vault import KEY_FILE, Vault, keys_of_home
+from checkinsync.store.pool import Pool, transaction
+from checkinsync.vault import Vault
 from checkinsync.verify import verify
 
 log = logging.getLogger(__name__)
-
-A_MOMENT = 2.0
-"""Seconds for what is expected to be over at once: PostgreSQL's library knows no less."""
 
 LOOK = 0.25
 """Seconds between two looks whether somebody asked to stop, while a run waits."""
@@ -242,61 +239,6 @@ class App:
             return None
 
 
-@contextmanager
-def embedded_database(settings: Settings) -> Iterator[Running]:
-    """The embedded database, while it serves."""
-    with local_postgres.serving(
-        settings.home,
-        bindir=settings.pg_bindir,
-        account=settings.pg_account,
-        allow_nobody=settings.disposable,
-    ) as running:
-        yield running
-
-
-@contextmanager
-def database_url(settings: Settings) -> Iterator[str]:
-    """The address of the database; where none is named, the embedded one serves meanwhile."""
-    if settings.database_url is not None:
-        yield settings.database_url
-        return
-    with embedded_database(settings) as running:
-        yield running.url
-
-
-@contextmanager
-def migration_url(settings: Settings) -> Iterator[str]:
-    """The address for migrations: past a pooler, where one is named."""
-    if settings.migrate_url is not None:
-        yield settings.migrate_url
-        return
-    with database_url(settings) as url:
-        yield url
-
-
-@contextmanager
-def open_pooled(settings: Settings) -> Iterator[Pool]:
-    """The pool, over a schema that has what this program needs. Raises SchemaBehind."""
-    with ExitStack() as stack:
-        url = stack.enter_context(database_url(settings))
-        pool = open_pool(url, size=settings.pool_size)
-        stack.callback(pool.close, timeout=LOOK)
-        pending = _pending(pool, url)
-        if pending:
-            raise SchemaBehind(f"the schema lacks {', '.join(pending)}; run `checkinsync migrate`")
-        yield pool
-
-
-def _pending(pool: Pool, url: str) -> list[str]:
-    """The migrations that this database lacks; where it is away, why, in the server's words."""
-    try:
-        with transaction(pool) as conn:
-            return migrate.pending(conn)
-    except DatabaseAway:
-        with direct(url, patience=A_MOMENT):
-            raise
-
-
 def utc_now() -> datetime:
     """What time it is: aware, UTC."""
     return datetime.now(UTC)
@@ -319,15 +261,9 @@ def open_app(
         pool = stack.enter_context(open_pooled(settings))
         with transaction(pool) as conn:
             remembered = state.way_that_worked(conn)
-        foursquare = Foursquare(
-            api_url=settings.api_url,
-            token_in=settings.token_in,
-            sleep=stop.sleep,
-            now=now,
-            remembered_way=remembered,
-            proxies_from_environment=settings.proxy == "environment",
+        foursquare = stack.enter_context(
+            open_foursquare(settings, stop, now=now, remembered_way=remembered)
         )
-        stack.callback(foursquare.close)
         keeper = Keeper(pool, every=renewed_every)
         stack.callback(keeper.close)
         yield App(settings, pool, foursquare, vault, keeper, stop, now)
@@ -345,14 +281,7 @@ def examine(
     with ExitStack() as stack:
         online = None
         if chosen is not None:
-            foursquare = Foursquare(
-                api_url=settings.api_url,
-                token_in=settings.token_in,
-                sleep=stop.sleep,
-                now=now,
-                proxies_from_environment=settings.proxy == "environment",
-            )
-            stack.callback(foursquare.close)
+            foursquare = stack.enter_context(open_foursquare(settings, stop, now=now))
             online = doctor.Online(foursquare, tuple(chosen))
         return doctor.examine(
             examined,
@@ -361,30 +290,3 @@ def examine(
             online=online,
             now=now,
         )
-
-
-def open_vault(settings: Settings, *, also: Sequence[str] = ()) -> Vault:
-    """The keys; the embedded database makes itself one. Raises SettingsError without any.
-
-    `also`: keys that only open, behind the others.
-    """
-    return Vault([*encryption_keys(settings), *also])
-
-
-def encryption_keys(settings: Settings) -> tuple[str, ...]:
-    """The keys as they were set: the first seals, all open. Raises SettingsError without any."""
-    if settings.encryption_keys:
-        return settings.encryption_keys
-    if settings.database_url is None:
-        return keys_of_home(settings.home)
-    raise SettingsError(
-        "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) is not set; it seals the stored Foursquare "
-        "tokens. Use the application's key, or for a new database 64 random hex digits "
-        "(`openssl rand -hex 32`)"
-    )
-
-
-def vault_at_hand(settings: Settings) -> Vault | None:
-    """The keys that are there already; makes none, and does without. Raises SettingsError."""
-    made = settings.database_url is None and (settings.home / KEY_FILE).exists()
-    return open_vault(settings) if settings.encryption_keys or made else None

@@ -13,8 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from checkinsync import migrate, status, users
-from checkinsync.app import App, embedded_database, open_app
+from checkinsync.app import App, open_app
 from checkinsync.model import User
+from checkinsync.opening import embedded_database
 from checkinsync.outcome import RunSummary
 from checkinsync.settings import Settings
 from checkinsync.simulator import demo as people

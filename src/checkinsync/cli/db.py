@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from checkinsync.app import embedded_database
 from checkinsync.cli.door import Door, confirm
 from checkinsync.errors import SettingsError
 from checkinsync.local_postgres import Running
+from checkinsync.opening import embedded_database
 
 
 @click.group()

@@ -113,7 +113,7 @@ class Door:
     @contextmanager
     def pool(self) -> Iterator[tuple[Settings, Pool]]:
         """The database alone, for commands that need no key and no Foursquare."""
-        from checkinsync.app import open_pooled  # noqa: PLC0415
+        from checkinsync.opening import open_pooled  # noqa: PLC0415
 
         settings = self.settings()
         listening()

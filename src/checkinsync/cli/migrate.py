@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from checkinsync import migrate as verbs
-from checkinsync.app import migration_url, vault_at_hand
 from checkinsync.cli.door import Door, listening, say_json
+from checkinsync.opening import migration_url, vault_at_hand
 from checkinsync.render import migrations as render
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from checkinsync import rotate_keys as verbs
-from checkinsync.app import open_vault
 from checkinsync.cli.door import Door, listening, say_json
 from checkinsync.errors import ApplicationNotSwitched, SettingsError
+from checkinsync.opening import open_vault
 from checkinsync.render import keys as render
 from checkinsync.settings import as_the_application_has_it
 
