@@ -6,7 +6,7 @@ A step that several verbs take; it decides nothing (that is `reconcile`) and com
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import psycopg
@@ -41,10 +41,11 @@ def save_page(
     `span`: the stretch that the page shows completely; what is stored inside and not shown is
     marked as missing.
     """
-    before = marks.in_span(conn, user_id, span, now=now) if span else []
+    shown = {item.key for item in items}
+    before = marks.in_span(conn, user_id, span, shown=shown, now=now) if span else []
     saved = _save_items(conn, user_id, items, now=now)
     if span:
-        _note_unseen(conn, user_id, items, before, span, now=now)
+        _note_unseen(conn, user_id, shown, before, span, now=now)
     return saved
 
 
@@ -52,21 +53,22 @@ def note_end(
     conn: Connection, user_id: int, items: Sequence[Item], span: Span, *, now: datetime
 ) -> None:
     """The list ends with these items, so that the span reaches down to the end."""
-    before = marks.in_span(conn, user_id, span, now=now)
-    _note_unseen(conn, user_id, items, before, span, now=now)
+    shown = {item.key for item in items}
+    before = marks.in_span(conn, user_id, span, shown=shown, now=now)
+    _note_unseen(conn, user_id, shown, before, span, now=now)
 
 
 def _note_unseen(
     conn: Connection,
     user_id: int,
-    items: Sequence[Item],
+    shown: Collection[str],
     before: Sequence[Stored],
     span: Span,
     *,
     now: datetime,
 ) -> None:
     """Mark what was stored and not shown; nothing is asked of the database where all was."""
-    missed = unseen({item.key for item in items}, before, span, now=now)
+    missed = unseen(shown, before, span, now=now)
     if missed.rows:
         toll = marks.toll(conn, user_id, since=now - LATELY)
         marks.note(conn, judge(missed, toll, now=now), now=now)

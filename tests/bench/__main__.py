@@ -6,7 +6,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from bench import first_import, leasing, moving_in, parsing, saving, starting
+from bench import first_import, leasing, moving_in, parsing, saving, starting, verifying
 from bench.places import machine, server, version
 
 WITHOUT_DATABASE = {"start": starting.overview, "parse": parsing.page}
@@ -15,6 +15,7 @@ WITH_DATABASE = {
     "new": saving.new,
     "lease": leasing.lease,
     "import": first_import.history,
+    "verify": verifying.verifying,
     "moving": moving_in.moving,
 }
 

@@ -1,0 +1,133 @@
+"""A stored history compared: the whole of it, and a night's share of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from statistics import median
+
+from bench.measure import Table, times
+from bench.places import database, foursquare
+from bench.simulated import TOKEN
+from checkinsync import users
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.import_user import import_user
+from checkinsync.local_postgres import Running
+from checkinsync.model import Profile, User
+from checkinsync.outcome import Imported
+from checkinsync.proof import Proof
+from checkinsync.scope import Full, Nightly, Scope
+from checkinsync.store.keeper import Keeper
+from checkinsync.store.pool import Pool, open_pool
+from checkinsync.vault import Vault
+from checkinsync.verify import verify
+
+SIZES = (5_000, 70_000)
+ROUNDS = 3
+NIGHT = timedelta(days=1)
+
+
+@dataclass
+class Stored:
+    """A user whose whole history is stored; its newest check-ins are from June 2025."""
+
+    pool: Pool
+    keeper: Keeper
+    service: Foursquare
+    vault: Vault
+    user: User
+    at: datetime = datetime(2025, 6, 16, 2, tzinfo=UTC)
+
+    def import_(self, scope: Scope, *, spare: bool = False) -> Imported:
+        """One import, at the time on the clock that is handed in."""
+        return import_user(
+            self.user,
+            pool=self.pool,
+            foursquare=self.service,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=lambda: self.at,
+            scope=scope,
+            spare=lambda: spare,
+        )
+
+    def night(self, *, spare: bool) -> Imported:
+        """One more night."""
+        self.at += NIGHT
+        return self.import_(Nightly(timedelta(days=14)), spare=spare)
+
+    def verify(self) -> Proof:
+        """The whole history, id by id."""
+        proof = verify(
+            self.user,
+            pool=self.pool,
+            foursquare=self.service,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=lambda: self.at,
+            go_on=lambda: None,
+        )
+        assert isinstance(proof, Proof)
+        assert proof.complete
+        return proof
+
+
+@contextmanager
+def _stored(running: Running, size: int) -> Iterator[Stored]:
+    with foursquare(size) as address:
+        pool, vault = open_pool(database(running), size=2), Vault(["00" * 32])
+        service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
+        profile = Profile("1", "somebody", None)
+        added = users.add(profile, TOKEN, pool=pool, vault=vault, now=_now())
+        user = users.find(str(added.id), pool=pool)
+        history = Stored(pool, Keeper(pool), service, vault, user)
+        history.import_(Full())
+        yield history
+        history.keeper.close()
+        service.close()
+        pool.close()
+
+
+def verifying(running: Running) -> Table:
+    """`verify` beside another full import, and a night with a slice beside one without."""
+    rows = [row for size in SIZES for row in _rows(running, size)]
+    return Table(
+        "A stored history compared",
+        "Nothing has changed at Foursquare, which is simulated in another process. Baseline: "
+        "another `import-user --full`, which compares each page, too, and keeps no list. A night "
+        "is that of a run: the window, and with a slice a twenty-fifth of the older history.",
+        ("check-ins", "what", "time", "of the baseline", "requests"),
+        rows,
+    )  # fmt: skip
+
+
+def _rows(running: Running, size: int) -> list[tuple[str, ...]]:
+    with _stored(running, size) as history:
+        ways: dict[str, Callable[[], Imported | Proof]] = {
+            "`import-user --full`": lambda: history.import_(Full()),
+            "`verify`": history.verify,
+            "a night": lambda: history.night(spare=False),
+            "a night with a slice": lambda: history.night(spare=True),
+        }
+        taken = {name: _median(way) for name, way in ways.items()}
+    baseline, _ = taken["`import-user --full`"]
+    return [
+        (f"{size:,}", name, f"{seconds:.2f} s", times(seconds, baseline), str(requests))
+        for name, (seconds, requests) in taken.items()
+    ]
+
+
+def _median(way: Callable[[], Imported | Proof]) -> tuple[float, int]:
+    seconds, requests = [], 0
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        requests = way().requests
+        seconds.append(time.perf_counter() - start)
+    return median(seconds), requests
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
