@@ -28,7 +28,14 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     ("render",),
     VERBS,
     ("look_back",),  # a step that takes another
-    ("plan", "session", "record", "save_page", "attempt", "services"),  # steps that verbs take
+    (
+        "plan",
+        "session",
+        "record",
+        "save_page proved",
+        "attempt",
+        "services",
+    ),  # steps that verbs take
     DECISIONS,
     (
         "foursquare",

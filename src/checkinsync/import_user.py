@@ -15,7 +15,6 @@ from datetime import datetime
 import psycopg
 
 from checkinsync import session
-from checkinsync.coverage import covered
 from checkinsync.errors import (
     CheckinsyncError,
     DatabaseAway,
@@ -23,15 +22,16 @@ from checkinsync.errors import (
     LeaseLost,
     RateLimited,
 )
-from checkinsync.evidence import EVERYTHING, Span, Verified
+from checkinsync.evidence import Span, Verified
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
 from checkinsync.look_back import look_back
 from checkinsync.model import Checkin, Lease, Mark, Page, Saved, User
 from checkinsync.outcome import Imported
-from checkinsync.save_page import note_end, save_page
+from checkinsync.proved import Proved, note_verified
+from checkinsync.save_page import save_page
 from checkinsync.scope import Nightly, Scope, Since, begin
-from checkinsync.store import checkins, jobs, leases, quarantine, state, users, verified
+from checkinsync.store import checkins, jobs, leases, quarantine, state, users
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.vault import Vault
@@ -124,10 +124,7 @@ class _Import:
         self.on_page = on_page
         self.spare = spare
         self.looks_back = False
-        self.last: Page | None = None
-        """The last page that showed anything."""
-        self.down_to: Span | None = None
-        """What it proves."""
+        self.proved = Proved()
         self.pages = 0
         self.saved = Saved()
         self.expected: int | None = None
@@ -180,10 +177,10 @@ class _Import:
             at = self.now()
             span = Span.of(page.items, top=page.offset == 0, now=at)
             saved = save_page(conn, self.user.id, page.items, now=at, span=span)
-            if page.items:
-                self.last, self.down_to = page, span
+            self.proved.take(page, span)
             self.walk.see(page, new=saved.new, stored=self._stored(conn, page, saved))
-            self._note_end(conn, now=at)
+            if self.walk.ended:
+                self.proved.note_end(conn, self.user.id, now=at)
             self.pages += 1
             self.saved += saved
             progress = self._progress(page)
@@ -191,16 +188,6 @@ class _Import:
             self._note(conn, saved)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         self.on_page(progress)
-
-    def _note_end(self, conn: Connection, *, now: datetime) -> None:
-        """What is stored below the end of the list was not shown."""
-        if not self.walk.ended:
-            return
-        if self.last is None:
-            note_end(conn, self.user.id, (), EVERYTHING, now=now)
-        elif self.down_to is not None:
-            whole = self.down_to.to_the_end(complete=True)
-            note_end(conn, self.user.id, self.last.items, whole, now=now)
 
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
         """How many check-ins are stored, where the end of the list may be near."""
@@ -239,19 +226,16 @@ class _Import:
 
     def _note_verified(self, conn: Connection) -> None:
         """Down to where the walk went, all has been compared since its first attempt began."""
-        oldest = self._oldest
-        if oldest is None and not self.walk.ended:
-            return
-        compared = Verified(self.started, oldest, self.first_attempt)
-        known = verified.load(conn, self.user.id)
-        verified.keep(conn, self.user.id, covered(known, compared))
-
-    # --- beyond the window ------------------------------------------------------------------------
+        if self.walk.ended or self._oldest is not None:
+            compared = Verified(self.started, self._oldest, self.first_attempt)
+            note_verified(conn, self.user.id, compared)
 
     @property
     def _oldest(self) -> datetime | None:
         """Down to where the walk has compared; None: to the beginning, or it is not known."""
-        return None if self.walk.ended or self.down_to is None else self.down_to.oldest
+        return None if self.walk.ended else self.proved.oldest
+
+    # --- beyond the window ------------------------------------------------------------------------
 
     def _look_back(self, go_on: Callable[[], None]) -> None:
         try:

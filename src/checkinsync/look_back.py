@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from checkinsync.changes import Stored
-from checkinsync.coverage import covered
 from checkinsync.errors import (
     FoursquareAway,
     Interrupted,
@@ -27,6 +26,7 @@ from checkinsync.evidence import Listed, Order, Span, Verified
 from checkinsync.foursquare.client import Conversation
 from checkinsync.gone import AGAIN_AFTER
 from checkinsync.model import Checkin, Item, Lease, Page, Saved
+from checkinsync.proved import note_verified
 from checkinsync.save_page import note_end, save_page
 from checkinsync.slice import FEW, LEAST, Slice, share
 from checkinsync.store import checkins, leases, marks, state, users, verified
@@ -227,8 +227,7 @@ class _LookBack:
             ended = span.to_the_end(complete=False)
             note_end(conn, self.user_id, page.items, ended, now=at)
         if reading.newest is not None and (reading.ended or reading.oldest is not None):
-            compared = Verified(reading.newest, reading.oldest, at)
-            verified.keep(conn, self.user_id, covered(verified.load(conn, self.user_id), compared))
+            note_verified(conn, self.user_id, Verified(reading.newest, reading.oldest, at))
         log.info(
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},

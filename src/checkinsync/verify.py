@@ -16,7 +16,6 @@ import psycopg
 
 from checkinsync import session
 from checkinsync.changes import Changes, Stored, Unseen
-from checkinsync.coverage import covered
 from checkinsync.errors import CheckinsyncError, DatabaseAway, LeaseLost, RateLimited
 from checkinsync.evidence import Span, Verified
 from checkinsync.foursquare import parse
@@ -24,10 +23,11 @@ from checkinsync.foursquare.client import Conversation, Foursquare
 from checkinsync.gone import LATELY, judge
 from checkinsync.model import Checkin, Item, Lease, Mark, Page, Saved, User
 from checkinsync.proof import Finding, Kind, Proof, Unfinished
+from checkinsync.proved import note_verified
 from checkinsync.revision import parts
 from checkinsync.save_page import compare, save_page
 from checkinsync.scope import Full, begin
-from checkinsync.store import checkins, leases, marks, verification, verified
+from checkinsync.store import checkins, leases, marks, verification
 from checkinsync.store.jobs import Progress
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Connection, Pool, transaction
@@ -238,8 +238,7 @@ class _Proving:
             requests=self._requests,
         )
         if proof.complete:
-            spans = covered((), Verified(self.started, None, self.started))
-            verified.keep(conn, self.user.id, spans)
+            note_verified(conn, self.user.id, Verified(self.started, None, self.started))
         verification.end(conn, self.user.id)
         log.info(
             "verified",
