@@ -139,12 +139,9 @@ class AsyncTokenAuth:
         self._outage = Outage()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hand it on; connections of ours end with the lifespan."""
+        """Answer a request, or hand it on."""
         if scope["type"] == "lifespan":
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                await self._logins.close()
+            await self._app(scope, receive, self._closing_at_the_end(send))
             return
         user = None if scope.get("method") == "OPTIONS" else await self._whose(scope)
         if isinstance(user, Refusal):
@@ -153,6 +150,16 @@ class AsyncTokenAuth:
                 return
             user = None
         await self._app({**scope, USER: user}, receive, send)
+
+    def _closing_at_the_end(self, send: Send) -> Send:
+        """Before the server hears that all is done: it takes its event loop away then."""
+
+        async def closing(message: MutableMapping[str, Any]) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self._logins.close()
+            await send(message)
+
+        return closing
 
     async def _whose(self, scope: Scope) -> WebUser | Refusal:
         headers = [v for name, v in scope.get("headers", ()) if name.lower() == b"x-auth-token"]

@@ -146,7 +146,7 @@ def _check(url: str | None, pool: object, *, kind: type) -> None:
     if bool(url) == (pool is not None):
         raise SettingsError("give either `url`, the address of the database, or `pool`")
     if pool is not None and not isinstance(pool, kind):
-        raise SettingsError(f"`pool` has to be a {kind.__name__} of psycopg_pool")
+        raise SettingsError(f"`pool` has to be psycopg_pool's {kind.__name__}")
     try:
         conninfo_to_dict(url or "")
     except psycopg.Error:  # its text repeats the address
