@@ -17,11 +17,10 @@ import webapp_database
 from checkinsync import migrate
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction
+from fixtures_web import LONG_AGO, TOKEN, in_column, seen
 from making import NOW
 from webapp_database import VARIANTS, WebApp
 
-TOKEN = "0123456789abcdef" * 4
-LONG_AGO = NOW - timedelta(days=40)
 FIVE_MINUTES = timedelta(minutes=5)
 INSTANT = timedelta(microseconds=1)
 ASK = "SELECT * FROM authenticate(%s, %s)"
@@ -36,31 +35,6 @@ WRITTEN = """
     CREATE TRIGGER note AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION note()
 """
 """Each write is a row: the server's own counters arrive when it pleases them."""
-
-
-def in_column(instant: datetime) -> datetime:
-    """As the application's columns have it: UTC, without a zone."""
-    return instant.astimezone(UTC).replace(tzinfo=None)
-
-
-def seen(conn: psycopg.Connection) -> datetime | None:
-    """When Ada was here last, as the column has it."""
-    [last] = conn.execute("SELECT last_login_at FROM users WHERE secret_token = %s", [TOKEN])
-    return last[0]
-
-
-@pytest.fixture
-def ada(conn: psycopg.Connection) -> int:
-    """A user who was here long ago."""
-    row = conn.execute(
-        """
-        INSERT INTO users (foursquare_user_id, display_name, avatar_url, access_token_encrypted,
-                           secret_token, last_login_at)
-        VALUES ('f1', 'Ada', 'https://example.org/ada.png', 'sealed', %s, %s) RETURNING id
-        """,
-        [TOKEN, in_column(LONG_AGO)],
-    ).fetchone()
-    return row[0]
 
 
 def test_a_token_finds_its_user_and_nothing_secret(conn, ada):

@@ -12,8 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,53 +32,16 @@ from checkinsync import migrate, web
 from checkinsync.errors import SettingsError
 from checkinsync.local_postgres import serving
 from checkinsync.web import AsyncTokenAuth, TokenAuth
+from fixtures_web import LONG_AGO, TOKEN, in_column, seen
 from making import NOW
-from test_authenticate import FIVE_MINUTES, LONG_AGO, TOKEN, WRITTEN, ada, in_column, seen
-from web_servers import asgi_page, uvicorn_serving, waitress_serving, wsgi_page
-
-__all__ = ["ada"]
+from test_authenticate import FIVE_MINUTES, WRITTEN
+from web_servers import Site, asgi_page, uvicorn_serving, waitress_serving, wsgi_page
 
 ANOTHER = "f" * 64
 NOWHERE = "host=/nonexistent dbname=none password=the-password"
 ADA = {"foursquare_user_id": "f1", "display_name": "Ada"} | {
     "avatar_url": "https://example.org/ada.png"
 }
-
-
-@dataclass
-class Site:
-    """An application behind the middleware, by its address."""
-
-    kind: str
-    at: datetime = NOW
-    """What time it is there."""
-    url: str = ""
-    open_ones: ExitStack = field(default_factory=ExitStack)
-
-    def serve(self, url: str, *, threads: int = 8, **more: Any) -> Site:
-        """Start to serve from this database."""
-        more.setdefault("now", lambda: self.at)
-        if self.kind == "wsgi":
-            app = TokenAuth(wsgi_page, url=url, **more)
-            self.open_ones.callback(app.close)
-            serving = waitress_serving(app, threads=threads)
-        else:
-            serving = uvicorn_serving(AsyncTokenAuth(asgi_page, url=url, **more))
-        self.url = self.open_ones.enter_context(serving)
-        return self
-
-    def get(self, path: str = "/", *, method: str = "GET", **headers: str) -> requests.Response:
-        """A request of its own connection."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.request(method, self.url + path, headers=named, timeout=30)
-
-    def ask(self, path: str = "/", **headers: str) -> tuple[int, bool, Any]:
-        """Status, whether the application was reached, and the answer."""
-        told = self.get(path, **headers)
-        assert told.headers["Content-Type"] == "application/json"
-        return told.status_code, "X-Reached" in told.headers, told.json()
 
 
 @pytest.fixture(params=["wsgi", "asgi"])

@@ -7,14 +7,19 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+import requests
 import uvicorn
 import waitress
 from waitress import wasyncore
 
 from checkinsync import web
+from checkinsync.web import AsyncTokenAuth, TokenAuth
+from making import NOW
 
 PATIENCE = 30.0
 """Seconds for a server to start or stop."""
@@ -46,6 +51,42 @@ async def asgi_page(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": answer(scope[web.USER]).decode()})
         await send({"type": "websocket.close"})
+
+
+@dataclass
+class Site:
+    """An application behind the middleware, by its address."""
+
+    kind: str
+    at: datetime = NOW
+    """What time it is there."""
+    url: str = ""
+    open_ones: ExitStack = field(default_factory=ExitStack)
+
+    def serve(self, url: str, *, threads: int = 8, **more: Any) -> Site:
+        """Start to serve from this database."""
+        more.setdefault("now", lambda: self.at)
+        if self.kind == "wsgi":
+            app = TokenAuth(wsgi_page, url=url, **more)
+            self.open_ones.callback(app.close)
+            serving = waitress_serving(app, threads=threads)
+        else:
+            serving = uvicorn_serving(AsyncTokenAuth(asgi_page, url=url, **more))
+        self.url = self.open_ones.enter_context(serving)
+        return self
+
+    def get(self, path: str = "/", *, method: str = "GET", **headers: str) -> requests.Response:
+        """A request of its own connection."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, self.url + path, headers=named, timeout=30)
+
+    def ask(self, path: str = "/", **headers: str) -> tuple[int, bool, Any]:
+        """Status, whether the application was reached, and the answer."""
+        told = self.get(path, **headers)
+        assert told.headers["Content-Type"] == "application/json"
+        return told.status_code, "X-Reached" in told.headers, told.json()
 
 
 @contextmanager
