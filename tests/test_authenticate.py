@@ -201,6 +201,7 @@ def test_a_change_of_the_application_s_and_a_login_both_stay(db, conn, ada):
 
 
 def test_a_table_that_is_locked_as_a_whole_is_waited_for_two_seconds(db, conn, ada):
+    conn.execute("SET statement_timeout = '20s'")
     with holding(db, "LOCK TABLE users"), pytest.raises(LockNotAvailable):
         conn.execute(ASK, [TOKEN, NOW])
 

@@ -325,7 +325,7 @@ def test_a_connection_that_was_cut_off_in_the_pool_fails_no_request(site: Site, 
     cut = conn.execute(
         """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-         WHERE application_name = 'checkinsync web' AND datname = current_database()
+         WHERE application_name = 'checkinsync-web' AND datname = current_database()
         """
     ).fetchall()
 
@@ -486,7 +486,7 @@ def sessions(conn: psycopg.Connection) -> int:
     [row] = conn.execute(
         """
         SELECT count(*) FROM pg_stat_activity
-         WHERE application_name = 'checkinsync web' AND datname = current_database()
+         WHERE application_name = 'checkinsync-web' AND datname = current_database()
         """
     )
     return row[0]
@@ -588,7 +588,7 @@ def blocked(conn: psycopg.Connection) -> bool:
         conn.execute(
             """
             SELECT FROM pg_stat_activity
-             WHERE application_name = 'checkinsync web' AND wait_event_type = 'Lock'
+             WHERE application_name = 'checkinsync-web' AND wait_event_type = 'Lock'
             """
         ).fetchall()
     )

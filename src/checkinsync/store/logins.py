@@ -130,7 +130,7 @@ class AsyncLogins:
 
 _OURS: dict[str, Any] = {
     "kwargs": {
-        "application_name": "checkinsync web",
+        "application_name": "checkinsync-web",
         "autocommit": True,  # one statement, one round trip
         "prepare_threshold": None,  # prepared statements fail behind a transaction-mode pooler
         "connect_timeout": int(PATIENCE),
