@@ -322,15 +322,19 @@ def test_a_connection_that_was_cut_off_in_the_pool_fails_no_request(site: Site, 
     site.serve(db)
     assert site.ask(X_Auth_Token=TOKEN) == found(ada)
 
-    cut = conn.execute(
+    cut_off(conn)
+
+    assert site.ask(X_Auth_Token=TOKEN) == found(ada)
+
+
+def cut_off(conn: psycopg.Connection) -> None:
+    """End the sessions of the middleware, of which there are some."""
+    assert conn.execute(
         """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
          WHERE application_name = 'checkinsync-web' AND datname = current_database()
         """
     ).fetchall()
-
-    assert cut
-    assert site.ask(X_Auth_Token=TOKEN) == found(ada)
 
 
 def test_on_a_schema_that_lacks_the_function_the_log_says_what_to_do(
@@ -416,7 +420,7 @@ def test_an_error_of_the_application_has_no_token_of_ours_in_its_frames(db: str,
         {"url": "postgresql://ada:the-password@[host/db"},
         {"url": "the-password"},
     ],
-    ids=str,
+    ids=["neither", "empty", "both", "no pool", "no URL", "no DSN"],
 )
 @pytest.mark.parametrize("kind", [TokenAuth, AsyncTokenAuth])
 def test_what_is_no_database_is_refused_at_the_start(kind: Any, more: dict[str, Any]):
@@ -552,7 +556,7 @@ def test_an_application_without_a_lifespan_is_served(db: str, ada: int, lifespan
         assert site.ask(X_Auth_Token=TOKEN) == found(ada)
 
 
-def test_each_request_may_have_an_event_loop_of_its_own(db: str, ada: int):
+def test_each_request_may_have_an_event_loop_of_its_own(db: str, conn, ada: int):
     """As test clients do it, and servers that run functions."""
     app = AsyncTokenAuth(asgi_page, url=db)
     scope = {"type": "http", "method": "GET", "headers": [(b"X-Auth-Token", TOKEN.encode())]}
@@ -563,6 +567,7 @@ def test_each_request_may_have_an_event_loop_of_its_own(db: str, ada: int):
 
     for _ in range(3):
         asyncio.run(app(scope, None, send))
+        cut_off(conn)
 
     assert [json.loads(body)["id"] for body in told[1::2]] == [ada] * 3
 
