@@ -60,7 +60,8 @@ AWAY = Refusal(
 )
 
 _TOKEN = re.compile(r"[!-~]{1,64}")
-"""Anything else can't be in the column, and the database is not troubled with it."""
+"""The column holds no longer ones, and the application makes them of hex digits: what is not even
+of this kind is nobody's, and the database is not asked."""
 
 
 class TokenAuth:
@@ -93,7 +94,7 @@ class TokenAuth:
         if isinstance(user, Refusal):
             if self._required:
                 headers = [(name.decode(), value.decode()) for name, value in _headers(user)]
-                start_response(f"{user.status} {user.status.phrase}", headers)
+                start_response(f"{user.status.value} {user.status.phrase}", headers)
                 return [] if method == "HEAD" else [user.body]
             user = None
         environ[USER] = user
