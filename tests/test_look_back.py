@@ -300,6 +300,36 @@ def test_asked_to_stop_in_a_slice_the_import_is_done_all_the_same(house, ada):
     assert house.requests == 1
 
 
+@pytest.mark.parametrize("what", ["a slice", "a second look", "an answer about one"])
+def test_who_slept_through_the_lease_writes_nothing_more(house, ada, what):
+    user = ada(800)
+    if what == "a slice":
+        house.simulator.world.add(ADA, created_at=days_ago(house, 60))
+    else:
+        house.simulator.world.delete(ADA, old_one(house, 0.06 if "look" in what else 0.003))
+    for _ in range(0 if what == "a slice" else 1):
+        house.night(user)
+        assert marked(house)
+    before = []
+
+    def take_over(_):
+        if len(house.simulator.requests) == 2:
+            house.conn.execute("UPDATE import_leases SET token = nextval('import_lease_tokens')")
+            before.append(everything(house))
+
+    house.simulator.on_request = take_over
+    house.night(user)
+
+    assert [everything(house)] == before
+
+
+def everything(house) -> list:
+    return [
+        house.conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+        for table in ("checkins", "sync_state", "verified_spans", "import_leases")
+    ]
+
+
 def test_missed_nights_are_caught_up_with(house, ada):
     user = ada(2500)
     for _ in range(5):
