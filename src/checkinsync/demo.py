@@ -17,6 +17,7 @@ from checkinsync.app import App, open_app
 from checkinsync.model import User
 from checkinsync.opening import embedded_database
 from checkinsync.outcome import RunSummary
+from checkinsync.proof import Proof, Unfinished
 from checkinsync.settings import Settings
 from checkinsync.simulator import demo as people
 from checkinsync.simulator.faults import Fault
@@ -37,6 +38,8 @@ class Night:
 
     summary: RunSummary
     report: status.Report
+    proofs: tuple[Proof | Unfinished, ...]
+    """What Foursquare says to it, id by id."""
     went_as_planned: bool
     """One token was revoked on purpose; everything else is stored, once."""
 
@@ -64,7 +67,9 @@ def night(
         with watching(), app.stop.at_good_moments():
             summary = app.orchestrate()
         report = status.report(pool=app.pool, now=app.now(), active_days=app.settings.active_days)
-        return Night(summary, report, _as_planned(app, foursquare, members, summary))
+        proofs = tuple(_proved(app, member) for member in members)
+        planned = _as_planned(app, foursquare, members, summary)
+        return Night(summary, report, proofs, planned)
 
 
 @contextmanager
@@ -83,6 +88,10 @@ def _member(app: App, token: str) -> User:
     profile = users.who_is(token, foursquare=app.foursquare)
     added = users.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
     return app.user(str(added.id))
+
+
+def _proved(app: App, member: User) -> Proof | Unfinished:
+    return app.verify(member, repair=False, accept_deletions=False, wait=False)
 
 
 def _arrange(app: App, foursquare: Server, members: list[User], say: Say) -> None:

@@ -14,6 +14,7 @@ from checkinsync import demo as play
 from checkinsync import logs
 from checkinsync.cli.door import Door, listening
 from checkinsync.cli.progress import run_progress
+from checkinsync.render import proof as render_proof
 from checkinsync.render import run as render_run
 from checkinsync.render import status as render_status
 
@@ -42,7 +43,11 @@ def demo(ctx: click.Context, *, keep: Path | None) -> None:
     with _home(keep) as home:
         night = play.night(home, stop=listening(), say=click.echo, watching=run_progress)
     click.echo(f"\n{render_run.as_table(night.summary)}")
-    click.echo(f"\ncheckinsync status:\n\n{render_status.status_text(night.report)}\n")
+    click.echo(f"\ncheckinsync status:\n\n{render_status.status_text(night.report)}")
+    click.echo("\ncheckinsync verify all:\n")
+    for proof in night.proofs:
+        click.echo(render_proof.in_one_line(proof))
+    click.echo()
     click.echo(_where(keep))
     if not night.went_as_planned:
         raise click.ClickException("the night did not go as planned; this is a bug, please report")

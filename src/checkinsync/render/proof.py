@@ -30,6 +30,11 @@ def as_text(proof: Proof) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def in_one_line(result: Proof | Unfinished) -> str:
+    """The verdict, or why there is none."""
+    return verdict(result) if isinstance(result, Proof) else unfinished(result)
+
+
 def verdict(proof: Proof) -> str:
     """One sentence: complete, or what is left to be done and how."""
     facts = (
