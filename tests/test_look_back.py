@@ -330,6 +330,36 @@ def everything(house) -> list:
     ]
 
 
+@pytest.mark.parametrize("kind", ["server_error", "rate_limit_exceeded"])
+def test_one_that_nothing_is_ever_said_about_keeps_nothing_from_being_read(house, ada, kind):
+    user = ada(600)
+    world = house.simulator.world
+    silent = old_one(house, 0.003)
+    world.delete(ADA, silent)
+    house.simulator.fail(Fault(kind, path=f"checkins/{silent}", times=None, seconds=60))
+    house.night(user)
+    house.night(user)
+    late = world.add(ADA, created_at=days_ago(house, 120))
+    deleted = old_one(house, 0.5)
+    world.delete(ADA, deleted)
+
+    for _ in range(2 * A_MONTH):
+        house.night(user)
+
+    assert late in house.stored(user)
+    assert gone(house) == {deleted}
+    assert silent in marked(house)
+
+
+def test_a_slice_that_foursquare_calls_wrong_spoils_no_import(house, ada):
+    user = ada(800)
+    house.simulator.fail(Fault("no_endpoint", path=CHECKINS, nth=2))
+
+    imported = house.night(user)
+
+    assert imported.cursor == house.at
+
+
 def test_missed_nights_are_caught_up_with(house, ada):
     user = ada(2500)
     for _ in range(5):

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from checkinsync.changes import Stored
 from checkinsync.errors import (
+    CheckinsyncError,
     FoursquareAway,
     Interrupted,
     LeaseLost,
@@ -20,6 +21,7 @@ from checkinsync.errors import (
     RateLimited,
     RequestRefused,
     TokenRejected,
+    UserFailed,
     UserRemoved,
 )
 from checkinsync.evidence import Listed, Order, Span, Verified
@@ -45,6 +47,9 @@ RESERVE = 30
 ASKED = 100
 """Check-ins that are asked for one by one, at most: the `checkins` endpoints have 500 an hour."""
 
+UNANSWERED = 2
+"""After so many check-ins about which nothing was said, the others are left for another night."""
+
 FAR_DOWN = 200
 """Offset from which a page tells how the list's places go with what is stored."""
 
@@ -60,7 +65,9 @@ DROPPED = (
     LeaseLost,
     QuotaExceeded,
     RateLimited,
+    RequestRefused,
     TokenRejected,
+    UserFailed,
     UserRemoved,
 )
 """What ends a look back and is none of the import's business: the next request will tell."""
@@ -81,7 +88,7 @@ def look_back(
     """Read again what is older than `reached`, down to which tonight's window has been compared;
     None: there is nothing older.
 
-    Raises what the database raises, RequestRefused, UserFailed.
+    Raises what the database raises.
     """
     looking = _LookBack(
         user_id,
@@ -92,10 +99,7 @@ def look_back(
         now=now,
         go_on=go_on,
     )
-    try:
-        looking.back()
-    except DROPPED as reason:
-        log.info("slice_dropped", extra={"user_id": user_id, "reason": str(reason)})
+    looking.back()
     return looking.saved
 
 
@@ -136,6 +140,17 @@ class _LookBack:
         self.saved = Saved()
 
     def back(self) -> None:
+        """As far as nothing comes between."""
+        try:
+            self._back()
+        except DROPPED as reason:
+            self._log_dropped(reason)
+
+    def _log_dropped(self, reason: CheckinsyncError) -> None:
+        level = logging.WARNING if isinstance(reason, RequestRefused | UserFailed) else logging.INFO
+        log.log(level, "slice_dropped", extra={"user_id": self.user_id, "reason": str(reason)})
+
+    def _back(self) -> None:
         """Look for what is missing; read a slice, unless that has taken its place tonight."""
         with transaction(self.pool) as conn:
             standing = self._standing(conn)
@@ -226,8 +241,8 @@ class _LookBack:
         if reading.ended and span:
             ended = span.to_the_end(complete=False)
             note_end(conn, self.user_id, page.items, ended, now=at)
-        if reading.newest is not None and (reading.ended or reading.oldest is not None):
-            note_verified(conn, self.user_id, Verified(reading.newest, reading.oldest, at))
+        if reading.compared is not None:
+            note_verified(conn, self.user_id, Verified(*reading.compared, at))
         log.info(
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
@@ -243,19 +258,28 @@ class _LookBack:
             unsure = self._look_again(standing.waiting[0], standing.slices)
         with transaction(self.pool) as conn:
             twice = marks.missing_twice(conn, self.user_id, most=ASKED)
-        for row in twice:
-            self._ask_for(row, sure=True)
-        if unsure is not None:
-            self._ask_for(unsure, sure=False)
+        asked = [*((row, True) for row in twice), *([(unsure, False)] if unsure else [])]
+        unanswered = 0
+        for row, sure in asked:
+            try:
+                self._ask_for(row, sure=sure)
+            except (FoursquareAway, RateLimited) as reason:  # it stays marked, and is asked again
+                self._log_dropped(reason)
+                unanswered += 1
+            if unanswered == UNANSWERED:
+                return
 
     def _look_again(self, row: Stored, slices: Slices) -> Stored | None:
         """The row, where a second look did not show it and yet proves nothing; Foursquare's own
-        word is needed then."""
+        word is needed then. A place that can't be read at all proves nothing against a row."""
         start = row.second + timedelta(seconds=1)
         reading = self._read(start, slices, length=2 * LEAST, moves=False)
         with transaction(self.pool) as conn:
             waiting = marks.missing_before(conn, self.user_id, self.now())
-        still = any(other.row == row.row for other in waiting)
+            still = any(other.row == row.row for other in waiting)
+            if still and reading.ask is None and reading.newest is None:
+                leases.hold(conn, self.lease)
+                marks.clear(conn, [row.row])
         return row if still and reading.newest is not None else None
 
     def _ask_for(self, row: Stored, *, sure: bool) -> None:

@@ -76,6 +76,14 @@ class Slice:
         self._aboves = 0
         self._seen: set[str] = set()
 
+    @property
+    def compared(self) -> tuple[datetime, datetime | None] | None:
+        """From where down to where all has been compared; None: nothing yet."""
+        if self.newest is None or (self.oldest is None and not self.ended):
+            return None
+        empty = self.oldest is not None and self.oldest >= self.newest
+        return None if empty else (self.newest, self.oldest)
+
     def see(self, page: Page, span: Span | None, *, below: int) -> None:
         """Take a page in, and what it proves. `below`: stored check-ins older than all of it, by
         both their instants; counted up to a few."""

@@ -34,6 +34,9 @@ NO_SUCH_ID = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
 """Statuses of a `param_error` that speaks about the id asked for: the same request without one
 was answered just before, so that nothing else in it is wrong."""
 
+PAGES = "users/"
+"""The group of endpoints that pages come from."""
+
 TRIES = 3
 """Requests in all where the service stumbles; longer waits are the run's business."""
 
@@ -122,7 +125,8 @@ class Conversation:
         self.answered = False
         """Whether any of them had an answer that is Foursquare's and no 5xx."""
         self.remaining: int | None = None
-        """`X-RateLimit-Remaining` as last seen: requests left in this moving hour."""
+        """`X-RateLimit-Remaining` as last seen: requests for pages left in this moving hour. Each
+        top-level group of endpoints has an hour of its own."""
 
     def __repr__(self) -> str:
         return f"<Conversation: {self.requests} requests>"
@@ -227,7 +231,8 @@ class Conversation:
         if (theirs := answers.date(answer.headers)) is not None:
             self._foursquare.heard = (theirs, before, self._foursquare.now())
         remaining = answers.remaining(answer.headers)
-        self.remaining = self.remaining if remaining is None else remaining
+        if remaining is not None and path.startswith(PAGES):
+            self.remaining = remaining
         envelope = answers.opened(answer, token=self._token)
         self.answered = self.answered or answer.status < FAULTY
         response = answers.response(answer, envelope, now=self._foursquare.now())
