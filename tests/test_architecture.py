@@ -31,7 +31,7 @@ HOUSE = (  # from top to bottom; a package is one room, and rooms in one string 
     (
         "plan",
         "session",
-        "record",
+        "record tally",
         "save_page proved",
         "attempt",
         "services",

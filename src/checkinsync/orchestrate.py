@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +14,7 @@ import psycopg
 from tenacity import RetryCallState, wait_exponential, wait_random
 from tenacity.wait import wait_base
 
-from checkinsync import due, record
+from checkinsync import due
 from checkinsync.attempt import Ended, ImportOne, attempt
 from checkinsync.breaker import Breaker
 from checkinsync.errors import (
@@ -30,15 +29,16 @@ from checkinsync.errors import (
     TokenUnreadable,
     UnsteadyList,
 )
-from checkinsync.model import Saved, User
-from checkinsync.outcome import Failed, Outcome, RetryAt, RunSummary, Skipped, UserReport
+from checkinsync.model import User
+from checkinsync.outcome import Failed, RetryAt, RunSummary, Skipped
 from checkinsync.plan import Plan, slots, tonight
 from checkinsync.schedule import Agenda, Entry
 from checkinsync.services import FOURSQUARE_NAME, Services
 from checkinsync.store import leases, runs
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Pool, probe, transaction
-from checkinsync.verdict import PARTIAL, suspicious, verdict
+from checkinsync.tally import Tally, told
+from checkinsync.verdict import PARTIAL
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def orchestrate(
             )
             run.prepare(sorted_out)
             run.until_done()
-            run.record_tokens()
+            run.tally.record_tokens()
             return _closed(pool, run.summary(host, requests(), sorted_out.skipped))
     finally:
         with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
@@ -159,11 +159,9 @@ class _Run:
         self.services = Services()
         self.doubted: list[Entry] = []
         """Users whose tokens were refused before anybody's was taken: asked again after others."""
-        self.reports: list[UserReport] = []
+        self.tally = Tally(pool=pool, started=started)
         self.stop: CheckinsyncError | None = None
         """Why nothing more is started; the imports in hand finish their pages."""
-        self.saved: defaultdict[int, Saved] = defaultdict(Saved)
-        """What each user's attempts have stored so far."""
 
     # --- the plan ---------------------------------------------------------------------------------
 
@@ -176,7 +174,7 @@ class _Run:
             log_event("user_skipped", user_id=user.id, reason=reason)
         for user in sorted_out.unreadable:
             problem = f"no key opens the stored token of {user}: give the key that sealed it, or "
-            self._fail(user, TokenUnreadable(problem + "let them log in again"), attempts=0)
+            self.tally.fail(user, TokenUnreadable(problem + "let them log in again"), attempts=0)
         limits = {user.id: until for user, until in sorted_out.due if until is not None}
         entries = []
         for entry in slots(sorted_out, plan=self.plan, now=self.started):
@@ -185,7 +183,7 @@ class _Run:
                 entries.append(entry)
             else:
                 reason = "the rate limit lets nothing through before"
-                self._report(entry.user, RetryAt(until, reason), attempts=0)
+                self.tally.report(entry.user, RetryAt(until, reason), attempts=0)
         for entry in entries:
             log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
         self.orders = {entry.user.id: entry.order for entry in entries}
@@ -204,7 +202,7 @@ class _Run:
         self._ask_doubted_again()
         for entry in self.agenda.rest():
             reason = str(self.stop) if self.stop else "nothing more could be started"
-            self._report(entry.user, Skipped(reason), attempts=entry.attempt - 1)
+            self.tally.report(entry.user, Skipped(reason), attempts=entry.attempt - 1)
             self._log("user_skipped", user_id=entry.user.id, reason=reason)
 
     def _goes_on(self) -> bool:
@@ -314,7 +312,7 @@ class _Run:
         if ended is None:
             return
         self.running -= 1
-        self.saved[ended.entry.user.id] += ended.saved
+        self.tally.add(ended.entry.user, ended.saved)
         self.stop = self.stop or ended.interrupted
         self._hear(ended)
         entry = ended.entry
@@ -325,7 +323,7 @@ class _Run:
                 self.agenda.again(entry, self.now(), attempt=entry.attempt)
             case Failed(QuotaExceeded() as quota):
                 self.stop = self.stop or quota
-                self._report(
+                self.tally.report(
                     entry.user, RetryAt(_next_midnight(self.now()), str(quota)), entry.attempt
                 )
             case Failed(TokenRejected(sure=False)):
@@ -333,7 +331,7 @@ class _Run:
             case Failed(error):
                 self._try_again_or_fail(entry, error)
             case outcome:
-                self._report(entry.user, outcome, attempts=entry.attempt)
+                self.tally.report(entry.user, outcome, attempts=entry.attempt)
 
     def _hear(self, ended: Ended) -> None:
         """What an attempt says of Foursquare and the database: a pause begins, or ends."""
@@ -350,7 +348,7 @@ class _Run:
     def _park(self, entry: Entry, at: datetime, reason: str) -> None:
         """A rate limit uses up no retry; one that outlasts the run ends it for this user."""
         if at >= self.deadline:
-            self._report(entry.user, RetryAt(at, reason), attempts=entry.attempt)
+            self.tally.report(entry.user, RetryAt(at, reason), attempts=entry.attempt)
             return
         self.agenda.again(entry, at, attempt=entry.attempt)
         self._log("retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=reason)
@@ -364,22 +362,19 @@ class _Run:
             at = self.now() + timedelta(seconds=self._delay(entry.attempt))
             self.agenda.again(entry, at, attempt=entry.attempt + 1)
             self._log(
-                "retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=_told(error)
+                "retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=told(error)
             )
         else:
-            self._fail(entry.user, error, attempts=entry.attempt)
+            self.tally.fail(entry.user, error, attempts=entry.attempt)
 
     def _forgive(self) -> None:
         """Those who showed that Foursquare is away have failed by no fault of theirs: their
         retries are given back, also to whoever had used them up."""
         shown = self.services.foursquare.in_a_row
         self.agenda.forgive(shown)
-        failed = [r for r in self.reports if isinstance(r.outcome, Failed) and r.user.id in shown]
-        for report in failed:
-            self.reports.remove(report)
-            order = self.orders[report.user.id]
-            entry = Entry(self.now(), order, report.user)
-            self.agenda.again(entry, self.now(), attempt=shown[report.user.id])
+        for user in self.tally.take_back_failures(shown):
+            entry = Entry(self.now(), self.orders[user.id], user)
+            self.agenda.again(entry, self.now(), attempt=shown[user.id])
 
     def _delay(self, attempt: int) -> float:
         """Seconds before the retry after attempt number `attempt`."""
@@ -387,43 +382,21 @@ class _Run:
         call.attempt_number = attempt
         return float(delays(self.plan.retry_delay)(call))
 
-    # --- how users ended --------------------------------------------------------------------------
-
-    def _fail(self, user: User, error: Exception, attempts: int) -> None:
-        self._report(user, Failed(error), attempts=attempts)
-        if not isinstance(error, record.TOKEN_TROUBLE):
-            record.failed(user, _told(error), pool=self.pool, since=self.started)
-
-    def _report(self, user: User, outcome: Outcome, attempts: int) -> None:
-        self.reports.append(UserReport(user, outcome, attempts, self.saved[user.id]))
-
-    def record_tokens(self) -> None:
-        """Who must log in again, unless so many tokens fail that we suspect ourselves."""
-        if suspicious([report.outcome for report in self.reports]):
-            record.suspicion(pool=self.pool)
-        else:
-            record.tokens(self.reports, pool=self.pool)
+    # --- the end ----------------------------------------------------------------------------------
 
     def summary(
         self, host: str, requests: int, not_due: tuple[tuple[User, str], ...]
     ) -> RunSummary:
         """The run in one value, with its exit code."""
-        outcome, code = verdict(
-            [report.outcome for report in self.reports],
+        return self.tally.summary(
+            self.run_id,
+            finished=self.now(),
+            host=host,
+            requests=requests,
+            not_due=not_due,
             stop=self.stop,
             nothing_heard=self.services.nothing_heard,
             paused=bool(self.services.away),
-        )
-        return RunSummary(
-            self.run_id,
-            self.started,
-            self.now(),
-            host,
-            tuple(sorted(self.reports, key=lambda report: report.user.id)),
-            not_due,
-            requests,
-            outcome,
-            code,
         )
 
     def _log(self, event: str, **fields: object) -> None:
@@ -432,10 +405,6 @@ class _Run:
 
 def _log(event: str, run_id: int | None, **fields: object) -> None:
     log.info(event, extra={"run_id": run_id, **fields})
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, CheckinsyncError) else type(error).__name__
 
 
 def _next_midnight(now: datetime) -> datetime:
