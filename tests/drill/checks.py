@@ -12,7 +12,7 @@ from drill.database import Database
 from drill.foursquare import (
     BRAKE_FLOOR,
     BRAKE_SHARE,
-    NAMELESS,
+    UNNAMED,
     Foursquare,
     Person,
     Place,
@@ -20,6 +20,7 @@ from drill.foursquare import (
 )
 from drill.looking import Look, Stored
 from drill.playing import KEY, Ended, Played
+from drill.script import DISK
 
 KINDS = (
     "lost", "doubled", "wrongly gone", "blocked", "told", "unseen", "costly", "exit code",
@@ -32,6 +33,9 @@ SKEWED = timedelta(minutes=15)
 """More than two hosts' clocks differ by."""
 TWENTY_HOURS = timedelta(hours=20)
 AUTHENTICATION = ("not_authorized", "invalid_auth")
+REFUSED = {3, 4, 69}
+"""Exit codes where tokens are refused; 69 where so many are that the program suspects itself."""
+FULL = "psycopg.errors.DiskFull"
 CODES = {"ok": 0, "partial": 3, "rate_limited": 5, "quota": 5, "away": 69, "suspect": 69}
 KILLED = -9
 TERMINATED = 143
@@ -84,10 +88,10 @@ class Checks:
                 continue
             shown = before.listed[person.id].items() & after.listed[person.id].items()
             expected = {i for i, place in shown if self._due(person, i, place, was, at)}
-            missing = {i for i in expected - NAMELESS if not _kept(i, now)}
+            missing = {i for i in expected - UNNAMED if not _kept(i, now)}
             if missing:
                 yield "lost", f"user {person.id}: not stored: {some(missing)} of {len(expected)}"
-            nameless = sum(i in NAMELESS for i in expected)
+            nameless = sum(i in UNNAMED for i in expected)
             if nameless > sum(i.startswith("sha256:") for i in now.quarantined):
                 yield "lost", f"user {person.id}: items without an id are not in quarantine"
 
@@ -214,8 +218,11 @@ class Checks:
     # --- how it ended -----------------------------------------------------------------------------
 
     def _codes(self, played: Played, at: datetime, after: Look) -> Iterator[tuple[str, str]]:
+        people = self.foursquare.people
         for ended in played.ended:
             allowed = allowed_codes(played, ended)
+            if any(person.token in self.foursquare.world.revoked for person in people):
+                allowed |= REFUSED
             if ended.code not in allowed:
                 yield (
                     "exit code",
@@ -229,7 +236,7 @@ class Checks:
                 yield "told", f"a good night says {ended.said[:200]!r}"
         if all(ended.code == 0 for ended in played.ended) and not played.night.beside:
             runs = [ended for ended in played.ended if ended.words[0] == "orchestrate"]
-            for person in self.foursquare.people if runs else ():
+            for person in people if runs else ():
                 stored = after.stored[person.id]
                 if stored.state != "needs_reauth" and not well(stored, at - TWENTY_HOURS):
                     yield "exit code", f"0, but user {person.id} is not done: {stored.state}"
@@ -237,9 +244,11 @@ class Checks:
     @staticmethod
     def _bugs(played: Played) -> Iterator[tuple[str, str]]:
         for ended in played.ended:
-            if ended.code == 1 or "Traceback" in ended.said + ended.log:
-                where = ended.log.find("Traceback")
-                yield "bug", f"{' '.join(ended.words)}: {ended.said}{ended.log[where:][:3000]}"
+            for trace in traces(ended):
+                if not (FULL in trace and any(deed in DISK for deed in played.deeds)):
+                    yield "bug", f"{' '.join(ended.words)}: {ended.said}{trace[-1500:]}"
+            if ended.code == 1 and not traces(ended):
+                yield "bug", f"{' '.join(ended.words)}: {ended.said}"
 
     @staticmethod
     def _woke_up(played: Played) -> Iterator[tuple[str, str]]:
@@ -278,7 +287,7 @@ class Checks:
     def _unsettled(
         self, person: Person, stored: Stored, rows: dict[str, tuple[object, ...]]
     ) -> Iterator[tuple[str, str]]:
-        listed = self.foursquare.listed(person).keys() - NAMELESS
+        listed = self.foursquare.listed(person).keys() - UNNAMED
         absent = {i for i in listed if not _kept(i, stored)}
         if absent:
             yield "lost", f"in the end not stored: {some(absent)}"
@@ -326,10 +335,9 @@ TEXTS = {
 def allowed_codes(played: Played, ended: Ended) -> set[int]:
     """The exit codes that what happened can explain."""
     night = played.night
-    refused = night.revoked or any(f.kind in AUTHENTICATION for f in night.faults)
     allowed = {0}
-    if refused:
-        allowed |= {3, 4, 69}
+    if any(fault.kind in AUTHENTICATION for fault in night.faults):
+        allowed |= REFUSED
     if ended.clean:
         return allowed
     if night.faults or night.hourly_limit < 500 or night.daily_quota is not None:
@@ -342,12 +350,17 @@ def allowed_codes(played: Played, ended: Ended) -> set[int]:
     elif deed == "ask to stop":
         allowed |= {TERMINATED, -15}
     elif deed == "sleep beyond the lease":
-        allowed |= {75}
+        allowed |= {69, 75}  # by hand; 69 where its session was ended, too
     elif deed != "none":
         allowed |= {3, 69}
     if night.beside:
         allowed |= {75}
     return allowed
+
+
+def traces(ended: Ended) -> list[str]:
+    """What the log tells of errors that nobody foresaw."""
+    return [line for line in (ended.said + ended.log).splitlines() if "Traceback" in line]
 
 
 def outcome_of(ended: Ended) -> str | None:

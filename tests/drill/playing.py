@@ -261,7 +261,7 @@ class Player:
     def _at_the_seam(self, process: _Process, night: Night, played: Played) -> None:
         slept = None
         if night.strike.deed == "sleep beyond the lease":
-            slept = self._taken_over(night, played)
+            slept = self._taken_over(process, night, played)
         else:
             self._do(night.strike, played)
         process.popen.send_signal(signal.SIGCONT)
@@ -307,7 +307,7 @@ class Player:
         self.database.heal()
 
     def _taken_over(
-        self, night: Night, played: Played
+        self, sleeper: _Process, night: Night, played: Played
     ) -> tuple[list[tuple], tuple[list[int], list[int]]]:
         """While one sleeps its leases run out, and another process does its work."""
         played.deeds["sleep beyond the lease"] += 1
@@ -322,14 +322,15 @@ class Player:
         self.database.age_leases()
         self.clock.skip(timedelta(minutes=2))
         if night.whose % 2 and held:
+            held = held[:1]
             other = self._start(night, Errand(skew=30), Strike(), whose=str(held[0][0]))
-            users = [held[0][0]]
         else:
             other = self._begin(("orchestrate", "--stagger", "0s"), Errand(skew=30), Strike())
-            users = [person.id for person in self.foursquare.people]
         other.popen.wait(PATIENCE)
         played.ended.append(self._over(other, clean=True))
-        tokens = [token for _, token in held]
+        users, tokens = [user for user, _ in held], [token for _, token in held]
+        if sleeper.words[0] == "orchestrate":
+            users = []  # it may import them once more, by a lease of its own
         return self._rows_of(users, tokens), (users, tokens)
 
     def _rows_of(self, users: list[int], tokens: list[int]) -> list[tuple]:
