@@ -57,9 +57,7 @@ class Checks:
     foursquare: Foursquare
     database: Database
 
-    def after(
-        self, played: Played, at: datetime, before: Look, after: Look
-    ) -> Iterator[Violation]:
+    def after(self, played: Played, at: datetime, before: Look, after: Look) -> Iterator[Violation]:
         """All that one night may have broken; `at`: when it began."""
         found = [
             *self._lost(at, before, after),
@@ -95,9 +93,7 @@ class Checks:
             if nameless > sum(i.startswith("sha256:") for i in now.quarantined):
                 yield "lost", f"user {person.id}: items without an id are not in quarantine"
 
-    def _due(
-        self, person: Person, item_id: str, place: Place, was: Stored, at: datetime
-    ) -> bool:
+    def _due(self, person: Person, item_id: str, place: Place, was: Stored, at: datetime) -> bool:
         """Whether a walk that ended this night must have seen it."""
         by_id = self.foursquare.server.switches.order == "id"
         key = place.entered_at if by_id else place.created_at
@@ -310,8 +306,9 @@ class Checks:
     def _contents(self, user: int) -> dict[str, tuple[object, ...]]:
         rows = self.database.rows(
             """
-            SELECT c.foursquare_id, extract(epoch FROM date_trunc('second', c.checkin_date))::bigint,
-                   c.shout, c.is_private,
+            SELECT c.foursquare_id,
+                   extract(epoch FROM date_trunc('second', c.checkin_date))::bigint, c.shout,
+                   c.is_private,
                    (SELECT count(*) FROM checkin_photos AS p
                      WHERE p.checkin_id = c.id AND p.foursquare_photo_id IS NOT NULL)
               FROM checkins AS c WHERE c.user_id = %s AND c.foursquare_id IS NOT NULL

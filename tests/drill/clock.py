@@ -1,4 +1,4 @@
-"""The nights' clock, shared by all processes of a drill through a file: whoever waits moves it on."""
+"""The nights' clock, shared by all processes through a file: whoever waits moves it on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 VALUES = struct.Struct("ddd")
-"""Start of the night (Unix seconds), the same moment on the machine's own clock, seconds skipped."""
+"""Start of the night (Unix seconds), that moment on the machine's own clock, seconds skipped."""
 
 
 class Clock:

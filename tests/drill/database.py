@@ -1,4 +1,4 @@
-"""A world's own PostgreSQL, and what may happen to it; on a small disk, where one may be mounted."""
+"""A world's own PostgreSQL, and what may happen to it; on a small disk, if one may be mounted."""
 
 from __future__ import annotations
 
@@ -101,10 +101,11 @@ class Database:
         """There is room again, and it serves."""
         (self.home / "ballast").unlink(missing_ok=True)
         while not self._answers():
-            with suppress(EmbeddedDatabaseError):  # it went down once more
-                with serving(self.home, allow_nobody=True, for_tests=True):
-                    pass
-            time.sleep(0.02)
+            with (
+                suppress(EmbeddedDatabaseError),  # it went down once more
+                serving(self.home, allow_nobody=True, for_tests=True),
+            ):
+                time.sleep(0.02)
 
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError):

@@ -76,9 +76,7 @@ class HandedDoor(Door):
         stop = HandedStop(self.clock)
         stop.listen()
         settings = self.settings(**options)
-        with open_app(
-            settings, stop, now=self.clock.now, renewed_every=self.renewed_every
-        ) as app:
+        with open_app(settings, stop, now=self.clock.now, renewed_every=self.renewed_every) as app:
             parts = {field.name: getattr(app, field.name) for field in fields(App)}
             handed = HandedApp(**parts)
             object.__setattr__(handed, "clock", self.clock)

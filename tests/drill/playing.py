@@ -1,4 +1,4 @@
-"""A night is played: the commands run as processes of their own, and are struck as it is written."""
+"""A night is played: commands run as processes of their own, and are struck as it is written."""
 
 from __future__ import annotations
 

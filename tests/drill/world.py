@@ -79,7 +79,7 @@ class World:
         if not self.database.small_disk:
             self.report.notes.add("no disk was filled: none may be mounted here")
         with self.foursquare.server:
-            self._populate()
+            self.populate()
             last = self._nights()
             self._mornings(last)
         self._count_hits()
@@ -96,31 +96,33 @@ class World:
             calm = number > until
             if number == until + 1:
                 self.calm += self._outstanding(before)
-            before = self._night(script.night(
-                self.seed, number, calm=calm, large_on=self.large_on
-            ))
+            before = self.night(script.night(self.seed, number, calm=calm, large_on=self.large_on))
         if self.calm >= SETTLES and self.database.has("verified_spans"):
             self.report.violations += self.checks.settled(number, before)
         return before
 
     def _outstanding(self, before: Look) -> int:
         """Nights more in which no slice is read, since deletions are looked for again in them."""
-        if self.calm < SETTLES:
+        if self.calm < SETTLES or not self.database.has("verified_spans"):
             return 0
-        return max(
-            len([i for i in p.deleted if (r := before.stored[p.id].rows.get(i)) and not r.deleted_at])
-            for p in self.foursquare.people
-        )  # fmt: skip
+        open_ones = []
+        for person in self.foursquare.people:
+            rows = before.stored[person.id].rows
+            looked_for = person.deleted.keys() & rows.keys()
+            open_ones.append(sum(not rows[item_id].deleted_at for item_id in looked_for))
+        return min(max(open_ones), MOST_OUTSTANDING)
 
-    def _night(self, night: script.Night) -> Look:
+    def night(self, night: script.Night) -> Look:
+        """A day, a night, and a look at both."""
         at = self.begins + timedelta(days=night.number)
         self._day_before(night, at)
         self.clock.set(at)
         before = look(self.foursquare, self.database)
         played = self.player.play(night)
-        return self._looked_at(played, at, before)
+        return self.look_at(played, at, before)
 
-    def _looked_at(self, played: Played, at: datetime, before: Look) -> Look:
+    def look_at(self, played: Played, at: datetime, before: Look) -> Look:
+        """What has come of a night."""
         after = look(self.foursquare, self.database)
         found = list(self.checks.after(played, at, before, after))
         for violation in found:
@@ -163,7 +165,8 @@ class World:
 
     # --- the application --------------------------------------------------------------------------
 
-    def _populate(self) -> None:
+    def populate(self) -> None:
+        """Everybody connects."""
         if not self.foursquare.constraint:
             self.database.do("ALTER TABLE checkins DROP CONSTRAINT checkins_user_venue_date_unique")
         for count in self.foursquare.counts:
@@ -247,12 +250,14 @@ class World:
                 played.ended.append(killed)
                 played.deeds["kill"] += killed.code < 0
             played.ended.append(self.player.by_command_line(*words))
-            self._looked_at(played, at, before)
+            self.look_at(played, at, before)
 
     def _count_hits(self) -> None:
         if self.player.hits.exists():
             self.report.hits.update(self.player.hits.read_text().splitlines())
 
+
+MOST_OUTSTANDING = 30
 
 SETTLES = 30
 """Nights within which every check-in has been compared once."""

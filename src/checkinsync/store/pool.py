@@ -36,7 +36,7 @@ AWAY = ("08", "57P", "53300", "XX000")
 """SQLSTATEs, by their beginnings, that say the server is gone or going, not that we are wrong."""
 
 HUNG_UP = ("25P03", "25P04")
-"""SQLSTATEs of a session that the server ended because this process was stopped in a transaction."""
+"""SQLSTATEs of a session that the server ended since this process was stopped in a transaction."""
 
 
 def open_pool(url: str, *, size: int) -> Pool:
