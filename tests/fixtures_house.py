@@ -125,6 +125,11 @@ class House:
             **more,
         )
 
+    def night(self, user: User, **more) -> Imported:
+        """A night later, as a run imports him: the window, and a look back."""
+        self.at += timedelta(days=1)
+        return self.import_(user, spare=lambda: True, **more)
+
     @property
     def requests(self) -> int:
         return len(self.simulator.requests)

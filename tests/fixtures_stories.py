@@ -66,11 +66,18 @@ class Started:
     def pid(self) -> int:
         return self.popen.pid
 
+    def type(self, text: str) -> None:
+        """On its standard input, which has to be a PIPE."""
+        self.popen.stdin.write(text.encode())
+        self.popen.stdin.flush()
+
     def signal(self, number: int) -> None:
         self.popen.send_signal(number)
 
     def ended(self, *, within: float = PATIENCE) -> Done:
         code = self.popen.wait(within)
+        if self.popen.stdin:
+            self.popen.stdin.close()
         return Done(code, self.out.read_text(), self.err.read_text())
 
 
@@ -103,8 +110,9 @@ class Story:
 
     # --- the operator's shell ---------------------------------------------------------------------
 
-    def start(self, *words: str, given: str | None = None, **settings: str) -> Started:
-        """Start a command, with `given` on standard input; `settings` by their short names."""
+    def start(self, *words: str, given: str | int | None = None, **settings: str) -> Started:
+        """Start a command, with `given` on standard input (or PIPE, for typing); `settings` by
+        their short names."""
         own = {f"CHECKINSYNC_{name.upper()}": value for name, value in settings.items()}
         return self.start_program(
             [sys.executable, "-W", "error", "-m", "checkinsync", *words],
@@ -113,14 +121,19 @@ class Story:
         )
 
     def start_program(
-        self, command: list[str], *, given: str | None = None, env: dict[str, str] | None = None
+        self,
+        command: list[str],
+        *,
+        given: str | int | None = None,
+        env: dict[str, str] | None = None,
     ) -> Started:
         """Any program, its output kept as that of the others."""
         number = len(self.processes)
         out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
         asked = self.folder / f"{number}.in"
-        asked.write_text(given or "")
-        with asked.open("rb") as stdin, out.open("wb") as stdout, err.open("wb") as stderr:
+        asked.write_text(given if isinstance(given, str) else "")
+        with asked.open("rb") as file, out.open("wb") as stdout, err.open("wb") as stderr:
+            stdin = given if isinstance(given, int) else file
             popen = subprocess.Popen(
                 command, stdin=stdin, stdout=stdout, stderr=stderr, env=env or self.environ
             )
@@ -231,6 +244,8 @@ class Story:
             if process.popen.poll() is None:
                 process.popen.kill()
             process.popen.wait()
+            if process.popen.stdin:
+                process.popen.stdin.close()
         files = [path for path in self.folder.rglob("*") if path.suffix in {".out", ".err", ".log"}]
         told = {str(path): path.read_text(errors="replace") for path in files}
         with suppress(psycopg.OperationalError):  # a story may have taken the server away

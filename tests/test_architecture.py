@@ -10,18 +10,32 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
 
-NOUNS = "__init__ model outcome errors schema"  # `schema`: the nouns of migrating, and what follows
-DECISIONS = ("walk", "scope", "reconcile", "schedule", "due", "breaker", "verdict")
+NOUNS = (
+    "__init__ model evidence changes outcome proof errors schema"  # `schema`: those of migrating
+)
+DECISIONS = (
+    "walk", "slice", "scope", "reconcile", "revision", "gone", "coverage",
+    "schedule", "due", "breaker", "verdict",
+)  # fmt: skip
 HOUSE = (  # from top to bottom; a package is one room, and rooms in one string are one family
     ("__main__",),
     ("cli",),
     ("demo",),  # puts a whole night together, the house and the simulator, out of `app`
     ("app",),
     ("render",),
-    ("orchestrate", "import_user", "import_by_hand", "migrate", "status", "users"),
-    ("plan", "record", "save_page", "attempt", "services"),  # steps that verbs take
+    ("orchestrate", "import_user", "import_by_hand", "verify", "migrate", "status", "users login"),
+    ("look_back",),  # a step that takes another
+    ("plan", "session", "record", "save_page", "attempt", "services"),  # steps that verbs take
     DECISIONS,
-    ("foursquare", "store", "vault", "settings given allowed", "local_postgres", "sql_files"),
+    (
+        "foursquare",
+        "store",
+        "vault",
+        "settings given allowed",
+        "local_postgres",
+        "sql_files",
+        "loopback",
+    ),
     ("process", "durations", "stop", "logs"),  # edges that lean on no other
     (NOUNS,),
 )
@@ -38,7 +52,14 @@ ADDRESSES = {
     "tenacity": {"foursquare", "orchestrate"},
     "cryptography": {"vault"},
     "platformdirs": {"settings"},
-    "psycopg": {"store", "orchestrate", "import_user", "record", "save_page"},  # there: its errors
+    "psycopg": {
+        "store",
+        "orchestrate",
+        "import_user",
+        "verify",
+        "record",
+        "save_page",
+    },  # its errors
     "psycopg_pool": {"store"},
 }
 IMPURE = {"logging", "os", "random", "signal", "socket", "subprocess", "sys", "threading", "time"}

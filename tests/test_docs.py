@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from checkinsync import __main__, errors, settings, stop
 from checkinsync.cli import checkinsync
 from checkinsync.cli import status as status_command
+from checkinsync.cli import verify as verify_command
 from checkinsync.durations import parse_duration
 
 ROOT = Path(__file__).parents[1]
@@ -212,7 +213,7 @@ def test_the_table_of_exit_codes_is_that_of_the_program():
     doors = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
     ours = {error.exit_code for error in every(errors.CheckinsyncError)}
 
-    assert listed == ours | doors | signals | {status_command.STALE}
+    assert listed == ours | doors | signals | {status_command.STALE, verify_command.GAP}
 
 
 def test_the_table_of_settings_is_that_of_the_program():

@@ -57,7 +57,7 @@ class Imports:
         self.starts = defaultdict(list)
         self.lock = threading.Lock()
 
-    def __call__(self, user, *, run_id, go_on, on_page):
+    def __call__(self, user, *, run_id, go_on, on_page, spare):
         go_on()
         with self.lock:
             self.starts[user.id].append(self.clock.now() - NOW)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkinsync.model import Stored
+from checkinsync.changes import Stored
 from checkinsync.reconcile import MICROSECOND, moments, reconcile
 from making import NOW, checkin
 

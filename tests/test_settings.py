@@ -168,6 +168,37 @@ def test_addresses_of_every_form_are_taken(url: str) -> None:
     assert Settings.from_mapping({"CHECKINSYNC_DATABASE_URL": url}).database_url == url
 
 
+def test_the_application_at_foursquare_is_known_by_id_and_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret\n")
+    environ = {
+        "CHECKINSYNC_CLIENT_ID": " ID ",
+        "CHECKINSYNC_CLIENT_SECRET_FILE": str(tmp_path / "secret"),
+    }
+
+    settings = Settings.from_mapping(environ)
+
+    assert (settings.client_id, settings.client_secret) == ("ID", "s3cret")
+    assert settings.oauth_url == "https://foursquare.com/oauth2"
+    assert "s3cret" not in repr(settings)
+
+
+def test_a_wrong_application_is_told_with_all_else_and_without_its_secret() -> None:
+    told = problem(
+        {
+            "CHECKINSYNC_CLIENT_ID": "two words",
+            "CHECKINSYNC_CLIENT_SECRET": "s3cret\u00e9",
+            "CHECKINSYNC_OAUTH_URL": "http://foursquare.com/oauth2",
+            "CHECKINSYNC_WORKERS": "0",
+        }
+    )
+
+    assert "CHECKINSYNC_CLIENT_ID: must be one word" in told
+    assert "CHECKINSYNC_CLIENT_SECRET: must be one word" in told
+    assert "CHECKINSYNC_OAUTH_URL: must be https://" in told
+    assert "CHECKINSYNC_WORKERS" in told
+    assert "s3cret" not in told
+
+
 @pytest.mark.parametrize(
     ("url", "fine"),
     [

@@ -65,6 +65,14 @@ def keys(text: str) -> tuple[str, ...]:
     return found
 
 
+def word(text: str) -> str:
+    """One word of printable ASCII, such as Foursquare's ids and secrets are."""
+    found = text.strip()
+    if not found or not found.isascii() or not found.isprintable() or " " in found:
+        raise ValueError("must be one word, as Foursquare shows it")
+    return found
+
+
 def postgres_address(text: str) -> str:
     """A PostgreSQL URL or DSN that has one meaning only.
 

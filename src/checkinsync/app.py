@@ -5,22 +5,25 @@ from __future__ import annotations
 import logging
 import queue
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from checkinsync import local_postgres, migrate
 from checkinsync.attempt import Ended, OnPage
-from checkinsync.errors import DatabaseAway, SchemaBehind, SettingsError
+from checkinsync.errors import DatabaseAway, RateLimited, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
+from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.import_by_hand import import_by_hand
 from checkinsync.import_user import import_user
 from checkinsync.local_postgres import Running
+from checkinsync.login import Arrival, LoggedIn, login
 from checkinsync.model import User
 from checkinsync.orchestrate import Inbox, orchestrate
 from checkinsync.outcome import Imported, RunSummary
 from checkinsync.plan import Plan, Planned, planned
+from checkinsync.proof import Proof, Unfinished
 from checkinsync.scope import Nightly, Scope
 from checkinsync.settings import Settings
 from checkinsync.stop import Stop
@@ -28,6 +31,7 @@ from checkinsync.store import jobs, state, users
 from checkinsync.store.keeper import EVERY, Keeper
 from checkinsync.store.pool import Pool, direct, open_pool, transaction
 from checkinsync.vault import Vault, key_of_home
+from checkinsync.verify import verify
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,7 @@ class App:
         go_on: Callable[[], None] | None = None,
         on_page: Callable[[jobs.Progress], None] = lambda _: None,
         patient: bool = False,
+        spare: Callable[[], bool] = lambda: False,
     ) -> Imported:
         """One user brought up to date; see `import_user`."""
         return import_user(
@@ -79,6 +84,7 @@ class App:
             on_page=on_page,
             run_id=run_id,
             patient=patient,
+            spare=spare,
         )
 
     def import_user_by_hand(
@@ -99,6 +105,77 @@ class App:
             sleep=self.stop.sleep,
             now=self.now,
         )
+
+    def connected(self) -> list[User]:
+        """Everyone with a token, by id."""
+        with transaction(self.pool) as conn:
+            return users.connected(conn)
+
+    def verify(
+        self,
+        user: User,
+        *,
+        repair: bool,
+        accept_deletions: bool,
+        wait: bool,
+        on_page: Callable[[jobs.Progress], None] = lambda _: None,
+    ) -> Proof | Unfinished:
+        """One user's whole history compared; see `verify`."""
+        return verify(
+            user,
+            pool=self.pool,
+            foursquare=self.foursquare,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=self.now,
+            go_on=self.stop.check,
+            on_page=on_page,
+            wait=self._wait_for if wait else None,
+            repair=repair,
+            accept_deletions=accept_deletions,
+        )
+
+    def _wait_for(self, limit: RateLimited) -> None:
+        log.warning("%s; waiting", limit)
+        self.stop.sleep((limit.until - self.now()).total_seconds())
+
+    def login(
+        self, named: User | None, *, arrivals: Iterable[Arrival], state: str, oauth: OAuth
+    ) -> LoggedIn:
+        """Somebody's login at Foursquare; see `login`."""
+        return login(
+            named,
+            arrivals=arrivals,
+            state=state,
+            oauth=oauth,
+            foursquare=self.foursquare,
+            pool=self.pool,
+            vault=self.vault,
+            now=self.now,
+        )
+
+    @contextmanager
+    def oauth(self, redirect: str) -> Iterator[OAuth]:
+        """Foursquare's login, which sends browsers back to `redirect`.
+
+        Raises SettingsError where the application's own id or secret is not set.
+        """
+        s = self.settings
+        given = {"CHECKINSYNC_CLIENT_ID": s.client_id, "CHECKINSYNC_CLIENT_SECRET": s.client_secret}
+        missing = " and ".join(name for name, value in given.items() if not value)
+        if not s.client_id or not s.client_secret:
+            raise SettingsError(
+                f"{missing} must be set for a login: Foursquare shows both where the application "
+                f"is registered, with {redirect} as its redirect address"
+            )
+        oauth = OAuth(
+            s.oauth_url,
+            client=Client(s.client_id, s.client_secret),
+            redirect=redirect,
+            proxies_from_environment=s.proxy == "environment",
+        )
+        with closing(oauth):
+            yield oauth
 
     @property
     def plan(self) -> Plan:
@@ -136,9 +213,17 @@ class App:
         return planned(pool=self.pool, opens=self.vault.can_open, plan=self.plan, now=self.now())
 
     def _import_one(
-        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
+        self,
+        user: User,
+        *,
+        run_id: int,
+        go_on: Callable[[], None],
+        on_page: OnPage,
+        spare: Callable[[], bool],
     ) -> Imported:
-        return self.import_user(user, run_id=run_id, go_on=go_on, on_page=on_page, patient=True)
+        return self.import_user(
+            user, run_id=run_id, go_on=go_on, on_page=on_page, patient=True, spare=spare
+        )
 
     def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
         """The one sleep of a run: until something arrives, the time has come, or a signal."""

@@ -22,9 +22,16 @@ class ImportOne(Protocol):
     """Imports one user: `import_user` in this process, or whatever reaches it elsewhere."""
 
     def __call__(
-        self, user: User, *, run_id: int, go_on: Callable[[], None], on_page: OnPage
+        self,
+        user: User,
+        *,
+        run_id: int,
+        go_on: Callable[[], None],
+        on_page: OnPage,
+        spare: Callable[[], bool],
     ) -> Imported:
-        """Raises what `import_user` raises."""
+        """Raises what `import_user` raises. `spare`: whether there is time for more than the
+        window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,12 @@ class Ended:
 
 
 def attempt(
-    entry: Entry, import_one: ImportOne, *, run_id: int, go_on: Callable[[], None]
+    entry: Entry,
+    import_one: ImportOne,
+    *,
+    run_id: int,
+    go_on: Callable[[], None],
+    spare: Callable[[], bool],
 ) -> Ended:
     """Never raises, so that one user's failure stays his own."""
     stored = [Saved()]
@@ -53,6 +65,7 @@ def attempt(
             run_id=run_id,
             go_on=go_on,
             on_page=lambda progress: stored.append(progress.saved),
+            spare=spare,
         )
         stored.append(imported.saved)
     except Exception as error:

@@ -60,6 +60,16 @@ class NoToken(CheckinsyncError):
     exit_code = 4
 
 
+class LoginFailed(CheckinsyncError):
+    """A login that came to no token: denied, out of time, or with a code that is not accepted."""
+
+    exit_code = 4
+
+
+class StrayReturn(LoginFailed):
+    """Somebody came back who is not of this login: an old page, or a forged one."""
+
+
 # --- Foursquare ---------------------------------------------------------------------------------
 
 
@@ -90,6 +100,15 @@ class QuotaExceeded(CheckinsyncError):
 
 class RequestRefused(CheckinsyncError):
     """Foursquare calls our request wrong (`param_error`, `endpoint_error`); never retried."""
+
+    def __init__(
+        self, message: str, *, error_type: str | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        """`meta.errorType`, where one was given."""
+        self.status = status
+        """HTTP status."""
 
 
 class OffsetIgnored(UserFailed):

@@ -14,23 +14,24 @@ from datetime import datetime
 
 import psycopg
 
+from checkinsync import session
+from checkinsync.coverage import covered
 from checkinsync.errors import (
-    AtWork,
     CheckinsyncError,
     DatabaseAway,
     FoursquareAway,
     LeaseLost,
-    NoToken,
     RateLimited,
-    UserRemoved,
 )
+from checkinsync.evidence import EVERYTHING, Span, Verified
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
+from checkinsync.look_back import look_back
 from checkinsync.model import Checkin, Lease, Mark, Page, Saved, User
 from checkinsync.outcome import Imported
-from checkinsync.save_page import save_page
-from checkinsync.scope import Scope, Since, begin
-from checkinsync.store import checkins, jobs, leases, quarantine, state, users
+from checkinsync.save_page import note_end, save_page
+from checkinsync.scope import Nightly, Scope, Since, begin
+from checkinsync.store import checkins, jobs, leases, quarantine, state, users, verified
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.vault import Vault
@@ -52,19 +53,19 @@ def import_user(
     on_page: Callable[[jobs.Progress], None] = lambda _: None,
     run_id: int | None = None,
     patient: bool = False,
+    spare: Callable[[], bool] = lambda: False,
 ) -> Imported:
     """Walk the user's list as far as `scope` says and store what it shows.
 
     `go_on` is called before each request and raises Interrupted when it is time to stop;
     `on_page` hears of each page that was stored. `patient`: see `Foursquare.conversation`.
+    `spare`: whether there is time to look back beyond the window, once that is stored.
     Raises NoToken, TokenUnreadable, TokenRejected, AtWork, LeaseLost, RateLimited, QuotaExceeded,
     FoursquareAway, RequestRefused, DatabaseAway, UserRemoved, UserFailed; what was committed stays.
     """
     started = now()
-    user = _present(user, pool)
-    if user.sealed_token is None:
-        raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
-    token = vault.open(user.sealed_token)
+    user = session.present(user, pool=pool)
+    token = session.token_of(user, vault=vault)
     conversation = foursquare.conversation(token, patient=patient)
     with transaction(pool) as conn:
         lease, job = _begin(conn, user, keeper)
@@ -79,6 +80,7 @@ def import_user(
         started=started,
         run_id=run_id,
         on_page=on_page,
+        spare=spare,
     )
     with keeper.keeping(lease):
         return run.to_its_end(go_on)
@@ -86,33 +88,9 @@ def import_user(
 
 def _begin(conn: Connection, user: User, keeper: Keeper) -> tuple[Lease, int]:
     """Claim the lease and open the job's row, both or none. Raises AtWork, UserRemoved."""
-    lease = leases.claim(conn, user.id, alive=keeper.tokens())
-    if lease is None:
-        raise AtWork(f"another import of {user} is at work")
-    _expect(conn, user)
-    if jobs.application_at_work(conn, user.id):
-        raise AtWork(f"the web application is importing {user} itself")
+    lease = session.claim(conn, user, keeper=keeper)
     jobs.close_leftovers(conn, user.id)
     return lease, jobs.start(conn, lease, expected=None)
-
-
-def _present(user: User, pool: Pool) -> User:
-    """Hours may lie between the plan and his slot: he may have reconnected, or left."""
-    with transaction(pool) as conn:
-        there = users.present(conn, user.id)
-    if there is None:
-        raise _removed(user)
-    return there
-
-
-def _removed(user: User) -> UserRemoved:
-    return UserRemoved(f"{user} was removed from the database meanwhile")
-
-
-def _expect(conn: Connection, user: User) -> None:
-    """He must not leave in the middle of a page."""
-    if not users.stays(conn, user.id):
-        raise _removed(user)
 
 
 class _Import:
@@ -131,6 +109,7 @@ class _Import:
         started: datetime,
         run_id: int | None,
         on_page: Callable[[jobs.Progress], None],
+        spare: Callable[[], bool],
     ) -> None:
         self.user = user
         self.scope = scope
@@ -143,6 +122,12 @@ class _Import:
         self.first_attempt = started
         self.run_id = run_id
         self.on_page = on_page
+        self.spare = spare
+        self.looks_back = False
+        self.last: Page | None = None
+        """The last page that showed anything."""
+        self.down_to: Span | None = None
+        """What it proves."""
         self.pages = 0
         self.saved = Saved()
         self.expected: int | None = None
@@ -164,13 +149,15 @@ class _Import:
         finally:
             if not finished:
                 self._end_early(sys.exception())
+        if self.looks_back:
+            self._look_back(go_on)
         return self._imported()
 
     def _prepare(self) -> None:
         """Plan the walk, and try again what is in quarantine: this version may understand it."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
-            _expect(conn, self.user)
+            session.expect(conn, self.user)
             self.walk = self._plan(conn)
             waiting = [parse.checkin(item) for _, item in quarantine.items(conn, self.user.id)]
             readable = [item for item in waiting if isinstance(item, Checkin)]
@@ -179,7 +166,7 @@ class _Import:
 
     def _plan(self, conn: Connection) -> Walk:
         known = state.load(conn, self.user.id)
-        window, mark = begin(self.scope, cursor=known.cursor, mark=known.mark)
+        window, mark = begin(self.scope, cursor=known.cursor, mark=known.mark, now=self.started)
         if mark is not None:
             self.first_attempt, self.noted = mark.started_at, mark
         self.expected = checkins.expected_in(conn, self.user.id, window)
@@ -189,9 +176,14 @@ class _Import:
         """One page, one transaction: its rows, the job's progress, the mark, or the end."""
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
-            _expect(conn, self.user)
-            saved = save_page(conn, self.user.id, page.items, now=self.now())
+            session.expect(conn, self.user)
+            at = self.now()
+            span = Span.of(page.items, top=page.offset == 0, now=at)
+            saved = save_page(conn, self.user.id, page.items, now=at, span=span)
+            if page.items:
+                self.last, self.down_to = page, span
             self.walk.see(page, new=saved.new, stored=self._stored(conn, page, saved))
+            self._note_end(conn, now=at)
             self.pages += 1
             self.saved += saved
             progress = self._progress(page)
@@ -199,6 +191,16 @@ class _Import:
             self._note(conn, saved)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         self.on_page(progress)
+
+    def _note_end(self, conn: Connection, *, now: datetime) -> None:
+        """What is stored below the end of the list was not shown."""
+        if not self.walk.ended:
+            return
+        if self.last is None:
+            note_end(conn, self.user.id, (), EVERYTHING, now=now)
+        elif self.down_to is not None:
+            whole = self.down_to.to_the_end(complete=True)
+            note_end(conn, self.user.id, self.last.items, whole, now=now)
 
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
         """How many check-ins are stored, where the end of the list may be near."""
@@ -229,8 +231,47 @@ class _Import:
                 token_in=self.conversation.token_way,
                 at=self.now(),
             )
+            self._note_verified(conn)
         jobs.finish(conn, self.job)
-        leases.release(conn, self.lease)
+        self.looks_back = isinstance(self.scope, Nightly) and self.spare()
+        if not self.looks_back:
+            leases.release(conn, self.lease)
+
+    def _note_verified(self, conn: Connection) -> None:
+        """Down to where the walk went, all has been compared since its first attempt began."""
+        oldest = self._oldest
+        if oldest is None and not self.walk.ended:
+            return
+        compared = Verified(self.started, oldest, self.first_attempt)
+        known = verified.load(conn, self.user.id)
+        verified.keep(conn, self.user.id, covered(known, compared))
+
+    # --- beyond the window ------------------------------------------------------------------------
+
+    @property
+    def _oldest(self) -> datetime | None:
+        """Down to where the walk has compared; None: to the beginning, or it is not known."""
+        return None if self.walk.ended or self.down_to is None else self.down_to.oldest
+
+    def _look_back(self, go_on: Callable[[], None]) -> None:
+        try:
+            self.saved += look_back(
+                self.user.id,
+                pool=self.pool,
+                lease=self.lease,
+                conversation=self.conversation,
+                reached=self._oldest,
+                now=self.now,
+                go_on=go_on,
+            )
+        finally:
+            with (
+                suppress(LeaseLost, DatabaseAway, psycopg.OperationalError),
+                transaction(self.pool) as conn,
+            ):
+                leases.hold(conn, self.lease)
+                jobs.note_total(conn, self.job, self.saved, requests=self.conversation.requests)
+                leases.release(conn, self.lease)
 
     def _progress(self, page: Page) -> jobs.Progress:
         expected = self.expected if self.expected is not None else page.total
@@ -264,7 +305,7 @@ class _Import:
             "import_finished",
             new=self.saved.new,
             changed=self.saved.changed,
-            gone=0,
+            gone=self.saved.gone,
             requests=requests,
             seconds=round(seconds, 3),
         )

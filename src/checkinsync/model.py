@@ -10,6 +10,10 @@ ID_DIGITS = 24
 """A Foursquare id is 24 lower-case hex digits (seen in about 1,300 recorded items)."""
 
 
+NAMELESS = "sha256:"
+"""How the key begins of an item without an id: the hash of the item follows."""
+
+
 def one_line(text: str) -> str:
     """A text from outside as one line, without what a terminal would take for a command."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -105,6 +109,11 @@ class Checkin:
         """What tells this item from others within a walk."""
         return self.id
 
+    @property
+    def nameless(self) -> bool:
+        """Whether it may be any check-in, for want of an id."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -116,6 +125,11 @@ class Unreadable:
     """As received; it may be no JSON."""
     problem: str
     """One sentence: what is wrong with it."""
+
+    @property
+    def nameless(self) -> bool:
+        """Whether it may be any check-in, for want of an id."""
+        return self.key.startswith(NAMELESS)
 
 
 Item = Checkin | Unreadable
@@ -129,6 +143,18 @@ def instant_of_id(checkin_id: str) -> datetime | None:
     if len(checkin_id) != ID_DIGITS or not set(checkin_id) <= set("0123456789abcdef"):
         return None
     return datetime.fromtimestamp(int(checkin_id[:8], 16), UTC)
+
+
+PAGE = 250
+"""Items asked for at once: the API's largest `limit` (documented)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request for a page: `limit` items from `offset` on."""
+
+    offset: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +206,7 @@ class Saved:
     changed: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    gone: int = 0
 
     def __add__(self, other: Saved) -> Saved:
         """Two pages' work together."""
@@ -188,6 +215,7 @@ class Saved:
             self.changed + other.changed,
             self.unchanged + other.unchanged,
             self.quarantined + other.quarantined,
+            self.gone + other.gone,
         )
 
 
@@ -197,55 +225,3 @@ class Lease:
 
     user_id: int
     token: int
-
-
-# --- what a page means for the table --------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A row of `checkins`, as far as deciding needs it."""
-
-    row: int
-    foursquare_id: str | None
-    fingerprint: bytes | None
-    venue_id: str | None
-    checkin_date: datetime
-    """Aware, UTC."""
-
-    @property
-    def second(self) -> datetime:
-        """The check-in's `createdAt`; the microseconds only tell rows apart."""
-        return self.checkin_date.replace(microsecond=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Rewrite:
-    """A row that gets the values of a check-in."""
-
-    row: int
-    checkin: Checkin
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """A row without an id that is the same check-in as another row, and goes into it."""
-
-    row: int
-    kept: int
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a page means for the table."""
-
-    add: tuple[Checkin, ...] = ()
-    adopt: tuple[Rewrite, ...] = ()
-    change: tuple[Rewrite, ...] = ()
-    merge: tuple[Twin, ...] = ()
-    unchanged: int = 0
-
-    @property
-    def rewrites(self) -> tuple[Rewrite, ...]:
-        """Rows to be written over: adopted ones and changed ones."""
-        return self.adopt + self.change

@@ -46,6 +46,9 @@ RETRIED = (FoursquareAway, LeaseLost, UnsteadyList, psycopg.OperationalError)
 """What may be gone in a minute; everything else ends the user's import for tonight."""
 
 
+SPARE = timedelta(minutes=15)
+"""Before the deadline no import looks back beyond its window any more."""
+
 Inbox = queue.SimpleQueue[Ended]
 
 
@@ -280,7 +283,19 @@ class _Run:
         executor.submit(self._attempt, entry)
 
     def _attempt(self, entry: Entry) -> None:
-        self.inbox.put(attempt(entry, self.import_one, run_id=self.run_id, go_on=self._may_go_on))
+        self.inbox.put(
+            attempt(
+                entry,
+                self.import_one,
+                run_id=self.run_id,
+                go_on=self._may_go_on,
+                spare=self._has_time_to_spare,
+            )
+        )
+
+    def _has_time_to_spare(self) -> bool:
+        """Whether windows still come first: their imports must be done when the deadline comes."""
+        return self.stop is None and self.now() < self.deadline - SPARE
 
     def _wake(self) -> datetime:
         """When to look again though nothing comes back."""

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from checkinsync import due, schedule
 from checkinsync.errors import SettingsError
-from checkinsync.model import User, Window
+from checkinsync.model import PAGE, User, Window
 from checkinsync.schedule import Entry
 from checkinsync.store import checkins, jobs, leases, state, users
 from checkinsync.store.pool import Connection, Pool, transaction
-from checkinsync.walk import PAGE, first_limit
+from checkinsync.walk import first_limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,15 @@ from datetime import datetime
 
 import psycopg
 
+from checkinsync.changes import Changes, Stored
 from checkinsync.errors import UserFailed
-from checkinsync.model import Changes, Checkin, Item, Saved, Unreadable
-from checkinsync.reconcile import moments, reconcile
-from checkinsync.store import checkins, photos, quarantine
+from checkinsync.evidence import Span
+from checkinsync.foursquare import parse
+from checkinsync.gone import LATELY, judge
+from checkinsync.model import Checkin, Item, Saved, Unreadable
+from checkinsync.reconcile import moments, reconcile, unseen
+from checkinsync.revision import revisions
+from checkinsync.store import checkins, marks, photos, quarantine, revised
 from checkinsync.store.pool import Connection
 
 ROUNDS = 5
@@ -23,8 +28,51 @@ ROUNDS = 5
 log = logging.getLogger(__name__)
 
 
-def save_page(conn: Connection, user_id: int, items: Sequence[Item], *, now: datetime) -> Saved:
-    """Store what a page shows, whatever its age; quarantine what can't be stored."""
+def save_page(
+    conn: Connection,
+    user_id: int,
+    items: Sequence[Item],
+    *,
+    now: datetime,
+    span: Span | None = None,
+) -> Saved:
+    """Store what a page shows, whatever its age; quarantine what can't be stored.
+
+    `span`: the stretch that the page shows completely; what is stored inside and not shown is
+    marked as missing.
+    """
+    before = marks.in_span(conn, user_id, span, now=now) if span else []
+    saved = _save_items(conn, user_id, items, now=now)
+    if span:
+        _note_unseen(conn, user_id, items, before, span, now=now)
+    return saved
+
+
+def note_end(
+    conn: Connection, user_id: int, items: Sequence[Item], span: Span, *, now: datetime
+) -> None:
+    """The list ends with these items, so that the span reaches down to the end."""
+    before = marks.in_span(conn, user_id, span, now=now)
+    _note_unseen(conn, user_id, items, before, span, now=now)
+
+
+def _note_unseen(
+    conn: Connection,
+    user_id: int,
+    items: Sequence[Item],
+    before: Sequence[Stored],
+    span: Span,
+    *,
+    now: datetime,
+) -> None:
+    """Mark what was stored and not shown; nothing is asked of the database where all was."""
+    missed = unseen({item.key for item in items}, before, span, now=now)
+    if missed.rows:
+        toll = marks.toll(conn, user_id, since=now - LATELY)
+        marks.note(conn, judge(missed, toll, now=now), now=now)
+
+
+def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: datetime) -> Saved:
     shown = [item for item in items if isinstance(item, Checkin)]
     bad = [item for item in items if isinstance(item, Unreadable)]
     saved, refused = _save(conn, user_id, shown, now=now)
@@ -65,9 +113,10 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
     saved = Saved()
     left = list(shown)
     for _ in range(ROUNDS):
-        changes = _compare(conn, user_id, left)
+        changes = compare(conn, user_id, left)
         added = _write(conn, user_id, changes, now=now)
-        saved += Saved(len(added), len(changes.rewrites), changes.unchanged)
+        returned = changes.returned
+        saved += Saved(len(added), len(changes.rewrites) + returned, changes.unchanged - returned)
         left = [checkin for checkin in changes.add if checkin.id not in added]
         if not left:
             return saved
@@ -77,7 +126,8 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
     )
 
 
-def _compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
+def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
+    """What these check-ins, at least one, mean for the table; writes nothing."""
     stored = checkins.stored(conn, user_id, [checkin.id for checkin in shown])
     nameless = checkins.without_id(conn, user_id, [checkin.created_at for checkin in shown])
     return reconcile(shown, stored, nameless)
@@ -86,12 +136,25 @@ def _compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Change
 def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> dict[str, int]:
     """What was decided; an unchanged page writes nothing. Returns the rows that were added."""
     checkins.merge(conn, changes.merge)
+    if changes.restore:
+        marks.clear(conn, [row.row for row in changes.restore])
     written = [*changes.add, *(rewrite.checkin for rewrite in changes.rewrites)]
     if not written:
         return {}
     near = checkins.neighbours(conn, user_id, [checkin.created_at for checkin in written])
     places = moments(changes, near)
+    if changes.rewrites:
+        _note_revisions(conn, user_id, changes, now=now)
     checkins.rewrite(conn, changes.rewrites, moments=places, now=now)
     added = checkins.add(conn, user_id, changes.add, moments=places, now=now)
     photos.save(conn, written, rows=checkins.rows_of(changes, added))
     return added
+
+
+def _note_revisions(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> None:
+    """What the rows to be written over were before, where Foursquare's word has changed."""
+    before = checkins.former(conn, [rewrite.row for rewrite in changes.rewrites])
+    known = {row.row: parse.checkin(row.raw.encode()) for row in before if row.raw is not None}
+    found = revisions(changes.rewrites, before, known)
+    if found:
+        revised.add(conn, user_id, found, at=now)

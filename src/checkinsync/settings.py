@@ -30,6 +30,9 @@ _PARSERS: Mapping[str, Parser] = {
     "pg_account": str.strip,
     "log_file": allowed.path,
     "api_url": allowed.web_address,
+    "oauth_url": allowed.web_address,
+    "client_id": allowed.word,
+    "client_secret": allowed.word,
     "token_in": allowed.one_of("auto", "header", "query"),
     "proxy": allowed.one_of("none", "environment"),
     "active_days": allowed.whole(1, 36500),
@@ -45,7 +48,7 @@ _PARSERS: Mapping[str, Parser] = {
 }
 """Every setting by its name in lower case without the prefix, and what it may be."""
 
-_SECRETS = ("database_url", "migrate_url", "encryption_key")
+_SECRETS = ("database_url", "migrate_url", "encryption_key", "client_secret")
 
 
 def parser_of(setting: str) -> Parser:
@@ -69,6 +72,10 @@ class Settings:
     pg_account: str | None = None
     log_file: Path | None = None
     api_url: str = "https://api.foursquare.com/v2"
+    oauth_url: str = "https://foursquare.com/oauth2"
+    client_id: str | None = None
+    """The application, as Foursquare knows it: for `login` only, like the secret."""
+    client_secret: str | None = field(default=None, repr=False)
     token_in: str = "auto"  # noqa: S105 - no token, the place of one
     """`auto`, `header` or `query`."""
     proxy: str = "none"

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from checkinsync.errors import AtWork, UserExists
+from checkinsync.errors import AtWork, UnknownUser, UserExists
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.model import Profile, User
 from checkinsync.store import leases, state, users
@@ -33,6 +33,12 @@ def who_is(token: str, *, foursquare: Foursquare) -> Profile:
     return foursquare.conversation(token).who_is()
 
 
+def known(profile: Profile, *, pool: Pool) -> User | None:
+    """The user who Foursquare says this is; None where there is none yet."""
+    with transaction(pool) as conn:
+        return users.by_foursquare_id(conn, profile.foursquare_user_id)
+
+
 def add(profile: Profile, token: str, *, pool: Pool, vault: Vault, now: datetime) -> Added:
     """A new user, active from now on. Raises UserExists."""
     secret, sealed = secrets.token_hex(32), vault.seal(token)
@@ -54,7 +60,8 @@ def set_token(
 ) -> None:
     """Another token for this user; he is due again. `profile`: whose token Foursquare says it is.
 
-    Raises UserExists where it belongs to another Foursquare user.
+    Raises UserExists where it belongs to another Foursquare user, UnknownUser where this one was
+    removed meanwhile.
     """
     if profile is not None and profile.foursquare_user_id != user.foursquare_user_id:
         raise UserExists(
@@ -62,7 +69,8 @@ def set_token(
             f"(Foursquare user {user.foursquare_user_id}); nothing was changed"
         )
     with transaction(pool) as conn:
-        users.set_token(conn, user.id, sealed_token=vault.seal(token), at=now)
+        if not users.set_token(conn, user.id, sealed_token=vault.seal(token), at=now):
+            raise UnknownUser(f"{user} was removed meanwhile; nothing was changed")
 
 
 def pause(user: User, *, pool: Pool, now: datetime | None) -> None:

@@ -8,17 +8,13 @@ page, nor the offsets of a list that changes under it: a page counts when it *jo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
-from itertools import pairwise
 
 from checkinsync.errors import OffsetIgnored, UnsteadyList, UserFailed
-from checkinsync.model import Checkin, Item, Mark, Page, Window, instant_of_id
-
-PAGE = 250
-"""Items asked for at once: the API's largest `limit` (documented)."""
+from checkinsync.evidence import Listed
+from checkinsync.model import PAGE, Ask, Checkin, Item, Mark, Page, Window
 
 OVERLAP = 5
 """Items that a page repeats of the one before, to see deletions; doubled with each shift seen."""
@@ -32,14 +28,6 @@ FAR = 100_000
 
 TAIL = PAGE
 """Ids of the last items of the contiguous stretch that are kept for finding the seam again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The next request: `limit` items from `offset` on."""
-
-    offset: int
-    limit: int
 
 
 class Stage(Enum):
@@ -70,6 +58,8 @@ class Walk:
         """
         self.ask: Ask | None = Ask(0, first_limit(window, expected))
         self.problem: UserFailed | None = None
+        self.ended = False
+        """Whether the end of the whole list was seen, not just that of the window."""
         self._now = now
         self._window = window
         self._mark = mark
@@ -128,7 +118,7 @@ class Walk:
         elif page.offset == 0 or (page.items and page.items[0].key in self._seen):
             self._join(page, stored)
         elif not page.items and at_foot:
-            self.ask = None
+            self._end()
         elif at_foot and self._longest == 1:  # pages of one can't overlap
             self._join(page, stored)
         else:
@@ -178,9 +168,15 @@ class Walk:
 
     def _top_is_empty(self, page: Page, stored: int | None) -> None:
         """No check-in at all; where there should be some, it is asked for once more."""
-        doubtful = bool(page.total) or bool(stored)
-        self.ask = Ask(0, PAGE) if doubtful and not self._asked_again else None
-        self._asked_again = True
+        if (bool(page.total) or bool(stored)) and not self._asked_again:
+            self._asked_again = True
+            self.ask = Ask(0, PAGE)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self.ask = None
+        self.ended = True
 
     def _go_to_foot(self, length: int) -> None:
         """See that the list ends where it is known to; new items at its top push the end away, so
@@ -258,28 +254,13 @@ def first_limit(window: Window, expected: int | None) -> int:
 def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> bool:
     """Whether everything below this page is older than `start`, under either order of the list.
 
-    Open at Foursquare: whether "newest first" goes by `createdAt` or by the id's instant. So the
-    page must be in order by one of them, and its last item older than `start` by both. Items that
-    can't be read and id instants in the future say nothing.
+    The page must be in order by one of its check-ins' two instants, and its last one older than
+    `start` by both. Items that can't be read and id instants in the future say nothing.
     """
-    dated = [(item.created_at, _instant(item, now)) for item in items if isinstance(item, Checkin)]
-    if start is None or not dated:
+    listed = Listed.of(items, now=now)
+    if start is None or listed.last is None:
         return False
-    with_both = [(created, instant) for created, instant in dated if instant is not None]
-    in_order = _descends(created for created, _ in dated) or (
-        bool(with_both) and _descends(instant for _, instant in with_both)
-    )
-    last = max(with_both[-1]) if with_both else dated[-1][0]
-    return in_order and last < start
-
-
-def _instant(item: Checkin, now: datetime) -> datetime | None:
-    instant = instant_of_id(item.id)
-    return None if instant is None or instant > now else instant
-
-
-def _descends(instants: Iterable[datetime]) -> bool:
-    return all(above >= below for above, below in pairwise(instants))
+    return bool(listed.orders) and listed.last < start
 
 
 _SAME_PAGE = (

@@ -15,11 +15,14 @@ from checkinsync.simulator.server import Server
 def simulate(*, port: int, seed: int) -> None:
     """Serve a simulated Foursquare on a loopback port, until Ctrl-C.
 
-    Point checkinsync at it with CHECKINSYNC_API_URL and the tokens it prints.
+    Point checkinsync at it with the settings and the tokens it prints.
     """
 
     def ready(server: Server) -> None:
         click.echo(f"CHECKINSYNC_API_URL={server.url}")
+        click.echo(f"CHECKINSYNC_OAUTH_URL={server.oauth_url}")
+        click.echo(f"CHECKINSYNC_CLIENT_ID={server.client.id}")
+        click.echo(f"CHECKINSYNC_CLIENT_SECRET={server.client.secret}")
         for first_name, _, count in demo.PEOPLE:
             click.echo(f"{demo.demo_token(first_name)}  {first_name}, {count} check-ins")
         click.echo("serving until Ctrl-C", err=True)

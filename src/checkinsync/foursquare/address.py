@@ -1,4 +1,4 @@
-"""The API's address as it was set, held to what is safe: tokens go there."""
+"""An address of Foursquare's as it was set, held to what is safe: tokens go there."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from urllib.parse import SplitResult, urlsplit
 
 from checkinsync.errors import SettingsError
 
+API = "CHECKINSYNC_API_URL"
+OAUTH = "CHECKINSYNC_OAUTH_URL"
 
-def checked(api_url: str) -> str:
-    """The base address without a slash at its end.
+EXAMPLES = {API: "https://api.foursquare.com/v2", OAUTH: "https://foursquare.com/oauth2"}
+"""What each setting usually is."""
+
+
+def checked(url: str, *, setting: str = API) -> str:
+    """The base address that a setting holds, without a slash at its end.
 
     Raises SettingsError unless it is `https://`, or `http://` to this machine itself: in the clear
     a token could be read on the way.
     """
     try:
-        parts = urlsplit(api_url.strip())
+        parts = urlsplit(url.strip())
         usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:  # its text repeats the address, which may hold a password
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
         raise SettingsError(
-            "CHECKINSYNC_API_URL is no plain address such as https://api.foursquare.com/v2 "
+            f"{setting} is no plain address such as {EXAMPLES[setting]} "
             "(scheme, host and path; no user, no query)"
         )
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts)):
         raise SettingsError(
-            "CHECKINSYNC_API_URL must begin with https://, since tokens are sent there; "
+            f"{setting} must begin with https://, since tokens are sent there; "
             "http:// is for 127.0.0.1, [::1] and localhost only"
         )
     return parts.geturl().rstrip("/")

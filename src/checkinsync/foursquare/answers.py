@@ -168,7 +168,9 @@ def response(answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
             )
         case "param_error" | "endpoint_error" as error_type:
             raise RequestRefused(
-                f"Foursquare calls our request wrong: {error_type}{envelope.detail}"
+                f"Foursquare calls our request wrong: {error_type}{envelope.detail}",
+                error_type=error_type,
+                status=status,
             )
         case "server_error":
             raise FoursquareAway(
@@ -193,7 +195,7 @@ def _by_status(status: int, envelope: Envelope) -> bytes:
     if _is_success(status):
         return bytes(envelope.response)
     if status in WRONG_REQUEST:
-        raise RequestRefused(f"Foursquare calls our request wrong: {said}")
+        raise RequestRefused(f"Foursquare calls our request wrong: {said}", status=status)
     raise FoursquareAway(f"Foursquare did not answer our question: {said}; try again later")
 
 

@@ -72,7 +72,7 @@ class Ways:
         """Tokens, by the endpoint that refused them in the header before any way was known."""
 
     def to_try(self, path: str, token: str) -> tuple[Way, ...]:
-        """The way that is given; else both, the one that worked first, or the header.
+        """The way that is given; else both, first the one that worked here, or for check-ins.
 
         None is left for a token that was refused in what turned out to be the way that works.
         """
@@ -80,7 +80,8 @@ class Ways:
             return (self._given,)
         if (path, token) in self.doubted:
             return () if self.worked.get(path) == "header" else ("query",)
-        return ("query", "header") if self.worked.get(path) == "query" else ("header", "query")
+        likely = self.worked.get(path) or self.worked.get(CHECKINS)
+        return ("query", "header") if likely == "query" else ("header", "query")
 
     def settles(self, path: str, refusal: Exception) -> bool:
         """Whether a refusal is the last word: the way is known to work, so it is the token."""

@@ -6,15 +6,17 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import TypeVar
+from urllib.parse import quote
 
 import tenacity
 
-from checkinsync.errors import FoursquareAway
+from checkinsync.errors import FoursquareAway, RequestRefused
 from checkinsync.foursquare import answers, auth, parse
 from checkinsync.foursquare.answers import CredentialsNotSeen, InvalidAuth
 from checkinsync.foursquare.transport import Patience, Transport
-from checkinsync.model import Page, Profile
+from checkinsync.model import Item, Page, Profile
 
 T = TypeVar("T")
 
@@ -27,6 +29,10 @@ ALWAYS: Mapping[str, str] = {
 
 FAULTY = 500
 """From this HTTP status on it is Foursquare that stumbles."""
+
+NO_SUCH_ID = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
+"""Statuses of a `param_error` that speaks about the id asked for: the same request without one
+was answered just before, so that nothing else in it is wrong."""
 
 TRIES = 3
 """Requests in all where the service stumbles; longer waits are the run's business."""
@@ -138,27 +144,54 @@ class Conversation:
             lambda response: parse.page(response, offset=offset, limit=limit),
         )
 
+    def checkin(self, checkin_id: str) -> Item | None:
+        """One check-in by its id; None: Foursquare says that there is none.
+
+        Source: documented; an unknown or deleted one is answered by 400 `param_error`.
+        Raises as `page` does; RequestRefused where the endpoint does not answer such questions.
+        """
+        path = f"checkins/{quote(checkin_id, safe='')}"
+        try:
+            return self._ask(path, {}, parse.one_checkin, way_of="checkins")
+        except RequestRefused as refusal:
+            if refusal.error_type == "param_error" and refusal.status in NO_SUCH_ID:
+                return None
+            raise
+
     def who_is(self) -> Profile:
         """Whose token it is. Raises as `page` does."""
         return self._ask("users/self", {}, parse.profile)
 
-    def _ask(self, path: str, query: Mapping[str, str | int], read: Callable[[bytes], T]) -> T:
-        """Ask in the way that works; where none is known, the header first, once the query."""
-        ways = self._foursquare.ways
+    def _ask(
+        self,
+        path: str,
+        query: Mapping[str, str | int],
+        read: Callable[[bytes], T],
+        *,
+        way_of: str | None = None,
+    ) -> T:
+        """Ask in the way that works; where none is known, the header first, once the query.
+
+        `way_of`: the endpoint whose way it is, where the path is not its name.
+        """
+        ways, endpoint = self._foursquare.ways, way_of or path
         refusals: list[InvalidAuth | CredentialsNotSeen] = []
-        for way in ways.to_try(path, self._token):
+        for way in ways.to_try(endpoint, self._token):
             try:
                 value = self._persist(path, query, way, read)
             except (InvalidAuth, CredentialsNotSeen) as refusal:
                 refusals.append(refusal)
-                if ways.settles(path, refusal):
+                if ways.settles(endpoint, refusal):
                     break
-                if self._doubts(path, way, refusal):
+                if self._doubts(endpoint, way, refusal):
                     raise
             else:
-                ways.remember(path, way)
+                ways.remember(endpoint, way)
                 return value
-        if (path, self._token) in ways.doubted:  # refused in the header before, and now for good
+        if (
+            endpoint,
+            self._token,
+        ) in ways.doubted:  # refused in the header before, and now for good
             raise InvalidAuth(answers.REJECTED)
         raise worst(refusals)
 

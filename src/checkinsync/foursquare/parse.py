@@ -9,7 +9,7 @@ import msgspec
 
 from checkinsync.errors import FoursquareAway
 from checkinsync.foursquare import columns, shapes, texts
-from checkinsync.model import Item, Page, Profile, Unreadable
+from checkinsync.model import NAMELESS, Item, Page, Profile, Unreadable
 
 COUNTERS = frozenset(
     {"stats", "beenHere", "hereNow", "likes", "like", "comments", "posts", "score", "isMayor"}
@@ -26,6 +26,10 @@ class _WithCheckins(msgspec.Struct):
     checkins: _Checkins
 
 
+class _WithCheckin(msgspec.Struct):
+    checkin: msgspec.Raw
+
+
 class _User(msgspec.Struct):
     id: str | int
     first_name: Any = msgspec.field(default=None, name="firstName")
@@ -38,6 +42,7 @@ class _WithUser(msgspec.Struct):
 
 
 _page = msgspec.json.Decoder(_WithCheckins).decode
+_one = msgspec.json.Decoder(_WithCheckin).decode
 _profile = msgspec.json.Decoder(_WithUser).decode
 
 
@@ -54,6 +59,15 @@ def page(response: bytes, *, offset: int, limit: int) -> Page:
         raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later")
     items = tuple(checkin(bytes(item)) for item in checkins.items)
     return Page(offset, limit, items, _total(checkins.count))
+
+
+def one_checkin(response: bytes) -> Item:
+    """The check-in in an answer's `response`. Raises FoursquareAway where it holds none."""
+    try:
+        return checkin(bytes(_one(response).checkin))
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    raise FoursquareAway("Foursquare's answer holds no check-in; try again later")
 
 
 def _total(count: object) -> int | None:
@@ -96,7 +110,7 @@ def _steady_key(text: str) -> str:
         steady = texts.dumped(_without_counters(texts.lenient(text)))
     except (RecursionError, texts.NotJsonError):
         steady = text
-    return f"sha256:{sha256(steady.encode(errors='replace')).hexdigest()}"
+    return f"{NAMELESS}{sha256(steady.encode(errors='replace')).hexdigest()}"
 
 
 def _without_counters(value: Any) -> Any:
@@ -108,7 +122,7 @@ def _without_counters(value: Any) -> Any:
 
 
 def _unreadable(key: str | None, raw: bytes, problem: str) -> Unreadable:
-    return Unreadable(key or f"sha256:{sha256(raw).hexdigest()}", raw, problem)
+    return Unreadable(key or f"{NAMELESS}{sha256(raw).hexdigest()}", raw, problem)
 
 
 def profile(response: bytes) -> Profile:

@@ -1,4 +1,4 @@
-"""One HTTP GET to Foursquare: bounded in time and size, and silent about tokens.
+"""One HTTP request to Foursquare: bounded in time and size, and silent about tokens.
 
 Knows nothing of what answers mean: any status is an `Answer`, anything else is FoursquareAway.
 """
@@ -11,9 +11,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 
 import requests
 import urllib3
+from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from checkinsync import __version__
@@ -47,6 +49,13 @@ class Patience:
     """Bytes of one answer, unpacked; a page of 250 has about 430 KB."""
 
 
+class _Nobody(AuthBase):
+    """No token at all. Without an `auth`, `requests` would look for one in a `.netrc`."""
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        return request
+
+
 class _Session(requests.Session):
     """A session that follows no redirect, nor even reads one: it would take the token along."""
 
@@ -57,9 +66,19 @@ class _Session(requests.Session):
 class Transport:
     """Gets answers from below one address; one session of connections per thread."""
 
-    def __init__(self, api_url: str, *, proxies_from_environment: bool, patience: Patience) -> None:
-        """Raises SettingsError where the address would give tokens away."""
-        self._base = address.checked(api_url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        proxies_from_environment: bool,
+        patience: Patience,
+        setting: str = address.API,
+    ) -> None:
+        """`setting`: the name of the one that holds the address.
+
+        Raises SettingsError where the address would give tokens away.
+        """
+        self._base = address.checked(url, setting=setting)
         self._patience = patience
         # In the clear, which is for this machine only, a proxy would carry the token elsewhere.
         self._trust_env = proxies_from_environment and self._base.startswith("https:")
@@ -70,18 +89,25 @@ class Transport:
 
     def get(self, path: str, query: Mapping[str, str | int], auth: AuthBase) -> Answer:
         """The answer to `GET base/path?query`, whatever its status. Raises FoursquareAway."""
+        return self._asked("GET", path, params=query, auth=auth)
+
+    def post(self, path: str, form: Mapping[str, str]) -> Answer:
+        """The answer to `POST base/path` with a form, sent without a token. Raises as `get`."""
+        return self._asked("POST", path, data=form, auth=_Nobody())
+
+    def _asked(self, method: str, path: str, **sent: Any) -> Answer:
         try:
-            return self._answer(f"{self._base}/{path}", query, auth)
+            return self._answer(method, f"{self._base}/{path}", **sent)
         except faults.FAULTS as fault:
             problem = faults.told(fault)
         # Raised out here, so that ours has no __context__: the fault's text may hold the token.
         raise FoursquareAway(f"Foursquare can't be reached: {problem}; try again later")
 
-    def _answer(self, url: str, query: Mapping[str, str | int], auth: AuthBase) -> Answer:
+    def _answer(self, method: str, url: str, **sent: Any) -> Answer:
         deadline = time.monotonic() + self._patience.whole
         timeout = (self._patience.connect, self._patience.silence)
-        with self._session().get(
-            url, params=query, auth=auth, timeout=timeout, stream=True, allow_redirects=False
+        with self._session().request(
+            method, url, timeout=timeout, stream=True, allow_redirects=False, **sent
         ) as response:
             body = self._body(response.raw, deadline)
             if response.headers.get("Content-Encoding", "").strip().lower() == "gzip":

@@ -38,7 +38,8 @@ def what(outcome: Outcome) -> str:
     """How it ended, in words."""
     match outcome:
         case Imported(saved):
-            return f"{saved.new} new, {saved.changed} changed"
+            gone = f", {saved.gone} gone" if saved.gone else ""
+            return f"{saved.new} new, {saved.changed} changed{gone}"
         case Skipped(reason):
             return f"skipped: {reason}"
         case RetryAt(at, reason):
@@ -54,16 +55,16 @@ def in_one_line(summary: RunSummary) -> str:
     return (
         f"run {summary.run_id}: {summary.outcome}; {summary.due} due, {summary.synced} synced, "
         f"{summary.failed} failed, {summary.skipped} skipped; {saved.new} new, {saved.changed} "
-        f"changed, {summary.requests} requests in {seconds:.0f} s"
+        f"changed, {saved.gone} gone, {summary.requests} requests in {seconds:.0f} s"
     )
 
 
 def as_table(summary: RunSummary) -> str:
     """Everyone, and the run in one line."""
-    head = ("user", "name", "new", "changed", "requests", "seconds", "outcome")
+    head = ("user", "name", "new", "changed", "gone", "requests", "seconds", "outcome")
     rows = [_row(report) for report in summary.reports]
     rows += [
-        (user.id, user.name, None, None, None, None, f"not due: {reason}")
+        (user.id, user.name, None, None, None, None, None, f"not due: {reason}")
         for user, reason in summary.not_due
     ]
     return f"{table(head, rows)}\n\n{in_one_line(summary)}" if rows else in_one_line(summary)
@@ -79,11 +80,12 @@ def _row(report: UserReport) -> tuple[object, ...]:
             user.name,
             saved.new,
             saved.changed,
+            saved.gone,
             outcome.requests,
             seconds,
             "imported",
         )
-    return (user.id, user.name, None, None, None, None, what(outcome))
+    return (user.id, user.name, None, None, None, None, None, what(outcome))
 
 
 def run_json(summary: RunSummary) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def run_json(summary: RunSummary) -> dict[str, Any]:
         "requests": summary.requests,
         "new": saved.new,
         "changed": saved.changed,
-        "gone": 0,
+        "gone": saved.gone,
         "outcome": summary.outcome,
         "exit_code": summary.exit_code,
         "users": [
@@ -109,6 +111,7 @@ def run_json(summary: RunSummary) -> dict[str, Any]:
                 **outcome_json(report.user, report.outcome),
                 "new": report.saved.new,
                 "changed": report.saved.changed,
+                "gone": report.saved.gone,
                 "attempts": report.attempts,
             }
             for report in summary.reports
@@ -133,7 +136,7 @@ def outcome_json(user: User, outcome: Outcome) -> dict[str, Any]:
                 "outcome": "imported",
                 "new": saved.new,
                 "changed": saved.changed,
-                "gone": 0,
+                "gone": saved.gone,
                 "quarantined": saved.quarantined,
                 "requests": requests,
                 "seconds": round(seconds, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC
 from typing import Any
 
 from checkinsync.model import one_line
@@ -58,7 +59,32 @@ def user_json(user: Status, *, fresh: bool) -> dict[str, Any]:
         "reason": user.reason,
         "next_action": user.next_action,
         "quarantined": user.quarantined,
+        "missing": user.missing,
+        "withheld": user.withheld,
+        "gone": user.gone,
+        "oldest_unverified": oldest_unverified(user),
     }
+
+
+def oldest_unverified(user: Status) -> dict[str, Any] | None:
+    """The stretch of the history that waits longest; None where none has been compared yet."""
+    if user.unverified_since is None:
+        return None
+    return {
+        "newest": iso(user.unverified_newest),
+        "oldest": iso(user.unverified_oldest),
+        "verified_at": iso(user.unverified_since),
+    }
+
+
+def _stretch(user: Status) -> str | None:
+    """`2026-02-01 (2010-03 to 2012-05)`: compared then, and which months it holds."""
+    if user.unverified_since is None or user.unverified_newest is None:
+        return None
+    since, newest = user.unverified_since, user.unverified_newest
+    oldest = user.unverified_oldest
+    begins = f"{oldest.astimezone(UTC):%Y-%m} to " if oldest else "up to "
+    return f"{since.astimezone(UTC):%Y-%m-%d} ({begins}{newest.astimezone(UTC):%Y-%m})"
 
 
 def status_text(report: Report) -> str:
@@ -70,12 +96,13 @@ def status_text(report: Report) -> str:
 def _runs(report: Report) -> str:
     if not report.runs:
         return "no run yet"
-    counts = ("due", "synced", "failed", "skipped", "new", "requests")
+    counts = ("due", "synced", "failed", "skipped", "new", "gone", "requests")
     head = ("run", "started (UTC)", *counts, "outcome")
     rows = [
-        (r.id, r.started_at, r.due, r.synced, r.failed, r.skipped, r.new, r.requests, r.outcome)
+        (r.id, r.started_at, r.due, r.synced, r.failed, r.skipped, r.new, r.gone, r.requests,
+         r.outcome)
         for r in report.runs
-    ]
+    ]  # fmt: skip
     return table(head, rows)
 
 
@@ -92,11 +119,15 @@ def users_table(users: tuple[Status, ...]) -> str:
     """A line per user."""
     if not users:
         return "no users yet; `checkinsync users add` adds one"
-    head = ("user", "name", "state", "check-ins", "last checked (UTC)", "quarantined", "next")
+    head = (
+        "user", "name", "state", "check-ins", "gone", "last checked (UTC)", "oldest comparison",
+        "quarantined", "next",
+    )  # fmt: skip
     rows = [
-        (u.id, u.name, u.state, u.checkins, u.last_checked_at, u.quarantined, u.next_action)
+        (u.id, u.name, u.state, u.checkins, u.gone, u.last_checked_at, _stretch(u), u.quarantined,
+         u.next_action)
         for u in users
-    ]
+    ]  # fmt: skip
     return table(head, rows)
 
 

@@ -30,6 +30,8 @@ Kind = Literal[
     "not_authorized",  # 403
     "invalid_auth",  # 401
     "quota_exceeded",  # 429
+    "no_endpoint",  # 404 endpoint_error
+    "says",  # `body` with `status`, whatever was asked
 ]
 
 
@@ -54,6 +56,9 @@ class Fault:
     """None: from the `nth` request on for ever."""
     seconds: float = 0.0
     """How slow, or how far away the reset is."""
+    status: int = 200
+    body: str = ""
+    """What is said instead, by a fault that says something."""
 
     def fits(self, request: Request) -> bool:
         """Whether a request meets all conditions."""
@@ -147,4 +152,6 @@ SPOILT: dict[Kind, Callable[[Answer, Fault], Answer]] = {
     "not_authorized": _refusal(ApiError(403, "not_authorized", "Access was revoked.")),
     "invalid_auth": _refusal(ApiError(401, "invalid_auth", "OAuth token invalid or revoked.")),
     "quota_exceeded": _refusal(quota_exceeded()),
+    "no_endpoint": _refusal(ApiError(404, "endpoint_error", "No matching endpoint.")),
+    "says": lambda answer, fault: replace(answer, status=fault.status, body=fault.body.encode()),
 }

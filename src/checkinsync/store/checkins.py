@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from checkinsync.model import Changes, Checkin, Rewrite, Stored, Twin, Window
+from checkinsync.changes import Changes, Former, Rewrite, Stored, Twin
+from checkinsync.model import Checkin, Window
 from checkinsync.store.pool import Connection
 
 
@@ -19,21 +20,23 @@ def stored(conn: Connection, user_id: int, ids: Collection[str]) -> list[Stored]
     rows = conn.execute(
         """
         WITH span AS MATERIALIZED (
-            SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+            SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
+                   missing_since, withheld_since, deleted_at
               FROM checkins
              WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s)
         SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
         """,
         {"user": user_id, **_span("ids", ids)},
     )
-    return [_stored(row) for row in rows]
+    return [stored_row(row) for row in rows]
 
 
 def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
     """The application's rows without an id in these seconds, in the order they were made."""
     rows = conn.execute(
         """
-        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
+               missing_since, withheld_since, deleted_at
           FROM checkins
          WHERE user_id = %(user)s AND foursquare_id IS NULL
            AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
@@ -44,14 +47,15 @@ def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
         """,
         {"user": user_id, **_span("seconds", seconds)},
     )
-    return [_stored(row) for row in rows]
+    return [stored_row(row) for row in rows]
 
 
 def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
     """All rows in these seconds: whose places under the unique constraint are taken."""
     rows = conn.execute(
         """
-        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC'
+        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
+               missing_since, withheld_since, deleted_at
           FROM checkins
          WHERE user_id = %(user)s
            AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
@@ -61,7 +65,7 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
         """,
         {"user": user_id, **_span("seconds", seconds)},
     )
-    return [_stored(row) for row in rows]
+    return [stored_row(row) for row in rows]
 
 
 def count(conn: Connection, user_id: int) -> int:
@@ -162,7 +166,16 @@ def rewrite(
                time_zone_offset = c.time_zone_offset, shout = c.shout, is_private = c.is_private,
                raw = c.raw::json, fingerprint = c.fingerprint,
                first_seen_at = coalesce(first_seen_at, %(now)s), changed_at = %(now)s,
-               missing_since = NULL, deleted_at = NULL
+               missing_since = NULL, missing_again_at = NULL, withheld_since = NULL,
+               deleted_at = NULL,
+               first_venue_id = CASE WHEN first_venue_name IS NOT NULL THEN first_venue_id
+                   WHEN (checkins.venue_id, checkins.venue_name)
+                        IS DISTINCT FROM (c.venue_id, c.venue_name)
+                   THEN checkins.venue_id END,
+               first_venue_name = CASE WHEN first_venue_name IS NOT NULL THEN first_venue_name
+                   WHEN (checkins.venue_id, checkins.venue_name)
+                        IS DISTINCT FROM (c.venue_id, c.venue_name)
+                   THEN checkins.venue_name END
           FROM unnest(
                %(row)b::int4[],
                %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
@@ -176,6 +189,17 @@ def rewrite(
         """,
         {"now": now, "row": [r.row for r in rewrites], **_columns(checkins, moments)},
     )
+
+
+def former(conn: Connection, rows: Collection[int]) -> list[Former]:
+    """These rows as they are before they are written over."""
+    found = conn.execute(
+        """
+        SELECT id, venue_id, venue_name, raw::text FROM checkins WHERE id = ANY (%(rows)b::int4[])
+        """,
+        {"rows": list(rows)},
+    )
+    return [Former(*row) for row in found]
 
 
 def merge(conn: Connection, twins: Sequence[Twin]) -> None:
@@ -221,6 +245,7 @@ def _columns(checkins: Sequence[Checkin], moments: Mapping[str, datetime]) -> di
     return {**columns, "moment": [moments[c.id] for c in checkins]}
 
 
-def _stored(row: tuple[Any, ...]) -> Stored:
-    number, foursquare_id, fingerprint, venue_id, moment = row
-    return Stored(number, foursquare_id, fingerprint, venue_id, moment.astimezone(UTC))
+def stored_row(row: tuple[Any, ...]) -> Stored:
+    """A row as selected here and in `marks`."""
+    number, foursquare_id, fingerprint, venue_id, moment, *doubts = row
+    return Stored(number, foursquare_id, fingerprint, venue_id, moment.astimezone(UTC), *doubts)

@@ -118,6 +118,18 @@ def finish(conn: Connection, job: int) -> None:
     )
 
 
+def note_total(conn: Connection, job: int, saved: Saved, *, requests: int) -> None:
+    """What was done after the window was stored counts, too."""
+    conn.execute(
+        """
+        UPDATE import_jobs
+           SET requests = %(requests)s, new_checkins = %(new)s, changed_checkins = %(changed)s
+         WHERE id = %(job)s
+        """,
+        {"job": job, "requests": requests, "new": saved.new, "changed": saved.changed},
+    )
+
+
 def end(
     conn: Connection, job: int, *, status: str, message: str, retry_after: datetime | None = None
 ) -> None:

@@ -48,7 +48,7 @@ def finish(conn: Connection, run_id: int, summary: RunSummary) -> None:
             "requests": summary.requests,
             "new": summary.saved.new,
             "changed": summary.saved.changed,
-            "gone": 0,
+            "gone": summary.saved.gone,
             "outcome": summary.outcome,
         },
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from checkinsync.evidence import Order
 from checkinsync.model import Mark, User
 from checkinsync.store.pool import Connection
 
@@ -33,6 +34,70 @@ def load(conn: Connection, user_id: int) -> SyncState:
     cursor, started_at, since, offset, tail, down_to = row
     mark = Mark(started_at, since, offset, tuple(tail), down_to) if started_at else None
     return SyncState(cursor, mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Where re-reading the older history stands, and what is known of Foursquare's list."""
+
+    start: datetime | None = None
+    """Where the next slice begins; None: at the top of the older history."""
+    sliced_at: datetime | None = None
+    """When the last slice, or the last look for missing ones, was read."""
+    owed: bool = False
+    """That look took the place of a slice."""
+    order: Order | None = None
+    stretch: float = 1.0
+    """Places of the list per stored check-in."""
+
+
+def slices(conn: Connection, user_id: int) -> Slices:
+    """What is known; nothing, for a user never imported."""
+    row = conn.execute(
+        """
+        SELECT slice_from, sliced_at, slice_owed, list_order, list_stretch
+          FROM sync_state WHERE user_id = %(user)s
+        """,
+        {"user": user_id},
+    ).fetchone()
+    if row is None:
+        return Slices()
+    start, sliced_at, owed, order, stretch = row
+    return Slices(start, sliced_at, owed, Order(order) if order else None, stretch or 1.0)
+
+
+def note_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
+    """A page of a slice was read; the next slice begins at `start`, or at the top again."""
+    conn.execute(
+        """
+        UPDATE sync_state SET slice_from = %(start)s, sliced_at = %(at)s, slice_owed = false
+         WHERE user_id = %(user)s
+        """,
+        {"user": user_id, "start": start, "at": at},
+    )
+
+
+def note_looked(conn: Connection, user_id: int, *, at: datetime) -> None:
+    """What was missing was looked for, in the place of a slice."""
+    conn.execute(
+        "UPDATE sync_state SET sliced_at = %(at)s, slice_owed = true WHERE user_id = %(user)s",
+        {"user": user_id, "at": at},
+    )
+
+
+def note_list(
+    conn: Connection, user_id: int, *, order: Order | None, stretch: float | None
+) -> None:
+    """What a page told of the list; None: it told nothing new."""
+    conn.execute(
+        """
+        UPDATE sync_state
+           SET list_order = coalesce(%(order)s, list_order),
+               list_stretch = coalesce(%(stretch)s, list_stretch)
+         WHERE user_id = %(user)s
+        """,
+        {"user": user_id, "order": order.value if order else None, "stretch": stretch},
+    )
 
 
 def note_mark(conn: Connection, user_id: int, mark: Mark) -> None:

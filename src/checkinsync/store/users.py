@@ -27,6 +27,14 @@ class Status:
     last_new_at: datetime | None
     consecutive_failures: int
     quarantined: int
+    missing: int
+    withheld: int
+    gone: int
+    unverified_since: datetime | None
+    """When the stretch of his history that waits longest was last compared with Foursquare."""
+    unverified_newest: datetime | None
+    unverified_oldest: datetime | None
+    """None: the beginning of the history."""
     reason: str | None
     next_action: str
 
@@ -48,6 +56,17 @@ def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
     return [Candidate(User(*row[:4]), *row[4:]) for row in rows]
 
 
+def connected(conn: Connection) -> list[User]:
+    """Everyone with a token, by id."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users WHERE access_token_encrypted IS NOT NULL ORDER BY id
+        """
+    )
+    return [User(*row) for row in rows]
+
+
 def statuses(
     conn: Connection, *, at: datetime, days: int, user_id: int | None = None
 ) -> list[Status]:
@@ -55,7 +74,8 @@ def statuses(
     rows = conn.execute(
         """
         SELECT id, foursquare_user_id, name, state, active, importing, checkins, created_at,
-               last_checked_at, last_new_at, consecutive_failures, quarantined, reason, next_action
+               last_checked_at, last_new_at, consecutive_failures, quarantined, missing, withheld,
+               gone, unverified_since, unverified_newest, unverified_oldest, reason, next_action
           FROM sync_status(%(at)s, %(days)s)
          WHERE %(user)s::int IS NULL OR id = %(user)s
         """,
@@ -157,9 +177,12 @@ def add(
     return None if row is None else int(row[0])
 
 
-def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime) -> None:
-    """Another token, and a sign of life: whoever reconnects is active."""
-    conn.execute(
+def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime) -> bool:
+    """Another token, and a sign of life: whoever reconnects is active.
+
+    False: there is no such user.
+    """
+    updated = conn.execute(
         """
         UPDATE users
            SET access_token_encrypted = %(sealed)s,
@@ -168,6 +191,7 @@ def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime
         """,
         {"user": user_id, "sealed": sealed_token, "at": at},
     )
+    return updated.rowcount == 1
 
 
 def sealed_tokens(conn: Connection, *, most: int) -> list[str]:

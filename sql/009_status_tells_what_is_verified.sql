@@ -1,0 +1,88 @@
+-- How each user is doing, and now also what was verified when, and what Foursquare shows no more.
+
+DROP FUNCTION sync_status(TIMESTAMPTZ, INTEGER);
+
+CREATE FUNCTION sync_status(at TIMESTAMPTZ, days INTEGER)
+RETURNS TABLE (
+    id                   INTEGER,
+    foursquare_user_id   TEXT,
+    name                 TEXT,
+    state                TEXT,      -- ok, needs_reauth, rate_limited, failing, paused
+    active               BOOLEAN,
+    importing            BOOLEAN,   -- an import holds the user's lease now
+    checkins             BIGINT,
+    created_at           TIMESTAMPTZ,
+    last_checked_at      TIMESTAMPTZ,
+    last_new_at          TIMESTAMPTZ,
+    consecutive_failures INTEGER,
+    quarantined          BIGINT,
+    missing              BIGINT,    -- not shown where they have to stand; looked for again
+    withheld             BIGINT,    -- the same, but too many at once to be believed
+    gone                 BIGINT,    -- deleted at Foursquare
+    unverified_since     TIMESTAMPTZ, -- when the stretch that waits longest was last compared
+    unverified_newest    TIMESTAMPTZ, -- where it begins
+    unverified_oldest    TIMESTAMPTZ, -- where it ends; NULL: at the beginning of the history
+    reason               TEXT,
+    next_action          TEXT
+)
+LANGUAGE sql STABLE AS $$
+    WITH known AS (
+        SELECT u.id, u.foursquare_user_id::text, u.display_name::text AS name,
+               CASE
+                   WHEN s.paused_at IS NOT NULL THEN 'paused'
+                   WHEN u.access_token_encrypted IS NULL THEN 'needs_reauth'
+                   WHEN s.state = 'needs_reauth' AND s.rejected_token_sha256 IS DISTINCT FROM
+                        sha256(convert_to(u.access_token_encrypted, 'UTF8')) THEN 'ok'
+                   ELSE coalesce(s.state, 'ok')
+               END AS state,
+               coalesce(u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days),
+                        false) AS active,
+               EXISTS (SELECT FROM import_leases AS l
+                        WHERE l.user_id = u.id AND l.expires_at > now()) AS importing,
+               u.created_at AT TIME ZONE 'UTC' AS created_at, s.last_checked_at, s.last_new_at,
+               coalesce(s.consecutive_failures, 0) AS consecutive_failures,
+               s.reason, s.retry_at, coalesce(s.token_unreadable, false) AS token_unreadable
+          FROM users AS u
+          LEFT JOIN sync_state AS s ON s.user_id = u.id
+    )
+    SELECT k.id, k.foursquare_user_id, k.name, k.state, k.active, k.importing, c.stored,
+           k.created_at, k.last_checked_at, k.last_new_at, k.consecutive_failures,
+           (SELECT count(*) FROM quarantined_checkins AS q WHERE q.user_id = k.id),
+           c.missing, c.withheld, c.gone, v.verified_at, v.newest, v.oldest,
+           CASE WHEN k.state = 'ok' THEN NULL ELSE k.reason END,
+           CASE
+               WHEN k.importing THEN 'is being imported now'
+               WHEN k.state = 'paused' THEN
+                   format('nothing, until `checkinsync users resume %s`', k.id)
+               WHEN k.state = 'needs_reauth' AND k.token_unreadable THEN
+                   format('give the key that sealed the token (CHECKINSYNC_ENCRYPTION_KEY), or '
+                       'store the token anew: `checkinsync users set-token %s`', k.id)
+               WHEN k.state = 'needs_reauth' THEN
+                   format('must log in again: reconnect Foursquare in the application, or '
+                       '`checkinsync users set-token %s`', k.id)
+               WHEN NOT k.active THEN
+                   format('nothing: no login for more than %s days', days)
+               WHEN k.state = 'rate_limited' THEN
+                   format('goes on after %s UTC',
+                       to_char(k.retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
+               WHEN k.state = 'failing' THEN 'is tried again in the next run'
+               ELSE 'is imported in the next run'
+           END
+           || CASE WHEN c.withheld = 0 THEN '' ELSE
+                  format('; Foursquare shows %s check-ins no more, too many to be believed: '
+                      '`checkinsync verify %s --repair --accept-deletions` if they were deleted',
+                      c.withheld, k.id) END
+      FROM known AS k
+     CROSS JOIN LATERAL (
+           SELECT count(*) FILTER (WHERE c.deleted_at IS NULL) AS stored,
+                  count(*) FILTER (WHERE c.deleted_at IS NULL AND c.missing_since IS NOT NULL)
+                      AS missing,
+                  count(*) FILTER (WHERE c.deleted_at IS NULL AND c.withheld_since IS NOT NULL)
+                      AS withheld,
+                  count(*) FILTER (WHERE c.deleted_at IS NOT NULL) AS gone
+             FROM checkins AS c WHERE c.user_id = k.id) AS c
+      LEFT JOIN LATERAL (
+           SELECT v.verified_at, v.newest, v.oldest FROM verified_spans AS v
+            WHERE v.user_id = k.id ORDER BY v.verified_at, v.newest DESC LIMIT 1) AS v ON true
+     ORDER BY k.id
+$$;

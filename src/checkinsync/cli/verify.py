@@ -1,0 +1,103 @@
+"""`checkinsync verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import click
+
+from checkinsync.app import App
+from checkinsync.cli.door import Door, on_terminal, say_json
+from checkinsync.cli.progress import import_bar
+from checkinsync.errors import Interrupted
+from checkinsync.model import User
+from checkinsync.proof import Proof, Unfinished
+from checkinsync.render import proof as render
+
+GAP = 8
+PARTIAL = 3
+EVERYBODY = "all"
+
+
+@click.command()
+@click.argument("user", default=EVERYBODY)
+@click.option("--repair", is_flag=True, help="Store what is missing or different.")
+@click.option(
+    "--accept-deletions",
+    is_flag=True,
+    help="With --repair: what Foursquare shows no more is gone, however much it is.",
+)
+@click.option("--wait", is_flag=True, help="Wait for the reset of a rate limit and go on.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    *,
+    user: str,
+    repair: bool,
+    accept_deletions: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Walk USER's whole history and compare it with what is stored, id by id.
+
+    USER is an id (bare digits), fsq:12345 (Foursquare's id), a display name if unique, or `all`:
+    everybody who has connected. Cut off, it goes on from there the next time.
+    Exit codes: 0 complete, 8 a gap was found, 3 not everybody could be verified; of one user
+    also 4 the user must log in again, 5 rate limit or quota, 69 database or Foursquare away,
+    75 an import of this user is at work.
+    """
+    if accept_deletions and not repair:
+        raise click.UsageError("--accept-deletions goes with --repair")
+    door: Door = ctx.obj
+    with door.app() as app:
+        chosen = app.connected() if user == EVERYBODY else [app.user(user)]
+        results = []
+        with app.stop.at_good_moments():
+            for result in _results(
+                app, chosen, repair=repair, accept_deletions=accept_deletions, wait=wait
+            ):
+                results.append(result)
+                _say(result, as_json=as_json)
+    if as_json:
+        say_json(render.as_json(results) if user == EVERYBODY else render.one(results[0]))
+    ctx.exit(_exit_code(results, alone=user != EVERYBODY))
+
+
+def _results(
+    app: App, chosen: list[User], *, repair: bool, accept_deletions: bool, wait: bool
+) -> Iterator[Proof | Unfinished]:
+    """One after the other, until somebody asks to stop."""
+    for user in chosen:
+        with import_bar(str(user)) if on_terminal() else nullcontext(lambda _: None) as on_page:
+            result = app.verify(
+                user,
+                repair=repair,
+                accept_deletions=accept_deletions,
+                wait=wait,
+                on_page=on_page,
+            )
+        yield result
+        if isinstance(result, Unfinished) and isinstance(result.error, Interrupted):
+            return
+
+
+def _say(result: Proof | Unfinished, *, as_json: bool) -> None:
+    if isinstance(result, Unfinished):
+        click.echo(f"checkinsync: {render.unfinished(result)}", err=True)
+    elif not as_json:
+        click.echo(render.as_text(result))
+
+
+def _exit_code(results: list[Proof | Unfinished], *, alone: bool) -> int:
+    """Interrupted first, then a gap, then what kept a verdict from coming."""
+    errors = [result.error for result in results if isinstance(result, Unfinished)]
+    interrupted = [error.exit_code for error in errors if isinstance(error, Interrupted)]
+    if interrupted:
+        return interrupted[0]
+    if any(isinstance(result, Proof) and not result.complete for result in results):
+        return GAP
+    if errors:
+        return errors[0].exit_code if alone else PARTIAL
+    return 0

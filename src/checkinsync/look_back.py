@@ -1,0 +1,291 @@
+"""Besides the window: what seems to be gone is looked for again, or else the next slice is read.
+
+The first thing to be dropped when requests or time run short, and caught up with later. It never
+fails an import: the window is stored already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from checkinsync.changes import Stored
+from checkinsync.coverage import covered
+from checkinsync.errors import (
+    FoursquareAway,
+    Interrupted,
+    LeaseLost,
+    QuotaExceeded,
+    RateLimited,
+    RequestRefused,
+    TokenRejected,
+    UserRemoved,
+)
+from checkinsync.evidence import Listed, Order, Span, Verified
+from checkinsync.foursquare.client import Conversation
+from checkinsync.gone import AGAIN_AFTER
+from checkinsync.model import Checkin, Item, Lease, Page, Saved
+from checkinsync.save_page import note_end, save_page
+from checkinsync.slice import FEW, LEAST, Slice, share
+from checkinsync.store import checkins, leases, marks, state, users, verified
+from checkinsync.store.pool import Connection, Pool, transaction
+from checkinsync.store.state import Slices
+
+NOT_BEFORE = timedelta(hours=20)
+"""Between two looks back of one user."""
+
+LATE_AFTER = timedelta(days=25)
+"""A stretch that was not compared for so long shows that slices were missed: two are read."""
+
+RESERVE = 30
+"""Requests of the hour that a look back leaves for others."""
+
+ASKED = 100
+"""Check-ins that are asked for one by one, at most: the `checkins` endpoints have 500 an hour."""
+
+FAR_DOWN = 200
+"""Offset from which a page tells how the list's places go with what is stored."""
+
+LONGEST_STRETCH = 3.0
+"""Places of the list per stored check-in, at most: more would be a misunderstanding."""
+
+NO_ENDPOINT = {404, 405}
+"""Statuses by which a server says, without an `errorType`, that it has no such endpoint."""
+
+DROPPED = (
+    FoursquareAway,
+    Interrupted,
+    LeaseLost,
+    QuotaExceeded,
+    RateLimited,
+    TokenRejected,
+    UserRemoved,
+)
+"""What ends a look back and is none of the import's business: the next request will tell."""
+
+log = logging.getLogger(__name__)
+
+
+def look_back(
+    user_id: int,
+    *,
+    pool: Pool,
+    lease: Lease,
+    conversation: Conversation,
+    reached: datetime | None,
+    now: Callable[[], datetime],
+    go_on: Callable[[], None],
+) -> Saved:
+    """Read again what is older than `reached`, down to which tonight's window has been compared;
+    None: there is nothing older.
+
+    Raises what the database raises, RequestRefused, UserFailed.
+    """
+    looking = _LookBack(
+        user_id,
+        pool=pool,
+        lease=lease,
+        conversation=conversation,
+        reached=reached,
+        now=now,
+        go_on=go_on,
+    )
+    try:
+        looking.back()
+    except DROPPED as reason:
+        log.info("slice_dropped", extra={"user_id": user_id, "reason": str(reason)})
+    return looking.saved
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What a look back begins with."""
+
+    slices: Slices
+    waiting: list[Stored]
+    """Marked as missing, and to be looked for again."""
+    twice: list[Stored]
+    """Looked for twice in vain."""
+    above: int
+    """Check-ins in the window."""
+    stored: int
+    late: bool
+
+
+class _LookBack:
+    def __init__(
+        self,
+        user_id: int,
+        *,
+        pool: Pool,
+        lease: Lease,
+        conversation: Conversation,
+        reached: datetime | None,
+        now: Callable[[], datetime],
+        go_on: Callable[[], None],
+    ) -> None:
+        self.user_id = user_id
+        self.pool = pool
+        self.lease = lease
+        self.conversation = conversation
+        self.reached = reached
+        self.now = now
+        self.go_on = go_on
+        self.saved = Saved()
+
+    def back(self) -> None:
+        """Look for what is missing; read a slice, unless that has taken its place tonight."""
+        with transaction(self.pool) as conn:
+            standing = self._standing(conn)
+        slices = standing.slices
+        if slices.sliced_at is not None and self.now() - slices.sliced_at < NOT_BEFORE:
+            return
+        missing = bool(standing.waiting or standing.twice)
+        if missing:
+            self._look_for_missing(standing)
+            with transaction(self.pool) as conn:
+                leases.hold(conn, self.lease)
+                state.note_looked(conn, self.user_id, at=self.now())
+        if self.reached is not None and (not missing or slices.owed):
+            self._read_slice(standing, self.reached)
+
+    def _standing(self, conn: Connection) -> _Standing:
+        slices = state.slices(conn, self.user_id)
+        at = self.now()
+        known = verified.load(conn, self.user_id)
+        return _Standing(
+            slices,
+            waiting=marks.missing_before(conn, self.user_id, at - AGAIN_AFTER),
+            twice=marks.missing_twice(conn, self.user_id, most=ASKED),
+            above=self._above(conn, self.reached, slices.order) if self.reached else 0,
+            stored=checkins.count(conn, self.user_id),
+            late=any(at - span.at > LATE_AFTER for span in known),
+        )
+
+    def _above(self, conn: Connection, at: datetime, order: Order | None) -> int:
+        """How many items stand above a place of the list, by what is stored: under the order that
+        is known, or the one under which the place is higher up."""
+        orders = [order] if order else list(Order)
+        return min(marks.count_above(conn, self.user_id, at, order=each) for each in orders)
+
+    # --- the next slice ---------------------------------------------------------------------------
+
+    def _read_slice(self, standing: _Standing, reached: datetime) -> None:
+        older = standing.stored - standing.above
+        length = share(older) * (2 if standing.late else 1)
+        start = standing.slices.start
+        if start is None or start > reached:
+            start = reached
+        self._read(start, standing.slices, length=length, moves=True)
+
+    def _read(self, start: datetime, slices: Slices, *, length: int, moves: bool) -> Slice:
+        """Page after page; `moves`: the next slice begins where this one ends."""
+        with transaction(self.pool) as conn:
+            offset = self._above(conn, start, slices.order)
+        reading = Slice(start, offset=round(offset * slices.stretch), length=length)
+        while (ask := reading.ask) is not None and self._may_ask():
+            page = self.conversation.page(offset=ask.offset, limit=ask.limit)
+            with transaction(self.pool) as conn:
+                span = self._take(conn, page, reading, known=slices.order)
+                self._learn(conn, page, span, slices.order)
+                if moves:
+                    state.note_slice(conn, self.user_id, start=reading.next_start, at=self.now())
+        return reading
+
+    def _learn(self, conn: Connection, page: Page, span: Span | None, known: Order | None) -> None:
+        """What a page tells of the list: its order, and how much longer it is than what is stored
+        (items in quarantine, and those that count and can't be fetched)."""
+        order = Listed.of(page.items, now=self.now()).order
+        stretch = None
+        if page.offset >= FAR_DOWN and span is not None and span.newest is not None:
+            above = self._above(conn, span.newest, known or order)
+            stretch = min(max(page.offset / max(above, 1), 1.0), LONGEST_STRETCH)
+        if order or stretch:
+            state.note_list(conn, self.user_id, order=order, stretch=stretch)
+
+    def _may_ask(self) -> bool:
+        self.go_on()
+        left = self.conversation.remaining
+        return left is None or left > RESERVE
+
+    def _take(
+        self, conn: Connection, page: Page, reading: Slice, *, known: Order | None
+    ) -> Span | None:
+        """One page, one transaction: its rows, what it does not show, what it verifies."""
+        leases.hold(conn, self.lease)
+        if not users.stays(conn, self.user_id):
+            raise UserRemoved("the user was removed from the database meanwhile")
+        at = self.now()
+        span = Span.of(page.items, top=page.offset == 0, now=at, known=known)
+        self.saved += save_page(conn, self.user_id, page.items, now=at, span=span)
+        deepest = span.oldest if span else None
+        lower = marks.below(conn, self.user_id, deepest, most=FEW + 1) if deepest else []
+        reading.see(page, span, below=len(lower))
+        if reading.ended and span:
+            ended = span.to_the_end(complete=False)
+            note_end(conn, self.user_id, page.items, ended, now=at)
+        if reading.newest is not None and (reading.ended or reading.oldest is not None):
+            compared = Verified(reading.newest, reading.oldest, at)
+            verified.keep(conn, self.user_id, covered(verified.load(conn, self.user_id), compared))
+        log.info(
+            "slice_read",
+            extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
+        )
+        return span
+
+    # --- what seems to be gone --------------------------------------------------------------------
+
+    def _look_for_missing(self, standing: _Standing) -> None:
+        """Read the place of the newest one again; then ask for each that was missed twice."""
+        unsure: Stored | None = None
+        if standing.waiting:
+            unsure = self._look_again(standing.waiting[0], standing.slices)
+        with transaction(self.pool) as conn:
+            twice = marks.missing_twice(conn, self.user_id, most=ASKED)
+        for row in twice:
+            self._ask_for(row, sure=True)
+        if unsure is not None:
+            self._ask_for(unsure, sure=False)
+
+    def _look_again(self, row: Stored, slices: Slices) -> Stored | None:
+        """The row, where a second look did not show it and yet proves nothing; Foursquare's own
+        word is needed then."""
+        start = row.second + timedelta(seconds=1)
+        reading = self._read(start, slices, length=2 * LEAST, moves=False)
+        with transaction(self.pool) as conn:
+            waiting = marks.missing_before(conn, self.user_id, self.now())
+        still = any(other.row == row.row for other in waiting)
+        return row if still and reading.newest is not None else None
+
+    def _ask_for(self, row: Stored, *, sure: bool) -> None:
+        """Foursquare's own word on one check-in; `sure`: it was missed twice in complete
+        stretches, which is enough where the endpoint does not exist."""
+        assert row.foursquare_id is not None
+        self.go_on()
+        try:
+            item = self.conversation.checkin(row.foursquare_id)
+            gone = item is None
+        except RequestRefused as refusal:
+            item, gone = None, sure and _has_no_endpoint(refusal)
+        except TokenRejected:
+            item, gone = None, False
+        with transaction(self.pool) as conn:
+            leases.hold(conn, self.lease)
+            self._settle(conn, row, item, gone=gone)
+
+    def _settle(self, conn: Connection, row: Stored, item: Item | None, *, gone: bool) -> None:
+        if gone:
+            self.saved += Saved(gone=marks.bury(conn, [row.row], at=self.now()))
+            log.info("checkin_gone", extra={"user_id": self.user_id, "id": row.foursquare_id})
+            return
+        marks.clear(conn, [row.row])
+        if isinstance(item, Checkin) and item.id == row.foursquare_id:
+            self.saved += save_page(conn, self.user_id, [item], now=self.now())
+
+
+def _has_no_endpoint(refusal: RequestRefused) -> bool:
+    if refusal.error_type is None:
+        return refusal.status in NO_ENDPOINT
+    return refusal.error_type == "endpoint_error" or refusal.status == 405  # noqa: PLR2004

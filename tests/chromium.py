@@ -1,0 +1,128 @@
+"""A real Chromium, steered by its driver over WebDriver: plain JSON, no library needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",  # containers often give 64 MB
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # It talks to this machine only: no other name is resolved, all else goes to a dead proxy.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    "--proxy-server=http://127.0.0.1:9",
+)
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+"""The key that WebDriver has for a reference to an element."""
+
+PATIENCE = 60.0
+"""Seconds; a loaded machine starts a browser slowly."""
+
+
+@dataclass
+class Browser:
+    """One window."""
+
+    session: str
+
+    def open(self, address: str) -> None:
+        """Go there, and wait until it is loaded."""
+        _ask("POST", f"{self.session}/url", {"url": address})
+
+    def click(self, text: str) -> None:
+        """Click on the link of this text."""
+        found = {"using": "link text", "value": text}
+        element = _ask("POST", f"{self.session}/element", found)[ELEMENT]
+        _ask("POST", f"{self.session}/element/{element}/click", {})
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return _ask("GET", f"{self.session}/url")
+
+    @property
+    def text(self) -> str:
+        """What can be read on the page."""
+        body = _ask("POST", f"{self.session}/element", {"using": "css selector", "value": "body"})
+        return _ask("GET", f"{self.session}/element/{body[ELEMENT]}/text")
+
+
+def programs() -> tuple[str, str]:
+    """The browser and its driver; skips the test where there are none."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not browser or not driver:
+        pytest.skip("no Chromium here (on Debian: apt-get install chromium chromium-driver)")
+    return browser, driver
+
+
+@contextmanager
+def chromium(folder: Path) -> Iterator[Browser]:
+    """A browser with a new, empty profile below `folder`; it and all it started end with this."""
+    browser, driver = programs()
+    options = {"binary": browser, "args": [*FLAGS, f"--user-data-dir={folder / 'profile'}"]}
+    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+    with _driving(driver, folder) as address:
+        session = _ask("POST", f"{address}/session", wanted)["sessionId"]
+        try:
+            yield Browser(f"{address}/session/{session}")
+        finally:
+            _ask("DELETE", f"{address}/session/{session}")
+
+
+@contextmanager
+def _driving(driver: str, folder: Path) -> Iterator[str]:
+    """The driver at work, on a port that it chooses; its address."""
+    said = folder / "chromedriver.said"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [driver, "--port=0"],
+            stdout=out,
+            stderr=out,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
+            start_new_session=True,
+        )
+    try:
+        yield f"http://127.0.0.1:{_port(process, said)}"
+    finally:
+        with suppress(ProcessLookupError):  # its whole family, should the browser hang
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _port(process: subprocess.Popen[bytes], said: Path) -> str:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := re.search(r"started successfully on port (\d+)", said.read_text())):
+        assert process.poll() is None, said.read_text()
+        assert time.monotonic() < deadline, said.read_text()
+        time.sleep(0.02)
+    return found[1]
+
+
+def _ask(method: str, address: str, given: dict[str, Any] | None = None) -> Any:
+    """One command of WebDriver, and what it answers."""
+    with requests.Session() as http:
+        http.trust_env = False
+        answer = http.request(method, address, json=given, timeout=PATIENCE)
+    value = answer.json()["value"]
+    assert answer.status_code == 200, value
+    return value
