@@ -37,6 +37,8 @@ class Deletion:
     """Unix seconds."""
     held: bool
     """One of so many at once that the program should not believe it."""
+    dated: bool
+    """Whether its id tells the same time as it had: then its place in the list is beyond doubt."""
 
 
 @dataclass(eq=False)
@@ -49,6 +51,8 @@ class Person:
     placed: dict[str, float] = field(default_factory=dict)
     """When check-ins came to where they stand in the list (Unix seconds), since the world began."""
     deleted: dict[str, Deletion] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
+    """Ids of those whose time was edited."""
     odd: set[str] = field(default_factory=set)
     """Ids of the odd ones, which are left as they are."""
     whole_again: int = 0
@@ -213,6 +217,7 @@ class Foursquare:
         if group:
             entry = chance.choice(group)
             self.world.edit(person.token, entry.id, createdAt=at)
+            person.moved.add(entry.id)
             self._placed(person, entry.id)
 
     def delete_some(self, person: Person, chance: random.Random) -> None:
@@ -226,8 +231,10 @@ class Foursquare:
 
     def delete(self, person: Person, item_id: str, *, held: bool = False) -> None:
         """Its user deletes a check-in."""
+        entry = person.account.entry(item_id)
+        dated = entry is not None and entry.created_at == entry.entered_at
         self.world.delete(person.token, item_id)
-        person.deleted[item_id] = Deletion(self.clock(), held)
+        person.deleted[item_id] = Deletion(self.clock(), held, dated)
 
     def delete_many(self, person: Person, chance: random.Random) -> None:
         """So many that it looks like an error of Foursquare's."""

@@ -32,6 +32,8 @@ class Stored:
     """Of an unfinished walk."""
     since: datetime | None = None
     checked_at: datetime | None = None
+    verified_at: datetime | None = None
+    """When the stretch that was not compared for the longest time was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,9 @@ def stored(database: Database, people: list[Person]) -> dict[int, Stored]:
         quarantined[user].add(item_id)
     for user, *state in database.rows(
         """
-        SELECT user_id, state, cursor, walk_started_at, walk_since, last_checked_at FROM sync_state
+        SELECT user_id, state, cursor, walk_started_at, walk_since, last_checked_at,
+               (SELECT min(verified_at) FROM verified_spans AS v WHERE v.user_id = s.user_id)
+          FROM sync_state AS s
         """
     ):
         states[user] = tuple(state)

@@ -104,6 +104,11 @@ class Player:
             self._clean_run(played, Errand("catch up"))
         return played
 
+    def in_peace(self, *words: str) -> Ended:
+        """A command that nothing is in the way of."""
+        process = self._begin(words, Errand(), Strike())
+        return self._over(process, clean=True)
+
     # --- what it is like outside ------------------------------------------------------------------
 
     @contextmanager

@@ -86,6 +86,11 @@ class Night:
     """Seconds that each answer takes."""
 
     @property
+    def need(self) -> Need | None:
+        """What must have happened in the days before for its seam to be reached."""
+        return SEAMS[self.strike.seam].need if self.strike.seam else None
+
+    @property
     def peaceful(self) -> bool:
         """Whether nothing at all goes wrong: then everything has to be well."""
         trouble = (self.faults, self.beside, self.revoked, self.daily_quota)
@@ -200,6 +205,8 @@ class _Drawn:
                 return {"revoked": True, "first": Errand()}
             case "slow":
                 return {"slow": 0.1, "newcomer": True, "first": Errand(renewed_every=0.05)}
+            case "gone" | "edited":
+                return {"first": Errand(), "large": ""}
             case "long":
                 by_hand: Command = "one user's whole history"
                 return {"first": Errand(by_hand)} if self.number > 1 else {"newcomer": True}

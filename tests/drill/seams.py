@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, Literal
 
 Moment = Literal["call", "return"]
-Need = Literal["failing", "revoked", "limited", "slow", "long"]
+Need = Literal["failing", "revoked", "limited", "slow", "long", "gone", "edited"]
 """What else a night must have for a seam to be reached."""
 
 
@@ -63,6 +63,14 @@ SEAMS = {
     "a failure is noted": Seam(".store.state:note_failed", 1, "failing"),
     "a refused token is noted": Seam(".store.state:note_needs_reauth", 1, "revoked"),
     "a rate limit is noted": Seam(".store.state:note_rate_limited", 1, "limited"),
+    "an edit is kept": Seam(".store.revised:add", 1, "edited"),
+    "a slice is taken": Seam(".look_back:_LookBack._take", 3),
+    "the next slice is noted": Seam(".store.state:note_slice", 3),
+    "a stretch is verified": Seam(".store.verified:keep", 3),
+    "what is missing is looked for": Seam(".look_back:_LookBack._look_for_missing", 1, "gone"),
+    "a check-in is asked for": Seam(".foursquare.client:Conversation.checkin", 1, "gone"),
+    "marks are noted": Seam(".store.marks:note", 1, "gone"),
+    "one is gone": Seam(".store.marks:bury", 1, "gone"),
     "a commit": Seam("psycopg:Connection.commit", 25),
 }
 """By what happens there. Whoever renames a function gets to hear of it from every drill."""
