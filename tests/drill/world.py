@@ -58,7 +58,7 @@ class World:
         self.clock.set(self.begins - timedelta(hours=3))
         self.foursquare = Foursquare(seed, clock=self.clock.seconds)
         self.player = Player(self.foursquare, database, self.clock, folder, clock_path)
-        self.checks = Checks(self.foursquare, database)
+        self.checks = Checks(self.foursquare, database, whole=calm >= SETTLES)
         self.vault = Vault([KEY])
         self.report = Report(seed, self._about())
         self.large_on = script.large_events(seed, storm)
