@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from checkinsync import process
+from drill.codes import CODES, FULL, KILLED, REFUSED, WRONG, allowed_codes, outcome_of, traces
 from drill.database import Database
 from drill.foursquare import (
     BRAKE_FLOOR,
@@ -33,15 +33,8 @@ OVERLAP = timedelta(days=14)
 SKEWED = timedelta(minutes=15)
 """More than two hosts' clocks differ by."""
 TWENTY_HOURS = timedelta(hours=20)
-AUTHENTICATION = ("not_authorized", "invalid_auth")
-REFUSED = {3, 4, 69}
-"""Exit codes where tokens are refused; 69 where so many are that the program suspects itself."""
-FULL = "psycopg.errors.DiskFull"
 LATE_AFTER = timedelta(days=24)
 """So old a comparison shows that slices were missed."""
-CODES = {"ok": 0, "partial": 3, "rate_limited": 5, "quota": 5, "away": 69, "suspect": 69}
-KILLED = -9
-TERMINATED = 143
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +268,8 @@ class Checks:
             for trace in traces(ended):
                 if not (FULL in trace and any(deed in DISK for deed in played.deeds)):
                     yield "bug", f"{' '.join(ended.words)}: {ended.said}{trace[-1500:]}"
-            if ended.code == 1 and not traces(ended):
+            refused = any(fault.kind in WRONG for fault in played.night.faults)
+            if ended.code == 1 and not refused and not traces(ended):
                 yield "bug", f"{' '.join(ended.words)}: {ended.said}"
 
     @staticmethod
@@ -381,49 +375,6 @@ TEXTS = {
     "verified_spans": "SELECT t::text FROM verified_spans AS t",
 }
 """Texts of the program's own tables, the latest where there are many."""
-
-
-def allowed_codes(played: Played, ended: Ended) -> set[int]:
-    """The exit codes that what happened can explain."""
-    night = played.night
-    allowed = {0}
-    if any(fault.kind in AUTHENTICATION for fault in night.faults):
-        allowed |= REFUSED
-    if ended.clean:
-        return allowed
-    if night.faults or night.hourly_limit < 500 or night.daily_quota is not None:
-        allowed |= {3, 5, 69}
-    if night.amidst:
-        allowed |= {3}  # a list that shifts too often
-    deed = night.strike.deed
-    if deed == "kill":
-        allowed |= {KILLED}
-    elif deed == "ask to stop":
-        allowed |= {TERMINATED, -15}
-    elif deed == "sleep beyond the lease":
-        allowed |= {69, 75}  # by hand; 69 where its session was ended, too
-    elif deed != "none":
-        allowed |= {3, 69}
-    if night.beside:
-        allowed |= {75}
-    return allowed
-
-
-def traces(ended: Ended) -> list[str]:
-    """What the log tells of errors that nobody foresaw."""
-    return [line for line in (ended.said + ended.log).splitlines() if "Traceback" in line]
-
-
-def outcome_of(ended: Ended) -> str | None:
-    """The outcome that the log of a run tells."""
-    for line in reversed(ended.log.splitlines()):
-        try:
-            record = json.loads(line)
-        except ValueError:  # cut off by a kill
-            continue
-        if record.get("event") == "run_finished":
-            return str(record.get("outcome"))
-    return None
 
 
 def well(stored: Stored, at: datetime) -> bool:
