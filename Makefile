@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench drill clean
 
 demo: $(STAMP)  ## a whole nightly run against a simulated Foursquare, in a database of its own
 	$(BIN)/checkinsync demo
@@ -18,6 +18,10 @@ lint: $(STAMP)  ## what a change has to pass besides the tests
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md, made anew
 	cd tests && ../$(BIN)/python -m bench
+
+drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 play others
+	cd tests && ../$(BIN)/python -m drill \
+		$(if $(SEED),--seed $(SEED)) $(if $(NIGHTS),--nights $(NIGHTS)) $(DRILL)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -110,6 +110,15 @@ def test_there_is_nothing_outside_the_version(ada, path):
     assert error_of(answer) == (404, 404, "endpoint_error")
 
 
+def test_a_check_in_can_be_asked_for_by_id_unless_there_is_no_such_endpoint(ada, server):
+    path = f"checkins/{server.shown_ids('token-1')[7]}"
+    assert ada.get(path).status_code == 200
+
+    server.switches.checkin_by_id = False
+
+    assert error_of(ada.get(path)) == (404, 404, "endpoint_error")
+
+
 def test_only_get_is_allowed(ada):
     answer = ada.session.post(f"{ada.server.url}/{CHECKINS}", timeout=10)
 
@@ -263,6 +272,17 @@ def test_a_page_of_hidden_checkins_only_is_not_empty(ada, server):
 
     pages = [ada.ids(limit=1, offset=offset) for offset in range(20)]
     assert all(len(page) == 1 for page in pages)
+
+
+def test_a_damaged_list_leaves_out_what_can_still_be_asked_for_by_id(ada, server, world):
+    whole = ada.walk()
+
+    world.leave_out("token-1", whole[::2])
+
+    assert ada.walk() == whole[1::2] == server.shown_ids("token-1")
+    assert ada.get(f"checkins/{whole[0]}").status_code == 200
+    world.leave_out("token-1", [])
+    assert ada.walk() == whole
 
 
 def test_a_group_of_one_second_straddles_a_page(ada, world):

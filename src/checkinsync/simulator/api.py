@@ -74,7 +74,7 @@ class Api:
                 return self._user, "users"
             case ["users", "self", "checkins"]:
                 return self._checkins, "users"
-            case ["checkins", _]:
+            case ["checkins", _] if self._switches.checkin_by_id:
                 return self._checkin, "checkins"
         raise ApiError(404, "endpoint_error", f"No matching endpoint: {request.path}")
 

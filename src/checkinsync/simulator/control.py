@@ -42,6 +42,7 @@ VERBS: dict[str, Callable[..., Any]] = {
         World.delete,
         World.drift,
         World.edit,
+        World.leave_out,
         World.like,
         World.merge_venue,
         World.rename_venue,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -58,6 +58,8 @@ class Account:
     first_name: str
     last_name: str | None = None
     entries: list[Entry] = field(default_factory=list, repr=False)
+    unlisted: frozenset[str] = frozenset()
+    """Ids that the list leaves out though they are there, and can be asked for one by one."""
     _listed: dict[Order, list[Entry]] = field(default_factory=dict, repr=False)
 
     @property
@@ -73,7 +75,8 @@ class Account:
     def newest_first(self, order: Order = "created") -> list[Entry]:
         """The whole list in one of its two possible orders; not to be changed."""
         if order not in self._listed:
-            self._listed[order] = sorted(self.entries, key=SORT_KEYS[order], reverse=True)
+            shown = [entry for entry in self.entries if entry.id not in self.unlisted]
+            self._listed[order] = sorted(shown, key=SORT_KEYS[order], reverse=True)
         return self._listed[order]
 
     def entry(self, item_id: str) -> Entry | None:
@@ -83,6 +86,11 @@ class Account:
     def add(self, *entries: Entry) -> None:
         """Put check-ins into the list."""
         self.entries.extend(entries)
+        self._listed.clear()
+
+    def leave_out(self, ids: Iterable[str]) -> None:
+        """Leave these, and no others, out of the list."""
+        self.unlisted = frozenset(ids)
         self._listed.clear()
 
     def delete(self, item_id: str) -> None:

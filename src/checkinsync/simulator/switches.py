@@ -38,6 +38,8 @@ class Switches:
 
     The hidden ones can't be fetched at all (see `Server.shown_ids`), but count and take up offsets.
     """
+    checkin_by_id: bool = True
+    """Whether `checkins/{id}` is an endpoint at all."""
     token_in: Literal["both", "header", "query"] = "both"  # noqa: S105 (a place, no token)
     hourly_limit: int = 500
     """Requests per moving hour, token and top-level group."""

@@ -6,7 +6,7 @@ Everything follows from the seed and the times handed in. It knows nothing of HT
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from checkinsync.simulator import items, venues
@@ -123,6 +123,10 @@ class World:
     def delete(self, token: str, item_id: str) -> None:
         """Delete a check-in upstream; KeyError if there is none."""
         self.accounts[token].delete(item_id)
+
+    def leave_out(self, token: str, ids: Iterable[str]) -> None:
+        """List all check-ins but these, as if the list were damaged; no ids: it is whole again."""
+        self.accounts[token].leave_out(ids)
 
     def edit(self, token: str, item_id: str, **changes: object) -> None:
         """Replace keys of a check-in (`shout`, `photos`, `createdAt`, …); its id stays."""

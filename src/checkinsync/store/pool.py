@@ -35,6 +35,9 @@ IDLE_TIMEOUT = "60s"
 AWAY = ("08", "57P", "53300", "XX000")
 """SQLSTATEs, by their beginnings, that say the server is gone or going, not that we are wrong."""
 
+HUNG_UP = ("25P03", "25P04")
+"""SQLSTATEs of a session that the server ended since this process was stopped in a transaction."""
+
 
 def open_pool(url: str, *, size: int) -> Pool:
     """At most `size` connections for everything; the first is made when it is asked for.
@@ -120,7 +123,9 @@ def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
 
 
 def is_away(error: psycopg.Error) -> bool:
-    """Whether this error means that the database is not to be had, not that we are wrong."""
+    """Whether this error means that the database, or this session of it, is not to be had."""
+    if error.sqlstate in HUNG_UP:  # an InternalError to psycopg
+        return True
     if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return False
     return error.sqlstate is None or error.sqlstate.startswith(AWAY)

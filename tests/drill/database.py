@@ -1,0 +1,165 @@
+"""A world's own PostgreSQL, and what may happen to it; on a small disk, if one may be mounted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from alongside import kill_server, server_of
+from checkinsync import migrate
+from checkinsync.errors import EmbeddedDatabaseError
+from checkinsync.local_postgres import serving
+
+DISK = 420
+"""MB of the small disk: what a world needs, and its write-ahead log."""
+
+SETTINGS = (
+    "ALTER SYSTEM SET synchronous_commit = on",  # what was committed survives a killed server
+    "ALTER SYSTEM SET min_wal_size = '32MB'",
+    "ALTER SYSTEM SET max_wal_size = '64MB'",
+    "SELECT pg_reload_conf()",
+)
+OURS = "application_name = 'checkinsync' AND datname = current_database()"
+
+
+@dataclass
+class Database:
+    """A server that can be harmed and healed, and one database with the schema."""
+
+    home: Path
+    url: str
+    small_disk: bool
+    """Whether its disk can be filled up."""
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection]:
+        """A connection of the drill's own, that commits each statement."""
+        with psycopg.connect(self.url, autocommit=True, application_name="drill") as conn:
+            yield conn
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a query answers."""
+        with self.connected() as conn:
+            return conn.execute(query.encode(), values or None).fetchall()
+
+    def do(self, statement: str, *values: object) -> None:
+        """A statement that answers nothing."""
+        with self.connected() as conn:
+            conn.execute(statement.encode(), values or None)
+
+    def has(self, table: str) -> bool:
+        """Whether there is such a table."""
+        [(there,)] = self.rows("SELECT to_regclass(%s) IS NOT NULL", table)
+        return bool(there)
+
+    # --- harm -------------------------------------------------------------------------------------
+
+    def cut_off(self) -> None:
+        """End all the program's sessions."""
+        self.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
+
+    def stop(self) -> None:
+        """At once, without any farewell (`immediate`)."""
+        postmaster = server_of(self.home)
+        if postmaster is not None:
+            os.kill(postmaster, signal.SIGQUIT)
+        while server_of(self.home) is not None:
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """Kill -9 of all its processes."""
+        kill_server(self.home)
+
+    def fill(self, *, log_too: bool) -> None:
+        """No byte is left on its disk; with `log_too` it finds no room for its log any more."""
+        ballast = self.home / "ballast"
+        with ballast.open("ab") as file, suppress(OSError):
+            while True:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, 2**16)
+        if log_too:
+            with suppress(psycopg.Error), self.connected() as conn:
+                for _ in range(12):
+                    conn.execute("SELECT pg_logical_emit_message(false, 'drill', 'a line')")
+                    conn.execute("SELECT pg_switch_wal()")
+
+    # --- healing ----------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """There is room again, and it serves."""
+        (self.home / "ballast").unlink(missing_ok=True)
+        while not self._answers():
+            with (
+                suppress(EmbeddedDatabaseError),  # it went down once more
+                serving(self.home, allow_nobody=True, for_tests=True),
+            ):
+                time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.OperationalError):
+            return bool(self.rows("SELECT 1"))
+        return False
+
+    def let_go_of_the_stopped(self) -> None:
+        """What its own time-outs do within a minute: no session stays in a transaction."""
+        while self.rows(
+            f"""
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE {OURS} AND state <> 'idle'
+            """
+        ):
+            time.sleep(0.01)
+
+    def age_leases(self) -> None:
+        """90 seconds go by for the database."""
+        self.do(
+            """
+            UPDATE import_leases SET expires_at = now() - interval '1 second'
+             WHERE expires_at > now()
+            """
+        )
+
+
+@contextmanager
+def open_database() -> Iterator[Database]:
+    """A server with the schema in a folder of its own; nothing stays of it."""
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="checkinsync-drill-", dir=_roomy()))
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        small_disk = _mount(home)
+        if small_disk:
+            stack.callback(subprocess.run, ["umount", "-l", home], check=False)
+        home.chmod(0o711)  # as root the server runs under another account, which has to pass
+        running = stack.enter_context(serving(home, allow_nobody=True, for_tests=True))
+        database = Database(home, running.url, small_disk)
+        stack.callback(database.heal)  # it may be away: `serving` wants to stop it
+        for setting in SETTINGS:
+            database.do(setting)
+        migrate.up(running.url)
+        yield database
+
+
+def _roomy() -> str | None:
+    shared = Path("/dev/shm")
+    roomy = shared.is_dir() and shutil.disk_usage(shared).free >= DISK * 2**21
+    return str(shared) if roomy else None
+
+
+def _mount(folder: Path) -> bool:
+    """A small disk in memory; False where this user may not mount any."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        return False
+    how = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "checkinsync-drill", str(folder)]
+    return subprocess.run(how, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,127 @@
+"""`python -m drill.night …`: a command as the command line runs it, on the drill's clock.
+
+Everything is the program's own, but for the clock and the two places where it sleeps.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import signal
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from checkinsync.app import LOOK, App, open_app
+from checkinsync.attempt import Ended
+from checkinsync.cli import checkinsync
+from checkinsync.cli.door import Door
+from checkinsync.errors import CheckinsyncError
+from checkinsync.orchestrate import Inbox
+from checkinsync.stop import Stop
+from checkinsync.store.keeper import EVERY
+from drill import seams
+from drill.clock import Clock
+
+A_BUG = 1
+
+
+class HandedStop(Stop):
+    """Sleeps no longer than it takes to move the clock on."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def sleep(self, seconds: float) -> None:
+        self.check()
+        self._clock.skip(timedelta(seconds=seconds))
+
+
+class HandedApp(App):
+    """An App whose run waits for what is at work, and over all the rest at once."""
+
+    clock: Clock
+
+    def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+        while not self.stop.asked():
+            left = LOOK if until is None else (until - self.now()).total_seconds()
+            if not running and until is not None:
+                self.clock.skip(until - self.now())
+                left = 0.0
+            try:
+                return inbox.get(timeout=max(0.0, min(LOOK, left)))
+            except queue.Empty:
+                if until is not None and self.now() >= until:
+                    return None
+        return super().wait(inbox, until=until, running=running)
+
+
+@dataclass(frozen=True)
+class HandedDoor(Door):
+    """A door that opens such an App."""
+
+    clock: Clock
+    renewed_every: float
+
+    @contextmanager
+    def app(self, **options: Any) -> Iterator[App]:
+        stop = HandedStop(self.clock)
+        stop.listen()
+        settings = self.settings(**options)
+        with open_app(settings, stop, now=self.clock.now, renewed_every=self.renewed_every) as app:
+            parts = {field.name: getattr(app, field.name) for field in fields(App)}
+            handed = HandedApp(**parts)
+            object.__setattr__(handed, "clock", self.clock)
+            yield handed
+
+
+def run(door: Door, words: list[str]) -> int:
+    """The command; its errors are told as the program tells them."""
+    command = checkinsync.get_command(click.Context(checkinsync), words[0])
+    assert command is not None, words
+    try:
+        code = command.main(words[1:], prog_name=words[0], obj=door, standalone_mode=False)
+    except CheckinsyncError as error:
+        click.echo(f"checkinsync: {error}", err=True)
+        return error.exit_code
+    except Exception:
+        logging.getLogger("checkinsync").exception("crashed")
+        return A_BUG
+    return code if isinstance(code, int) else 0
+
+
+def asked(arguments: list[str]) -> tuple[Namespace, list[str]]:
+    """What this night is, and the command with its own words."""
+    parser = ArgumentParser()
+    parser.add_argument("--clock", type=Path, required=True)
+    parser.add_argument("--skew", type=float, default=0.0)
+    parser.add_argument("--renewed-every", type=float, default=EVERY)
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--seam", choices=list(seams.SEAMS))
+    parser.add_argument("--moment", choices=["call", "return"])
+    parser.add_argument("--nth", type=int)
+    parser.add_argument("--signal", type=lambda name: signal.Signals[name])
+    parser.add_argument("--hits", type=Path)
+    mine = arguments.index("--")
+    return parser.parse_args(arguments[:mine]), arguments[mine + 1 :]
+
+
+def main() -> None:
+    """Arm the seam, run the command, exit with its code."""
+    night, words = asked(sys.argv[1:])
+    if night.seam:
+        seams.strike_at(night.seam, night.moment, night.nth, sign=night.signal, hits=night.hits)
+    clock = Clock(night.clock, skew=night.skew)
+    sys.exit(run(HandedDoor(0, "json", night.log, clock, night.renewed_every), words))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Where a process can be struck: its functions by name, watched without touching a line of them."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+Moment = Literal["call", "return"]
+Need = Literal["failing", "revoked", "limited", "slow", "long", "gone", "edited"]
+"""What else a night must have for a seam to be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """A function at whose call or return a process may be struck."""
+
+    where: str
+    """`module:name`, below `checkinsync` where the module begins with a dot."""
+    most: int = 1
+    """Its calls in a night: one of the first so many is struck."""
+    need: Need | None = None
+
+    @property
+    def code(self) -> CodeType:
+        """What the interpreter knows it by; a function that is no more there is an error."""
+        module, _, name = self.where.partition(":")
+        found: Any = importlib.import_module(f"checkinsync{module}" if module[0] == "." else module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found.__code__
+
+
+SEAMS = {
+    "the lease is claimed": Seam(".store.leases:claim", 5),
+    "the lease is held": Seam(".store.leases:hold", 12),
+    "the leases are renewed": Seam(".store.leases:renew", 2, "slow"),
+    "the lease is given back": Seam(".store.leases:release", 5),
+    "the run begins": Seam(".store.runs:start"),
+    "the run ends": Seam(".store.runs:finish"),
+    "a page is asked for": Seam(".foursquare.client:Conversation.page", 6),
+    "a page is taken": Seam(".import_user:_Import._take", 6),
+    "a page is saved": Seam(".save_page:save_page", 6),
+    "check-ins are added": Seam(".store.checkins:add", 4),
+    "check-ins are rewritten": Seam(".store.checkins:rewrite", 4),
+    "twins are merged": Seam(".store.checkins:merge", 4),
+    "photos are saved": Seam(".store.photos:save", 3),
+    "odd items are put aside": Seam(".store.quarantine:put", 6),
+    "a job begins": Seam(".store.jobs:start", 4),
+    "leftover jobs are closed": Seam(".store.jobs:close_leftovers", 4),
+    "progress is noted": Seam(".store.jobs:note_progress", 6),
+    "a job is done": Seam(".store.jobs:finish", 4),
+    "a job ends early": Seam(".store.jobs:end", 2, "failing"),
+    "the walk's mark is noted": Seam(".store.state:note_mark", 3, "long"),
+    "the cursor moves": Seam(".store.state:note_finished", 4),
+    "a failure is noted": Seam(".store.state:note_failed", 1, "failing"),
+    "a refused token is noted": Seam(".store.state:note_needs_reauth", 1, "revoked"),
+    "a rate limit is noted": Seam(".store.state:note_rate_limited", 1, "limited"),
+    "an edit is kept": Seam(".store.revised:add", 1, "edited"),
+    "a slice is taken": Seam(".look_back:_LookBack._take", 3),
+    "the next slice is noted": Seam(".store.state:note_slice", 3),
+    "a stretch is verified": Seam(".store.verified:keep", 3),
+    "what is missing is looked for": Seam(".look_back:_LookBack._look_for_missing", 1, "gone"),
+    "a check-in is asked for": Seam(".foursquare.client:Conversation.checkin", 1, "gone"),
+    "marks are noted": Seam(".store.marks:note", 1, "gone"),
+    "one is gone": Seam(".store.marks:bury", 1, "gone"),
+    "a commit": Seam("psycopg:Connection.commit", 25),
+}
+"""By what happens there. Whoever renames a function gets to hear of it from every drill."""
+
+
+def check() -> None:
+    """That all of them are there."""
+    for seam in SEAMS.values():
+        assert seam.code
+
+
+def strike_at(name: str, moment: Moment, nth: int, *, sign: signal.Signals, hits: Path) -> None:
+    """Send this process a signal at the nth call or return, after a note in `hits`.
+
+    For the threads to be begun from now on, and this one.
+    """
+    code = SEAMS[name].code
+    passes = itertools.count(1)
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == moment and frame.f_code is code and next(passes) == nth:
+            with hits.open("a") as file:
+                file.write(f"{name}\n")
+            os.kill(os.getpid(), sign)
+
+    threading.setprofile(watch)
+    sys.setprofile(watch)

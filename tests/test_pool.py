@@ -1,0 +1,27 @@
+"""The pool's transactions: which errors mean that the database is away."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from checkinsync.errors import DatabaseAway
+from checkinsync.store.pool import Pool, transaction
+
+
+def test_a_session_that_ended_while_this_process_was_stopped_is_an_outage_not_a_bug(pool, conn):
+    with pytest.raises(DatabaseAway):
+        sleep_in_a_transaction(pool, conn)
+
+    with transaction(pool) as own:
+        assert own.execute("SELECT 1").fetchone() == (1,)
+
+
+def sleep_in_a_transaction(pool: Pool, conn: psycopg.Connection) -> None:
+    """Until the server has hung up; `conn` is for looking."""
+    with transaction(pool) as own:
+        own.execute("SELECT set_config('idle_in_transaction_session_timeout', '20ms', true)")
+        session = [own.info.backend_pid]
+        while conn.execute("SELECT FROM pg_stat_activity WHERE pid = %s", session).fetchall():
+            pass
+        own.execute("SELECT 1")
