@@ -74,8 +74,9 @@ LANGUAGE sql STABLE AS $$
                       c.withheld, k.id) END
       FROM known AS k
      CROSS JOIN LATERAL (  -- each by its own small index, not by a reading of the history
-           SELECT (SELECT count(*) FROM checkins AS c
-                    WHERE c.user_id = k.id AND c.deleted_at IS NULL) AS stored,
+           SELECT (SELECT count(*) FROM checkins AS c WHERE c.user_id = k.id)
+                - (SELECT count(*) FROM checkins AS c
+                    WHERE c.user_id = k.id AND c.deleted_at IS NOT NULL) AS stored,
                   (SELECT count(*) FROM checkins AS c
                     WHERE c.user_id = k.id AND c.missing_since IS NOT NULL
                       AND c.deleted_at IS NULL) AS missing,

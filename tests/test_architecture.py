@@ -67,6 +67,7 @@ ADDRESSES = {
         "orchestrate",
         "import_user",
         "verify",
+        "look_back",
         "record",
         "save_page",
     },  # its errors

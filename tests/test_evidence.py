@@ -93,7 +93,8 @@ def test_an_item_without_an_id_may_be_any():
     nameless = Unreadable("sha256:00", b"{}", "no id")
     named = Unreadable(whole[4].id, b"{}", "no time")
 
-    assert Span.of([*whole[:4], nameless, *whole[5:]], top=True, now=NOW) is None
+    unsure = missed([*whole[:4], nameless, *whole[5:]], map(stored, whole))
+    assert (ids(unsure), unsure.sure) == ({whole[4].id}, frozenset())
     assert ids(missed([*whole[:4], named, *whole[5:]], map(stored, whole))) == set()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from checkinsync.errors import Interrupted
 from checkinsync.look_back import RESERVE
+from checkinsync.scope import Full
 from checkinsync.simulator.faults import Fault
 from making import NOW
 
@@ -358,6 +360,140 @@ def test_a_slice_that_foursquare_calls_wrong_spoils_no_import(house, ada):
     imported = house.night(user)
 
     assert imported.cursor == house.at
+
+
+@ORDERS
+def test_odd_items_and_late_ones_keep_nothing_from_being_read(house, ada, order):
+    house.simulator.switches.order = order
+    world = house.simulator.world
+    user = ada(700, late=0.05)
+    for number in range(20, 600, 90):
+        at = world.accounts[ADA].newest_first()[number].created_at
+        world.add(ADA, {"createdAt": at - 1, "type": "checkin"}, created_at=at - 1)
+        world.add(ADA, created_at=at - 400 * 86_400, entered_at=at + 2)
+    house.night(user)
+    late = world.add(ADA, created_at=days_ago(house, 150), entered_at=int(house.at.timestamp()))
+    edited, deleted = old_one(house, 0.7), old_one(house, 0.4)
+    world.edit(ADA, edited, shout="edited")
+    world.delete(ADA, deleted)
+
+    for _ in range(A_MONTH):
+        house.night(user)
+
+    assert late in house.stored(user)
+    assert row(house, edited, "shout") == ("edited",)
+    assert gone(house) == {deleted}
+    [oldest] = house.conn.execute("SELECT min(verified_at) FROM verified_spans").fetchone()
+    assert house.at - oldest < timedelta(days=A_MONTH)
+
+
+def test_many_that_went_unbelieved_shift_the_list_and_stop_no_slice(house, ada):
+    user = ada(900)
+    world = house.simulator.world
+    for entry in world.accounts[ADA].newest_first()[50:200]:
+        world.delete(ADA, entry.id)
+    for _ in range(2):
+        house.night(user)
+    late = world.add(ADA, created_at=days_ago(house, 250))
+    deleted = old_one(house, 0.8)
+    world.delete(ADA, deleted)
+
+    for _ in range(A_MONTH + 5):
+        house.night(user)
+
+    assert late in house.stored(user)
+    assert deleted in gone(house) or withheld(house) >= {deleted}
+
+
+def withheld(house) -> set[str]:
+    rows = house.conn.execute("SELECT foursquare_id FROM checkins WHERE withheld_since IS NOT NULL")
+    return {item_id for (item_id,) in rows}
+
+
+@ORDERS
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_deletions_at_the_oldest_end_stop_no_slice(house, ada, order, count):
+    house.simulator.switches.order = order
+    user = ada(600)
+    world = house.simulator.world
+    oldest = set(world.accounts[ADA].ids[-count:])
+    for item_id in oldest:
+        world.delete(ADA, item_id)
+    for _ in range(A_MONTH):
+        house.night(user)
+    edited = old_one(house, 0.5)
+    world.edit(ADA, edited, shout="edited")
+
+    for _ in range(A_MONTH):
+        house.night(user)
+        assert house.requests <= 4
+
+    assert gone(house) | withheld(house) >= oldest
+    assert row(house, edited, "shout") == ("edited",)
+
+
+def test_an_odd_item_at_the_top_stops_no_slice(house, ada):
+    user = ada(800)
+    house.simulator.world.add(ADA, {"createdAt": NEWEST + 60, "type": "checkin"})
+
+    house.night(user)
+
+    assert house.requests == 2
+
+
+def test_a_lock_in_a_slice_spoils_no_import(house, ada):
+    user = ada(800)
+    edited = old_one(house, 0.1)
+    house.simulator.world.edit(ADA, edited, shout="edited")
+    with psycopg.connect(house.conn.info.dsn) as other:
+        other.execute("SELECT FROM checkins WHERE foursquare_id = %s FOR UPDATE", [edited])
+
+        imported = house.night(user)
+
+    assert imported.cursor == house.at
+    for _ in range(A_MONTH):
+        house.night(user)
+    assert row(house, edited, "shout") == ("edited",)
+
+
+def test_what_was_entered_in_bulk_is_read_like_anything_else(house, ada):
+    house.simulator.switches.order = "id"
+    user = ada(600)
+    world = house.simulator.world
+    for number in range(300):
+        at = NEWEST - 200 * 86_400 - number * 3600
+        world.add(ADA, created_at=at, entered_at=NEWEST - 20 * 86_400 + number * 60)
+    house.import_(user, scope=Full())
+    edited = old_one(house, 0.9)
+    world.edit(ADA, edited, shout="edited")
+
+    for _ in range(A_MONTH):
+        house.night(user)
+
+    assert row(house, edited, "shout") == ("edited",)
+
+
+def test_an_odd_id_is_missed_where_the_order_is_known(house, ada):
+    user = ada(300, late=0.2)
+    at = days_ago(house, 60)
+    odd = house.simulator.world.add(ADA, {"id": "zodd-id-1", "createdAt": at, "type": "checkin"})
+    house.import_(user, scope=Full())
+    assert odd in house.stored(user)
+    house.simulator.world.delete(ADA, odd)
+
+    for _ in range(A_MONTH):
+        house.night(user)
+
+    assert gone(house) == {odd}
+
+
+def test_a_clock_that_went_wrong_once_stops_no_slice(house, ada):
+    user = ada(800)
+    house.conn.execute("UPDATE sync_state SET sliced_at = '2031-01-01Z'")
+
+    house.night(user)
+
+    assert house.requests == 2
 
 
 def test_missed_nights_are_caught_up_with(house, ada):

@@ -319,3 +319,13 @@ def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(house, ada
     assert repaired.complete
     proof = prove(user)
     assert (proof.shown, proof.stored, proof.findings) == (70_000, 70_000, ())
+
+
+def test_one_empty_answer_is_not_taken_for_an_empty_history(house, ada, prove):
+    user = ada(300)
+    empty = '{"meta":{"code":200},"response":{"checkins":{"count":0,"items":[]}}}'
+    house.simulator.fail(Fault("says", path=CHECKINS, status=200, body=empty))
+
+    proof = prove(user, repair=True, accept_deletions=True)
+
+    assert (proof.complete, proof.shown, proof.stored) == (True, 300, 300)

@@ -141,6 +141,10 @@ class DatabaseRefused(CheckinsyncError):
     exit_code = 69
 
 
+class DatabaseExhausted(DatabaseAway):
+    """The database runs, but has no room left on its disk or in its memory."""
+
+
 class EmbeddedDatabaseError(CheckinsyncError):
     """The embedded database can't be started; the message says what stands in the way."""
 

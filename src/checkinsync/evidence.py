@@ -75,7 +75,8 @@ class Span:
     orders: frozenset[Order] = frozenset(Order)
     """The orders that the list may be in."""
     complete: bool = True
-    """False: it rests on a short page being the end of the list, which it need not be."""
+    """False: what was not shown may be there all the same. It rests on a short page being the end
+    of the list, or the page holds an item without an id, which may be any check-in."""
 
     @classmethod
     def of(
@@ -84,11 +85,10 @@ class Span:
         """What a page of the list shows; `top`: it begins with the list's first item.
 
         `known`: the order of the list, where another page has told it. None where the page is in
-        no known order, or holds something that can't be told from others: an item without an id
-        may be any check-in.
+        no known order.
         """
         listed = Listed.of(items, now=now)
-        if not listed.orders or any(item.nameless for item in items):
+        if not listed.orders:
             return None
         orders = frozenset({known}) if known in listed.orders else listed.orders
         entered = listed.entered or listed.created
@@ -104,11 +104,18 @@ class Span:
             oldest=max(ends[order][1] for order in orders),
             newest=None if top else min(ends[order][0] for order in orders),
             orders=orders,
+            complete=not any(item.nameless for item in items),
         )
 
     def to_the_end(self, *, complete: bool) -> Span:
         """The same, where the list ends with it: all that is older was not shown, either."""
-        return replace(self, created_after=None, entered_after=None, oldest=None, complete=complete)
+        return replace(
+            self,
+            created_after=None,
+            entered_after=None,
+            oldest=None,
+            complete=complete and self.complete,
+        )
 
     def holds(self, created: datetime, entered: datetime | None) -> bool:
         """Whether a check-in would have to stand inside, under each order that may be."""

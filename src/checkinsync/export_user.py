@@ -27,6 +27,7 @@ revisions.json    what changed in a check-in: the old values
 quarantined.json  items from Foursquare that could not be stored as check-ins, as received
 jobs.json         the imports
 sync_state.json   how far they have come
+verified.json     when each stretch of the history was last compared with Foursquare
 
 Times are UTC. What the web application keeps of him in tables of its own is not in here.
 """

@@ -22,7 +22,7 @@ from checkinsync.errors import (
     LeaseLost,
     RateLimited,
 )
-from checkinsync.evidence import Span, Verified
+from checkinsync.evidence import Listed, Order, Span, Verified
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
 from checkinsync.look_back import look_back
@@ -31,7 +31,7 @@ from checkinsync.outcome import Imported
 from checkinsync.proved import Proved, note_verified
 from checkinsync.save_page import save_page
 from checkinsync.scope import Nightly, Scope, Since, begin
-from checkinsync.store import checkins, jobs, leases, quarantine, state, users
+from checkinsync.store import checkins, jobs, leases, quarantine, state, users, verification
 from checkinsync.store.keeper import Keeper
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.vault import Vault
@@ -125,6 +125,7 @@ class _Import:
         self.spare = spare
         self.looks_back = False
         self.proved = Proved()
+        self.order: Order | None = None
         self.pages = 0
         self.saved = Saved()
         self.expected: int | None = None
@@ -178,6 +179,7 @@ class _Import:
             span = Span.of(page.items, top=page.offset == 0, now=at)
             saved = save_page(conn, self.user.id, page.items, now=at, span=span)
             self.proved.take(page, span)
+            self._note_order(conn, page, now=at)
             self.walk.see(page, new=saved.new, stored=self._stored(conn, page, saved))
             if self.walk.ended:
                 self.proved.note_end(conn, self.user.id, now=at)
@@ -188,6 +190,13 @@ class _Import:
             self._note(conn, saved)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         self.on_page(progress)
+
+    def _note_order(self, conn: Connection, page: Page, *, now: datetime) -> None:
+        """By what the list is ordered, where a page tells it: slices find their places by it."""
+        order = Listed.of(page.items, now=now).order
+        if order is not None and order is not self.order:
+            state.note_list(conn, self.user.id, order=order, stretch=None)
+            self.order = order
 
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
         """How many check-ins are stored, where the end of the list may be near."""
@@ -219,6 +228,7 @@ class _Import:
                 at=self.now(),
             )
             self._note_verified(conn)
+            verification.forget(conn, self.user.id, before=self.started - verification.KEPT)
         jobs.finish(conn, self.job)
         self.looks_back = isinstance(self.scope, Nightly) and self.spare()
         if not self.looks_back:

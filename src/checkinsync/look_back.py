@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import psycopg
+
 from checkinsync.changes import Stored
 from checkinsync.errors import (
     CheckinsyncError,
     FoursquareAway,
-    Interrupted,
-    LeaseLost,
-    QuotaExceeded,
     RateLimited,
     RequestRefused,
     TokenRejected,
@@ -50,27 +49,18 @@ ASKED = 100
 UNANSWERED = 2
 """After so many check-ins about which nothing was said, the others are left for another night."""
 
-FAR_DOWN = 200
-"""Offset from which a page tells how the list's places go with what is stored."""
+FAR_DOWN = 20
+"""Check-ins above a place from which on a page there tells how the list's places go with them."""
 
-LONGEST_STRETCH = 3.0
-"""Places of the list per stored check-in, at most: more would be a misunderstanding."""
+LEAST_STRETCH, MOST_STRETCH = 0.1, 3.0
+"""Places of the list per stored check-in: what is gone unnoticed makes them fewer, what can't be
+fetched more. Anything beyond would be a misunderstanding."""
 
 NO_ENDPOINT = {404, 405}
 """Statuses by which a server says, without an `errorType`, that it has no such endpoint."""
 
-DROPPED = (
-    FoursquareAway,
-    Interrupted,
-    LeaseLost,
-    QuotaExceeded,
-    RateLimited,
-    RequestRefused,
-    TokenRejected,
-    UserFailed,
-    UserRemoved,
-)
-"""What ends a look back and is none of the import's business: the next request will tell."""
+UNFORESEEN = (RequestRefused, UserFailed, psycopg.Error)
+"""What an operator should hear of, though it spoils nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +77,6 @@ def look_back(
 ) -> Saved:
     """Read again what is older than `reached`, down to which tonight's window has been compared;
     None: there is nothing older.
-
-    Raises what the database raises.
     """
     looking = _LookBack(
         user_id,
@@ -138,33 +126,43 @@ class _LookBack:
         self.now = now
         self.go_on = go_on
         self.saved = Saved()
+        self.unsure: Stored | None = None
+        """One that a second look did not show, though it need not have."""
 
     def back(self) -> None:
-        """As far as nothing comes between."""
+        """As far as nothing comes between. Whatever does is none of the import's business, whose
+        window is stored: the next request, or the next import, will tell."""
         try:
             self._back()
-        except DROPPED as reason:
+        except (CheckinsyncError, psycopg.Error) as reason:
             self._log_dropped(reason)
 
-    def _log_dropped(self, reason: CheckinsyncError) -> None:
-        level = logging.WARNING if isinstance(reason, RequestRefused | UserFailed) else logging.INFO
-        log.log(level, "slice_dropped", extra={"user_id": self.user_id, "reason": str(reason)})
+    def _log_dropped(self, reason: CheckinsyncError | psycopg.Error) -> None:
+        level = logging.WARNING if isinstance(reason, UNFORESEEN) else logging.INFO
+        told = str(reason) if isinstance(reason, CheckinsyncError) else type(reason).__name__
+        log.log(level, "slice_dropped", extra={"user_id": self.user_id, "reason": told})
 
     def _back(self) -> None:
-        """Look for what is missing; read a slice, unless that has taken its place tonight."""
+        """Look for what is missing, or read a slice if that is owed; then ask for what was missed
+        twice. So a missing one costs one more request in the night in which it is asked for."""
         with transaction(self.pool) as conn:
             standing = self._standing(conn)
         slices = standing.slices
-        if slices.sliced_at is not None and self.now() - slices.sliced_at < NOT_BEFORE:
-            return
-        missing = bool(standing.waiting or standing.twice)
-        if missing:
-            self._look_for_missing(standing)
+        at = self.now()
+        if slices.sliced_at is not None and timedelta() <= at - slices.sliced_at < NOT_BEFORE:
+            return  # a time in the future was written by a clock that went wrong
+        owed = slices.owed and self.reached is not None
+        looks = bool(standing.waiting or standing.twice) and not owed
+        if looks:
+            if standing.waiting:  # another one each night, lest one keeps the others waiting
+                number = at.toordinal() % len(standing.waiting)
+                self._look_again(standing.waiting[number], slices)
             with transaction(self.pool) as conn:
                 leases.hold(conn, self.lease)
                 state.note_looked(conn, self.user_id, at=self.now())
-        if self.reached is not None and (not missing or slices.owed):
+        elif self.reached is not None:
             self._read_slice(standing, self.reached)
+        self._ask_for_missing()
 
     def _standing(self, conn: Connection) -> _Standing:
         slices = state.slices(conn, self.user_id)
@@ -198,27 +196,37 @@ class _LookBack:
     def _read(self, start: datetime, slices: Slices, *, length: int, moves: bool) -> Slice:
         """Page after page; `moves`: the next slice begins where this one ends."""
         with transaction(self.pool) as conn:
-            offset = self._above(conn, start, slices.order)
-        reading = Slice(start, offset=round(offset * slices.stretch), length=length)
+            above = self._above(conn, start, slices.order)
+        reading = Slice(start, offset=round(above * slices.stretch), length=length)
+        aims = 1
         while (ask := reading.ask) is not None and self._may_ask():
             page = self.conversation.page(offset=ask.offset, limit=ask.limit)
             with transaction(self.pool) as conn:
                 span = self._take(conn, page, reading, known=slices.order)
-                self._learn(conn, page, span, slices.order)
+                shift = self._learn(conn, page, span, slices.order)
                 if moves:
                     state.note_slice(conn, self.user_id, start=reading.next_start, at=self.now())
+            if reading.missed and shift is not None and aims:
+                aims -= 1
+                reading.aim(above + shift)
         return reading
 
-    def _learn(self, conn: Connection, page: Page, span: Span | None, known: Order | None) -> None:
-        """What a page tells of the list: its order, and how much longer it is than what is stored
-        (items in quarantine, and those that count and can't be fetched)."""
+    def _learn(
+        self, conn: Connection, page: Page, span: Span | None, known: Order | None
+    ) -> int | None:
+        """What a page tells of the list: its order, and how many places it is longer here than what
+        is stored: items in quarantine, and those that count and can't be fetched, less what has
+        gone unnoticed. None: it tells nothing."""
         order = Listed.of(page.items, now=self.now()).order
-        stretch = None
-        if page.offset >= FAR_DOWN and span is not None and span.newest is not None:
-            above = self._above(conn, span.newest, known or order)
-            stretch = min(max(page.offset / max(above, 1), 1.0), LONGEST_STRETCH)
+        shift = stretch = None
+        if span is not None and span.oldest is not None:
+            above = self._above(conn, span.oldest, known or order)
+            shift = page.offset + len(page.items) - above
+            if above >= FAR_DOWN:
+                stretch = min(max((above + shift) / above, LEAST_STRETCH), MOST_STRETCH)
         if order or stretch:
             state.note_list(conn, self.user_id, order=order, stretch=stretch)
+        return shift
 
     def _may_ask(self) -> bool:
         self.go_on()
@@ -251,36 +259,34 @@ class _LookBack:
 
     # --- what seems to be gone --------------------------------------------------------------------
 
-    def _look_for_missing(self, standing: _Standing) -> None:
-        """Read the place of the newest one again; then ask for each that was missed twice."""
-        unsure: Stored | None = None
-        if standing.waiting:
-            unsure = self._look_again(standing.waiting[0], standing.slices)
+    def _look_again(self, row: Stored, slices: Slices) -> None:
+        """Read the place of this one again. What is not shown and need not have been (the end of a
+        short page) is left to Foursquare's own word; a place that proves nothing takes the mark."""
+        start = row.second + timedelta(seconds=1)
+        reading = self._read(start, slices, length=2 * LEAST, moves=False)
+        if reading.newest is not None:
+            self.unsure = row
+        elif reading.proves_nothing:
+            with transaction(self.pool) as conn:
+                leases.hold(conn, self.lease)
+                marks.clear(conn, [row.row])
+
+    def _ask_for_missing(self) -> None:
+        """Foursquare's own word on each that was missed twice; one that nothing is said about
+        stays marked, and is asked for again."""
         with transaction(self.pool) as conn:
-            twice = marks.missing_twice(conn, self.user_id, most=ASKED)
-        asked = [*((row, True) for row in twice), *([(unsure, False)] if unsure else [])]
+            asked = [(row, True) for row in marks.missing_twice(conn, self.user_id, most=ASKED)]
+            waiting = marks.missing_before(conn, self.user_id, self.now() - AGAIN_AFTER)
+        asked += [(row, False) for row in waiting if self.unsure and row.row == self.unsure.row]
         unanswered = 0
         for row, sure in asked:
             try:
                 self._ask_for(row, sure=sure)
-            except (FoursquareAway, RateLimited) as reason:  # it stays marked, and is asked again
+            except (FoursquareAway, RateLimited) as reason:
                 self._log_dropped(reason)
                 unanswered += 1
             if unanswered == UNANSWERED:
                 return
-
-    def _look_again(self, row: Stored, slices: Slices) -> Stored | None:
-        """The row, where a second look did not show it and yet proves nothing; Foursquare's own
-        word is needed then. A place that can't be read at all proves nothing against a row."""
-        start = row.second + timedelta(seconds=1)
-        reading = self._read(start, slices, length=2 * LEAST, moves=False)
-        with transaction(self.pool) as conn:
-            waiting = marks.missing_before(conn, self.user_id, self.now())
-            still = any(other.row == row.row for other in waiting)
-            if still and reading.ask is None and reading.newest is None:
-                leases.hold(conn, self.lease)
-                marks.clear(conn, [row.row])
-        return row if still and reading.newest is not None else None
 
     def _ask_for(self, row: Stored, *, sure: bool) -> None:
         """Foursquare's own word on one check-in; `sure`: it was missed twice in complete

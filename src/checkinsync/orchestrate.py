@@ -21,6 +21,7 @@ from checkinsync.errors import (
     AtWork,
     CheckinsyncError,
     DatabaseAway,
+    DatabaseExhausted,
     FoursquareAway,
     Interrupted,
     LeaseLost,
@@ -42,7 +43,13 @@ from checkinsync.verdict import PARTIAL
 
 log = logging.getLogger(__name__)
 
-RETRIED = (FoursquareAway, LeaseLost, UnsteadyList, psycopg.OperationalError)
+RETRIED = (
+    DatabaseExhausted,
+    FoursquareAway,
+    LeaseLost,
+    UnsteadyList,
+    psycopg.OperationalError,
+)
 """What may be gone in a minute; everything else ends the user's import for tonight."""
 
 
@@ -292,8 +299,11 @@ class _Run:
         )
 
     def _has_time_to_spare(self) -> bool:
-        """Whether windows still come first: their imports must be done when the deadline comes."""
-        return self.stop is None and self.now() < self.deadline - SPARE
+        """Whether nobody's window has to wait for it: not somebody's whose start is due, nor when
+        the deadline comes."""
+        now = self.now()
+        waited_for = self.agenda.someone_waits(now)
+        return self.stop is None and not waited_for and now < self.deadline - SPARE
 
     def _wake(self) -> datetime:
         """When to look again though nothing comes back."""
@@ -319,6 +329,8 @@ class _Run:
         match ended.outcome:
             case RetryAt(at, reason):
                 self._park(entry, at, reason)
+            case Failed(DatabaseExhausted() as error):
+                self._try_again_or_fail(entry, error)
             case Failed(DatabaseAway()):
                 self.agenda.again(entry, self.now(), attempt=entry.attempt)
             case Failed(QuotaExceeded() as quota):

@@ -68,6 +68,10 @@ class Agenda:
             return heapq.heappop(self._again)
         return None
 
+    def someone_waits(self, now: datetime) -> bool:
+        """Whether a first start is due and has no worker; may be asked from any thread."""
+        return any(entry.at <= now for entry in self._starts[:1])
+
     def take_any(self) -> Entry | None:
         """The attempt that comes first, due or not: to probe with while a service is away."""
         heap = min((h for h in (self._starts, self._again) if h), key=lambda h: h[0], default=None)

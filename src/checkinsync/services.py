@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from checkinsync.breaker import DATABASE, FOURSQUARE, Breaker
-from checkinsync.errors import CheckinsyncError, DatabaseAway, FoursquareAway
+from checkinsync.errors import (
+    CheckinsyncError,
+    DatabaseAway,
+    DatabaseExhausted,
+    FoursquareAway,
+)
 from checkinsync.outcome import Failed, Outcome, Skipped
 from checkinsync.schedule import Entry
 
@@ -51,6 +56,8 @@ class Services:
     def hear(self, entry: Entry, outcome: Outcome, *, now: datetime) -> None:
         """What an attempt says of both."""
         match outcome:
+            case Failed(DatabaseExhausted()):
+                pass
             case Failed(DatabaseAway()):
                 if self.database.away_since is None:
                     self.database.away(now)

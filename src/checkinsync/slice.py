@@ -10,7 +10,7 @@ from datetime import datetime
 from math import ceil
 
 from checkinsync.evidence import Span
-from checkinsync.model import PAGE, Ask, Checkin, Page
+from checkinsync.model import PAGE, Ask, Checkin, Page, instant_of_id
 
 SLICES = 25
 """In so many the older history is read: a month has room for a few nights that were missed."""
@@ -28,12 +28,6 @@ known yet move the list up."""
 
 OVERLAP = 5
 """Items that a further page repeats of the one before."""
-
-BACKS = 3
-"""How often to go back when a page begins too far down."""
-
-ABOVES = 5
-"""How often to go on when a page ends too far up."""
 
 FEW = 3
 """Stored check-ins below the end of a short page: that few may be gone; more are its neighbours."""
@@ -66,14 +60,16 @@ class Slice:
         """Down to here; None with `ended`: to the beginning."""
         self.ended = False
         """The list goes no further down, as far as a slice can tell."""
+        self.missed = False
+        """The last page is not the one that was meant: see `aim`."""
+        self.proves_nothing = False
+        """A page was in no known order, or empty."""
         self.next_start: datetime | None = start
         """Where the next slice begins; None: at the top of the older history again."""
         self._length = length
         self._pages_planned = _pages(length)
         self._pages = 0
         self._read = 0
-        self._backs = 0
-        self._aboves = 0
         self._seen: set[str] = set()
 
     @property
@@ -87,42 +83,38 @@ class Slice:
     def see(self, page: Page, span: Span | None, *, below: int) -> None:
         """Take a page in, and what it proves. `below`: stored check-ins older than all of it, by
         both their instants; counted up to a few."""
-        if self.newest is None and self._begins_too_low(page, span):
-            self._go_back(page)
-        elif span is None or span.oldest is None:
+        self.missed = False
+        if span is None or span.oldest is None:
             self._give_up(page)
+        elif self.newest is None and self._misses(page, span, span.oldest, below):
+            self.missed, self.ask = True, None
         elif self.newest is not None and page.items[0].key not in self._seen:
-            self.ask = None  # the list has shifted: what is proved stays proved
-        elif span.oldest > self.start and not self._ends(page, below):
-            self._go_down(page)
+            self.ask = None  # the list has shifted meanwhile: what is proved stays proved
         else:
             self._take(page, span, span.oldest, below=below)
 
-    def _begins_too_low(self, page: Page, span: Span | None) -> bool:
-        if page.offset == 0 or self._backs == BACKS:
-            return False
-        if not page.items:
-            return True
-        return span is not None and span.newest is not None and span.newest < self.start
+    def aim(self, offset: int) -> None:
+        """The page has missed the place it was meant for; this offset is nearer."""
+        self.ask = Ask(max(0, offset - MARGIN), PAGE)
 
-    def _go_back(self, page: Page) -> None:
-        self._backs += 1
-        step = (PAGE - 2 * MARGIN) * 2 ** (self._backs - 1)
-        self.ask = Ask(max(0, page.offset - step), PAGE)
-
-    def _go_down(self, page: Page) -> None:
-        """The page ends above the place that it is meant for."""
-        self._aboves += 1
-        self._seen.update(item.key for item in page.items)
-        below = page.offset + max(1, len(page.items) - OVERLAP)
-        self.ask = Ask(below, PAGE) if self._aboves <= ABOVES else None
+    def _misses(self, page: Page, span: Span, oldest: datetime, below: int) -> bool:
+        """Whether it begins below the place where the last slice ended, or ends above it."""
+        begins_too_low = span.newest is not None and span.newest < self.start
+        ends_too_high = oldest > self.start and not self._ends(page, below)
+        return begins_too_low or ends_too_high
 
     def _give_up(self, page: Page) -> None:
-        """A page that proves nothing: the next slice begins below it."""
+        """A page that proves nothing, or shows nothing: the next slice begins below it, by what
+        most of its check-ins say."""
         self.ask = None
-        dates = [item.created_at for item in page.items if isinstance(item, Checkin)]
-        below = min(dates) if dates else None
-        self.next_start = below if below is not None and below < self.start else None
+        self.proves_nothing = True
+        later = sorted(
+            max(item.created_at, instant_of_id(item.id) or item.created_at)
+            for item in page.items
+            if isinstance(item, Checkin)
+        )
+        places = [later[len(later) // share_of] for share_of in (2, 4)] if later else []
+        self.next_start = next((at for at in places if at < self.start), None)
 
     def _ends(self, page: Page, below: int) -> bool:
         """Whether the list seems to end here. A short page alone is no end, but below this one
@@ -131,14 +123,17 @@ class Slice:
         return len(page.items) < self.ask.limit and below <= FEW
 
     def _take(self, page: Page, span: Span, oldest: datetime, *, below: int) -> None:
+        assert self.ask is not None
         if self.newest is None:
             self.newest = min(max(self.start, oldest), span.newest or self.start)
+        short = len(page.items) < self.ask.limit
+        nothing_more = short and self._seen.issuperset(item.key for item in page.items)
         self.oldest = self.next_start = oldest
         self._pages += 1
         self._read += self._fresh(page)
-        if self._ends(page, below):
+        if nothing_more or self._ends(page, below):
             self._end(below)
-        elif self._enough():
+        elif self._enough() and oldest < self.start:
             self.ask = None
         else:
             self.ask = Ask(page.offset + max(1, len(page.items) - OVERLAP), PAGE)

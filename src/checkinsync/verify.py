@@ -10,13 +10,19 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import psycopg
 
 from checkinsync import session
 from checkinsync.changes import Changes, Stored, Unseen
-from checkinsync.errors import CheckinsyncError, DatabaseAway, LeaseLost, RateLimited
+from checkinsync.errors import (
+    CheckinsyncError,
+    DatabaseAway,
+    LeaseLost,
+    RateLimited,
+    UserFailed,
+)
 from checkinsync.evidence import Span, Verified
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import Conversation, Foursquare
@@ -34,9 +40,6 @@ from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.store.verification import Compared
 from checkinsync.vault import Vault
 from checkinsync.walk import Walk
-
-KEPT = timedelta(days=7)
-"""How long a verification that was cut off is gone on with; an older one begins anew."""
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,9 @@ def verify(
             return proving.run(foursquare=foursquare, vault=vault, keeper=keeper, go_on=go_on)
         except DatabaseAway:
             raise
+        except psycopg.Error as error:  # a lock, a time-out: it stays this user's
+            words = error.diag.message_primary or type(error).__name__
+            return proving.unfinished(UserFailed(f"the database refused: {words}"))
         except RateLimited as limit:
             if wait is None:
                 return proving.unfinished(limit)
@@ -147,7 +153,11 @@ class _Proving:
         """Go on with an earlier one, if it is young enough and did the same."""
         known = verification.load(conn, self.user.id)
         at = self.now()
-        if known is None or known.repairs != self.repair or at - known.started_at > KEPT:
+        if (
+            known is None
+            or known.repairs != self.repair
+            or at - known.started_at > verification.KEPT
+        ):
             verification.start(conn, self.user.id, at=at, repairs=self.repair)
             known = verification.load(conn, self.user.id)
             assert known is not None
@@ -171,7 +181,8 @@ class _Proving:
                 span = Span.of(page.items, top=page.offset == 0, now=at)
                 self.saved += save_page(conn, self.user.id, page.items, now=at, span=span)
             verification.add(conn, self.user.id, compared, repaired=self.repair, at=at)
-            self.walk.see(page, new=new)
+            stored = None if page.items else checkins.count(conn, self.user.id)
+            self.walk.see(page, new=new, stored=stored)
             self.told = self.told if page.total is None else page.total
             self._note(conn)
         self.pages += 1

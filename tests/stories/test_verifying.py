@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 
+import psycopg
 import pytest
 
 from checkinsync.simulator.faults import Fault
@@ -86,18 +87,45 @@ def test_interrupted_it_says_how_far_it_got_and_goes_on(story, two):
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"),
-    [("rate_limit_exceeded", 5), ("quota_exceeded", 5), ("invalid_auth", 4), ("bad_gateway", 69)],
+    ("kind", "code", "of_all", "complete"),
+    [
+        ("rate_limit_exceeded", 5, 3, 1),
+        ("quota_exceeded", 5, 5, 0),  # nobody else is asked
+        ("invalid_auth", 4, 0, 1),  # told, and no fault of the verification
+        ("bad_gateway", 69, 3, 1),
+    ],
 )
-def test_what_keeps_a_verdict_from_coming_is_told(story, two, kind, code):
+def test_what_keeps_a_verdict_from_coming_is_told(story, two, kind, code, of_all, complete):
     story.simulator.fail(Fault(kind, token=two[0].token, path=CHECKINS, times=None, seconds=600))
 
     alone, everybody = story.run("verify", "Ada"), story.run("verify", "all")
 
     assert (alone.code, alone.out) == (code, "")
     assert "user 1 (Ada): not verified" in alone.err
-    assert everybody.code == 3
-    assert everybody.out.count("Complete") == 1
+    assert everybody.code == of_all
+    assert everybody.out.count("Complete") == complete
+    assert "user 1 (Ada): not verified" in everybody.err
+
+
+def test_rows_that_somebody_holds_spoil_one_user_s_verification_alone(story, two):
+    [ada, ben] = two
+    for person in two:
+        forget(story, person, 5)
+    with psycopg.connect(story.url) as other:
+        other.execute("SELECT FROM users WHERE id = %s FOR UPDATE", [ada.id])
+
+        done = story.run("verify", "all", "--repair")
+
+    assert done.code == 3
+    assert "user 1 (Ada): not verified: the database refused" in done.err
+    assert story.complete(ben)
+
+
+def test_nobody_to_verify_is_said(story):
+    done = story.run("verify", "all")
+
+    assert (done.code, done.out) == (0, "")
+    assert "nobody has connected yet" in done.err
 
 
 def test_deletions_that_are_not_believed_are_said_and_can_be_ordered(story, two):

@@ -10,14 +10,18 @@ import click
 from checkinsync.app import App
 from checkinsync.cli.door import Door, on_terminal, say_json
 from checkinsync.cli.progress import import_bar
-from checkinsync.errors import Interrupted
+from checkinsync.errors import FoursquareAway, Interrupted, QuotaExceeded
 from checkinsync.model import User
 from checkinsync.proof import Proof, Unfinished
 from checkinsync.render import proof as render
 
 GAP = 8
 PARTIAL = 3
+MUST_LOG_IN = 4
 EVERYBODY = "all"
+
+SILENT_AFTER = 3
+"""After so many users in a row about whom Foursquare said nothing, the others are not tried."""
 
 
 @click.command()
@@ -53,6 +57,8 @@ def verify(
     door: Door = ctx.obj
     with door.app() as app:
         chosen = app.connected() if user == EVERYBODY else [app.user(user)]
+        if not chosen:
+            click.echo("nobody has connected yet: there is nothing to verify", err=True)
         results = []
         with app.stop.at_good_moments():
             for result in _results(
@@ -68,7 +74,8 @@ def verify(
 def _results(
     app: App, chosen: list[User], *, repair: bool, accept_deletions: bool, wait: bool
 ) -> Iterator[Proof | Unfinished]:
-    """One after the other, until somebody asks to stop."""
+    """One after the other, until somebody asks to stop, or asking on is no use."""
+    unanswered = 0
     for user in chosen:
         with import_bar(str(user)) if on_terminal() else nullcontext(lambda _: None) as on_page:
             result = app.verify(
@@ -79,7 +86,9 @@ def _results(
                 on_page=on_page,
             )
         yield result
-        if isinstance(result, Unfinished) and isinstance(result.error, Interrupted):
+        error = result.error if isinstance(result, Unfinished) else None
+        unanswered = unanswered + 1 if isinstance(error, FoursquareAway) else 0
+        if isinstance(error, Interrupted | QuotaExceeded) or unanswered == SILENT_AFTER:
             return
 
 
@@ -91,13 +100,18 @@ def _say(result: Proof | Unfinished, *, as_json: bool) -> None:
 
 
 def _exit_code(results: list[Proof | Unfinished], *, alone: bool) -> int:
-    """Interrupted first, then a gap, then what kept a verdict from coming."""
+    """Interrupted first, then a gap, then what kept a verdict from coming. Of everybody, those
+    who must log in again are told, and count for nothing: no verification can help that."""
     errors = [result.error for result in results if isinstance(result, Unfinished)]
     interrupted = [error.exit_code for error in errors if isinstance(error, Interrupted)]
     if interrupted:
         return interrupted[0]
     if any(isinstance(result, Proof) and not result.complete for result in results):
         return GAP
-    if errors:
-        return errors[0].exit_code if alone else PARTIAL
-    return 0
+    if alone:
+        return errors[0].exit_code if errors else 0
+    codes = {error.exit_code for error in errors} - {MUST_LOG_IN}
+    match results[-1:]:
+        case [Unfinished(error=FoursquareAway() | QuotaExceeded() as error)]:
+            return error.exit_code
+    return PARTIAL if codes else 0

@@ -69,11 +69,16 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
 
 
 def count(conn: Connection, user_id: int) -> int:
-    """How many of this user's check-ins are stored with their id and not gone."""
+    """How many of this user's check-ins are stored with their id and not gone.
+
+    All less those that are gone: each is counted by an index alone, and no row is read.
+    """
     row = conn.execute(
         """
-        SELECT count(*) FROM checkins
-         WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
+        SELECT (SELECT count(*) FROM checkins
+                 WHERE user_id = %(user)s AND foursquare_id IS NOT NULL)
+             - (SELECT count(*) FROM checkins
+                 WHERE user_id = %(user)s AND deleted_at IS NOT NULL)
         """,
         {"user": user_id},
     ).fetchone()

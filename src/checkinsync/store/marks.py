@@ -13,8 +13,8 @@ from checkinsync.evidence import Order, Span
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
 
-AFTER_ALL_IDS = "g"
-"""Sorts after all hex digits."""
+AFTER_ALL_IDS = "\U0010ffff"
+"""Sorts after all there are, those that are no hex digits too."""
 
 
 def in_span(

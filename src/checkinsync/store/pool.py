@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from checkinsync.errors import DatabaseAway, SettingsError
+from checkinsync.errors import DatabaseAway, DatabaseExhausted, SettingsError
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pool = ConnectionPool[Connection]
@@ -34,6 +34,9 @@ IDLE_TIMEOUT = "60s"
 
 AWAY = ("08", "57P", "53300", "XX000")
 """SQLSTATEs, by their beginnings, that say the server is gone or going, not that we are wrong."""
+
+EXHAUSTED = ("53100", "53200")
+"""SQLSTATEs: disk full, out of memory. The server is there, so that looking for it is no use."""
 
 HUNG_UP = ("25P03", "25P04")
 """SQLSTATEs of a session that the server ended since this process was stopped in a transaction."""
@@ -117,6 +120,11 @@ def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
     except (PoolTimeout, PoolClosed):
         raise DatabaseAway(_AWAY_MESSAGE) from None
     except psycopg.Error as error:
+        if error.sqlstate in EXHAUSTED:
+            words = error.diag.message_primary or type(error).__name__
+            raise DatabaseExhausted(
+                f"the database has no room left: {words}; free some on its server"
+            ) from None
         if not is_away(error):
             raise
         raise DatabaseAway(_AWAY_MESSAGE) from None

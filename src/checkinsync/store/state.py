@@ -95,6 +95,8 @@ def note_list(
            SET list_order = coalesce(%(order)s, list_order),
                list_stretch = coalesce(%(stretch)s, list_stretch)
          WHERE user_id = %(user)s
+           AND (list_order, list_stretch) IS DISTINCT FROM
+               (coalesce(%(order)s, list_order), coalesce(%(stretch)s, list_stretch))
         """,
         {"user": user_id, "order": order.value if order else None, "stretch": stretch},
     )

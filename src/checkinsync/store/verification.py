@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from checkinsync.changes import Stored
 from checkinsync.model import Mark
 from checkinsync.proof import Finding, Kind, Nameless
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
+
+KEPT = timedelta(days=7)
+"""How long a verification that was cut off is gone on with; an older one begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +207,11 @@ def nameless(conn: Connection, user_id: int) -> list[Nameless]:
 def end(conn: Connection, user_id: int) -> None:
     """It has come to its verdict."""
     conn.execute("DELETE FROM verifications WHERE user_id = %(user)s", {"user": user_id})
+
+
+def forget(conn: Connection, user_id: int, *, before: datetime) -> None:
+    """One that was begun before then is gone on with no more."""
+    conn.execute(
+        "DELETE FROM verifications WHERE user_id = %(user)s AND started_at < %(before)s",
+        {"user": user_id, "before": before},
+    )
