@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from checkinsync import process
@@ -54,6 +54,8 @@ class Checks:
     database: Database
     whole: bool = True
     """Whether the calm stretch is long enough for what is promised of caught-up users."""
+    ordered: set[str] = field(default_factory=set)
+    """Check-ins that count as gone by an operator's word, whatever the brake says."""
 
     def after(self, played: Played, at: datetime, before: Look, after: Look) -> Iterator[Violation]:
         """All that one night may have broken; `at`: when it began."""
@@ -175,7 +177,7 @@ class Checks:
                 since = row.missing_since or (old.missing_since if old else None)
                 if since is None or row.deleted_at - since < TWENTY_HOURS:
                     yield "wrongly gone", f"{name} after less than 20 hours (missing since {since})"
-            yield from self._brake(person, now)
+            yield from self._brake(person, now, but=self.ordered)
 
     def _beyond_finding(self, person: Person, item_id: str) -> bool:
         """Whether nobody can say that it is there until a slice meets it: its time was moved by
@@ -183,8 +185,9 @@ class Checks:
         return item_id in person.moved and not self.foursquare.server.switches.checkin_by_id
 
     @staticmethod
-    def _brake(person: Person, now: Stored) -> Iterator[tuple[str, str]]:
-        gone = sorted(row.deleted_at for row in now.rows.values() if row.deleted_at)
+    def _brake(person: Person, now: Stored, *, but: set[str]) -> Iterator[tuple[str, str]]:
+        believed = (row.deleted_at for item_id, row in now.rows.items() if item_id not in but)
+        gone = sorted(at for at in believed if at)
         most = max(BRAKE_FLOOR, int(BRAKE_SHARE * len(now.rows)))
         for first, last in zip(gone, gone[most:], strict=False):
             if last - first < timedelta(days=30):

@@ -44,6 +44,12 @@ class Look:
     there: dict[int, set[str]]
     stored: dict[int, Stored]
 
+    @property
+    def gone(self) -> set[str]:
+        """The ids of all rows that count as gone."""
+        all_of_them = (stored.rows.items() for stored in self.stored.values())
+        return {item_id for rows in all_of_them for item_id, row in rows if row.deleted_at}
+
 
 def look(foursquare: Foursquare, database: Database) -> Look:
     """Both sides now."""

@@ -105,6 +105,8 @@ class World:
         """Everything was compared; and whoever held a deletion back may be told to believe it."""
         self.report.violations += self.checks.settled(number, before)
         self.player.in_peace("verify", "all", "--repair", "--accept-deletions")
+        now = look(self.foursquare, self.database)
+        self.checks.ordered.update(now.gone - before.gone)
         ended = self.player.in_peace("verify", "all")
         after = look(self.foursquare, self.database)
         self.report.violations += self.checks.verified(number, after, ended)
