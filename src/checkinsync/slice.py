@@ -29,6 +29,9 @@ known yet move the list up."""
 OVERLAP = 5
 """Items that a further page repeats of the one before."""
 
+MOST = 4
+"""Pages of a slice for each that was planned, at most."""
+
 FEW = 3
 """Stored check-ins below the end of a short page: that few may be gone; more are its neighbours."""
 
@@ -133,7 +136,7 @@ class Slice:
         self._read += self._fresh(page)
         if nothing_more or self._ends(page, below):
             self._end(below)
-        elif self._enough() and oldest < self.start:
+        elif self._pages >= MOST * self._pages_planned or (self._enough() and oldest < self.start):
             self.ask = None
         else:
             self.ask = Ask(page.offset + max(1, len(page.items) - OVERLAP), PAGE)
@@ -153,4 +156,4 @@ class Slice:
     def _enough(self) -> bool:
         """A server that shows small pages is asked for a few more of them."""
         planned = self._pages >= self._pages_planned and 2 * self._read >= self._length
-        return self._read >= self._length or planned or self._pages >= 4 * self._pages_planned
+        return self._read >= self._length or planned
