@@ -25,7 +25,7 @@ ALTER TABLE sync_state
     ADD COLUMN slice_owed BOOLEAN NOT NULL DEFAULT false,  -- that look took the place of a slice
     ADD COLUMN list_order TEXT          -- Foursquare lists by 'created' or by 'id', once a page has told
         CHECK (list_order IN ('created', 'id')),
-    ADD COLUMN list_stretch DOUBLE PRECISION;  -- places of that list per stored check-in
+    ADD COLUMN list_shift INTEGER;      -- by how many places it was longer there than what is stored
 
 -- When each stretch of a user's history was last compared with Foursquare. They never overlap.
 CREATE TABLE verified_spans (

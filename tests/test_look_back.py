@@ -169,8 +169,8 @@ def test_what_the_endpoint_still_knows_is_not_gone(house, ada):
 @pytest.mark.parametrize(
     ("kind", "is_gone", "stays_marked"),
     [
-        ("not_authorized", False, False),
-        ("invalid_auth", False, False),
+        ("not_authorized", False, True),
+        ("invalid_auth", False, True),
         ("server_error", False, True),
         ("html_403", False, True),
         ("rate_limit_exceeded", False, True),
@@ -194,16 +194,35 @@ def test_any_other_answer_about_it_deletes_nothing(house, ada, kind, is_gone, st
     assert gone(house) == {deleted}
 
 
-def test_where_the_endpoint_does_not_exist_two_looks_are_enough(house, ada):
-    user = ada(800)
+def test_without_the_endpoint_two_looks_are_enough_in_a_list_by_id(house, ada):
+    house.simulator.switches.order = "id"
+    house.simulator.switches.checkin_by_id = False
+    user = ada(800, late=0.05)
     deleted = old_one(house, 0.003)
     house.simulator.world.delete(ADA, deleted)
-    house.simulator.fail(Fault("no_endpoint", path=f"checkins/{deleted}", times=None))
     house.night(user)
 
     house.night(user)
 
     assert gone(house) == {deleted}
+
+
+def test_without_the_endpoint_a_moved_one_is_no_deletion_and_a_deleted_one_is(house, ada):
+    house.simulator.switches.checkin_by_id = False
+    user = ada(1500)
+    world = house.simulator.world
+    moved, deleted = old_one(house, 0.003), old_one(house, 0.004)
+    world.edit(ADA, moved, createdAt=days_ago(house, 400))
+    world.delete(ADA, deleted)
+
+    for _ in range(A_MONTH):
+        house.night(user)
+        assert gone(house) <= {deleted}
+        assert house.requests <= 4
+
+    assert gone(house) == {deleted}
+    assert marked(house) == {deleted}
+    assert house.conn.execute("SELECT what FROM checkin_revisions").fetchall() == [(["time"],)]
 
 
 def test_what_is_shown_again_is_restored(house, ada):
@@ -408,6 +427,34 @@ def test_many_that_went_unbelieved_shift_the_list_and_stop_no_slice(house, ada):
 def withheld(house) -> set[str]:
     rows = house.conn.execute("SELECT foursquare_id FROM checkins WHERE withheld_since IS NOT NULL")
     return {item_id for (item_id,) in rows}
+
+
+def test_a_group_of_one_second_is_compared_whole(house, ada):
+    user = ada(700)
+    group = house.simulator.world.add_group(ADA, 60, at=days_ago(house, 100))
+    house.import_(user, scope=Full())
+    deleted = set(group[10:50:20])
+    for item_id in deleted:
+        house.simulator.world.delete(ADA, item_id)
+
+    for _ in range(A_MONTH + 5):
+        house.night(user)
+
+    assert gone(house) == deleted
+
+
+def test_a_history_of_which_the_older_half_is_shown_no_more_is_said(house, ada):
+    user = ada(400)
+    world = house.simulator.world
+    half = set(world.accounts[ADA].ids[200:])
+    for item_id in half:
+        world.delete(ADA, item_id)
+
+    for _ in range(A_MONTH):
+        house.night(user)
+
+    assert gone(house) == set()
+    assert withheld(house) == half
 
 
 @ORDERS

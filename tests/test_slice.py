@@ -103,6 +103,21 @@ def test_a_server_that_ignores_offsets_is_not_asked_for_ever():
     assert reading.missed
 
 
+def test_a_page_that_does_not_join_is_not_taken():
+    whole = history(800)
+    reading = Slice(whole[400].created_at, offset=401, length=300)
+    first = tuple(whole[386:636])
+    reading.see(Page(386, 250, first, None), Span.of(first, top=False, now=NOW), below=160)
+    assert reading.taken
+    shifted = tuple(whole[640:700])
+
+    reading.see(Page(631, 250, shifted, None), Span.of(shifted, top=False, now=NOW), below=100)
+
+    assert not reading.taken
+    assert reading.ask is None
+    assert reading.next_start == whole[635].created_at
+
+
 def test_a_page_in_no_order_is_passed_by():
     whole = history(800)
     mixed = (*whole[450:500], *whole[400:450])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from checkinsync.errors import OffsetIgnored, UnsteadyList
@@ -365,10 +365,11 @@ CHANGES = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(
     count=st.integers(0, 700),
-    cap=st.integers(2, 250),
+    cap=st.integers(5, 250),
     changes=CHANGES,
     same_second=st.booleans(),
 )
+@example(count=3, cap=2, changes=[("add", 0.0, 1), ("delete", 0.0, 1)], same_second=False)
 def test_whatever_was_there_all_the_time_is_seen(count, cap, changes, same_second):
     step = timedelta(0) if same_second else timedelta(minutes=5)
     listing = Listing(history(count, step=step), cap=cap)
@@ -392,3 +393,59 @@ def test_whatever_was_there_all_the_time_is_seen(count, cap, changes, same_secon
 
     assert walk.problem is not None or always <= shown
     assert all(isinstance(item, Checkin) for item in listing.items)
+
+
+@given(
+    st.integers(0, 400),
+    st.integers(15, 60),
+    st.integers(3, 12),
+    st.lists(st.integers(0, 3), max_size=12),
+)
+@settings(deadline=None)
+def test_a_walk_that_has_seen_just_what_is_stored_goes_on_to_the_end(count, cap, every, inserted):
+    """As where the application's rows are taken over page by page: what is stored with its id is
+    at each page just what was seen. Some items count, and are never shown."""
+    there = history(count)
+    hidden = {item.key for item in there[::every]}
+    listing = Listing(list(there))
+
+    def between(changed: Listing, number: int) -> None:
+        for n in range(inserted[number - 1] if number <= len(inserted) else 0):
+            changed.items.insert(0, checkin(NOW + timedelta(minutes=10 * number + n), 900 + n))
+
+    walk, seen = full(), set()
+    while walk.ask is not None:
+        assert len(listing.asked) < 2000
+        between(listing, len(listing.asked) + 1)
+        ask = walk.ask
+        listing.asked.append(ask)
+        start = ask.offset
+        while True:  # a page is empty beyond the end only
+            asked = listing.items[start : start + min(ask.limit, cap)]
+            items = tuple(item for item in asked if item.key not in hidden)
+            if items or not asked:
+                break
+            start += cap
+        seen |= {item.key for item in items}
+        walk.see(Page(ask.offset, ask.limit, items, count), stored=len(seen))
+
+    assert walk.problem is None
+    assert seen >= {item.key for item in there} - hidden
+
+
+def test_an_empty_page_further_down_is_no_end_of_what_stands_between():
+    """Three pages in a row seemed to be the last one, and the list goes on for less than a page."""
+    there = history(100)
+    walk = full()
+    for start, length in ((0, 40), (35, 37), (67, 21)):
+        assert walk.ask is not None
+        page = Page(walk.ask.offset, 250, tuple(there[start : start + length]), 100)
+        walk.see(page, stored=start + length)
+    seen = 88
+    while walk.ask is not None:
+        items = tuple(there[walk.ask.offset : walk.ask.offset + 40])
+        seen = max(seen, walk.ask.offset + len(items))
+        walk.see(Page(walk.ask.offset, 250, items, 100), stored=seen)
+
+    assert walk.ended
+    assert walk.seen == 100

@@ -14,6 +14,8 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 def covered(known: Iterable[Verified], new: Verified) -> list[Verified]:
     """All stretches once `new` has been compared, newest first: it takes the place of what was
     known of its time, and the others keep what reaches beyond it."""
+    if _start(new) >= new.newest:
+        return list(known)  # a moment is no stretch
     kept = [part for span in known for part in _outside(span, new)]
     return sorted([*kept, new], key=lambda span: span.newest, reverse=True)
 

@@ -117,6 +117,25 @@ class Span:
             complete=complete and self.complete,
         )
 
+    def joined(self, below: Span) -> Span | None:
+        """This and the stretch that goes on where it ends, as one: what stands at the border
+        between them stands inside. None where they are in no order together."""
+        orders = self.orders & below.orders
+        return (
+            replace(
+                below,
+                created_before=_later(self.created_before, below.created_before),
+                entered_before=_later(self.entered_before, below.entered_before),
+                created_after=_earlier(self.created_after, below.created_after),
+                entered_after=_earlier(self.entered_after, below.entered_after),
+                newest=self.newest,
+                orders=orders,
+                complete=self.complete and below.complete,
+            )
+            if orders
+            else None
+        )
+
     def holds(self, created: datetime, entered: datetime | None) -> bool:
         """Whether a check-in would have to stand inside, under each order that may be."""
         inside = self._inside(created, entered)
@@ -148,6 +167,14 @@ class Verified:
     at: datetime
 
 
+def first_at(items: Sequence[Item], at: datetime, *, now: datetime) -> int:
+    """How many items of a page stand above all of that second: several may share it."""
+    for number, item in enumerate(items):
+        if isinstance(item, Checkin) and at in {item.created_at, entered_at(item.id, now=now)}:
+            return number
+    return len(items)
+
+
 def entered_at(checkin_id: str, *, now: datetime) -> datetime | None:
     """When a check-in was entered, by its id; None where that is not told or lies in the future."""
     at = instant_of_id(checkin_id)
@@ -156,6 +183,14 @@ def entered_at(checkin_id: str, *, now: datetime) -> datetime | None:
 
 def _descends(instants: Iterable[datetime]) -> bool:
     return all(above >= below for above, below in pairwise(instants))
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else min(one, other)
 
 
 def _between(at: datetime, after: datetime | None, before: datetime | None) -> bool:

@@ -195,12 +195,13 @@ class _Import:
         """By what the list is ordered, where a page tells it: slices find their places by it."""
         order = Listed.of(page.items, now=now).order
         if order is not None and order is not self.order:
-            state.note_list(conn, self.user.id, order=order, stretch=None)
+            state.note_list(conn, self.user.id, order=order, shift=None)
             self.order = order
 
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
-        """How many check-ins are stored, where the end of the list may be near."""
-        if saved.new or (page.offset and len(page.items) == page.limit):
+        """How many check-ins are stored, where the end of the list may be near. Where rows of the
+        application are being taken over, it is just those that were seen, which tells nothing."""
+        if saved.new or saved.changed or (page.offset and len(page.items) == page.limit):
             return None
         return checkins.count(conn, self.user.id)
 
@@ -255,6 +256,7 @@ class _Import:
                 lease=self.lease,
                 conversation=self.conversation,
                 reached=self._oldest,
+                reached_at=self.proved.place(now=self.now()),
                 now=self.now,
                 go_on=go_on,
             )

@@ -23,13 +23,13 @@ from checkinsync.errors import (
     UserFailed,
     UserRemoved,
 )
-from checkinsync.evidence import Listed, Order, Span, Verified
+from checkinsync.evidence import Listed, Order, Span, Verified, first_at
 from checkinsync.foursquare.client import Conversation
 from checkinsync.gone import AGAIN_AFTER
-from checkinsync.model import Checkin, Item, Lease, Page, Saved
+from checkinsync.model import PAGE, Checkin, Item, Lease, Page, Saved
 from checkinsync.proved import note_verified
-from checkinsync.save_page import note_end, save_page
-from checkinsync.slice import FEW, LEAST, Slice, share
+from checkinsync.save_page import note_unshown, save_page
+from checkinsync.slice import FEW, LEAST, MARGIN, Slice, share
 from checkinsync.store import checkins, leases, marks, state, users, verified
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.store.state import Slices
@@ -49,13 +49,6 @@ ASKED = 100
 UNANSWERED = 2
 """After so many check-ins about which nothing was said, the others are left for another night."""
 
-FAR_DOWN = 20
-"""Check-ins above a place from which on a page there tells how the list's places go with them."""
-
-LEAST_STRETCH, MOST_STRETCH = 0.1, 3.0
-"""Places of the list per stored check-in: what is gone unnoticed makes them fewer, what can't be
-fetched more. Anything beyond would be a misunderstanding."""
-
 NO_ENDPOINT = {404, 405}
 """Statuses by which a server says, without an `errorType`, that it has no such endpoint."""
 
@@ -72,11 +65,12 @@ def look_back(
     lease: Lease,
     conversation: Conversation,
     reached: datetime | None,
+    reached_at: int,
     now: Callable[[], datetime],
     go_on: Callable[[], None],
 ) -> Saved:
     """Read again what is older than `reached`, down to which tonight's window has been compared;
-    None: there is nothing older.
+    None: there is nothing older. `reached_at`: the place in the list where that was.
     """
     looking = _LookBack(
         user_id,
@@ -84,6 +78,7 @@ def look_back(
         lease=lease,
         conversation=conversation,
         reached=reached,
+        reached_at=reached_at,
         now=now,
         go_on=go_on,
     )
@@ -115,6 +110,7 @@ class _LookBack:
         lease: Lease,
         conversation: Conversation,
         reached: datetime | None,
+        reached_at: int,
         now: Callable[[], datetime],
         go_on: Callable[[], None],
     ) -> None:
@@ -123,9 +119,12 @@ class _LookBack:
         self.lease = lease
         self.conversation = conversation
         self.reached = reached
+        self.reached_at = reached_at
         self.now = now
         self.go_on = go_on
         self.saved = Saved()
+        self.stretch: tuple[Span, set[str]] | None = None
+        """What the slice's pages prove together so far, and the keys of all that they show."""
         self.unsure: Stored | None = None
         """One that a second look did not show, though it need not have."""
 
@@ -152,11 +151,9 @@ class _LookBack:
         if slices.sliced_at is not None and timedelta() <= at - slices.sliced_at < NOT_BEFORE:
             return  # a time in the future was written by a clock that went wrong
         owed = slices.owed and self.reached is not None
-        looks = bool(standing.waiting or standing.twice) and not owed
-        if looks:
-            if standing.waiting:  # another one each night, lest one keeps the others waiting
-                number = at.toordinal() % len(standing.waiting)
-                self._look_again(standing.waiting[number], slices)
+        if standing.waiting and not owed:  # another each night, lest one keeps the others waiting
+            number = at.toordinal() % len(standing.waiting)
+            self._look_again(standing.waiting[number], slices)
             with transaction(self.pool) as conn:
                 leases.hold(conn, self.lease)
                 state.note_looked(conn, self.user_id, at=self.now())
@@ -188,6 +185,8 @@ class _LookBack:
     def _read_slice(self, standing: _Standing, reached: datetime) -> None:
         older = standing.stored - standing.above
         length = share(older) * (2 if standing.late else 1)
+        if standing.twice:  # what was moved may turn up the sooner
+            length = max(length, PAGE - 2 * MARGIN)
         start = standing.slices.start
         if start is None or start > reached:
             start = reached
@@ -197,18 +196,20 @@ class _LookBack:
         """Page after page; `moves`: the next slice begins where this one ends."""
         with transaction(self.pool) as conn:
             above = self._above(conn, start, slices.order)
-        reading = Slice(start, offset=round(above * slices.stretch), length=length)
+        shift = self.reached_at - above if start == self.reached else slices.shift
+        reading = Slice(start, offset=above + shift, length=length)
+        self.stretch = None
         aims = 1
         while (ask := reading.ask) is not None and self._may_ask():
             page = self.conversation.page(offset=ask.offset, limit=ask.limit)
             with transaction(self.pool) as conn:
                 span = self._take(conn, page, reading, known=slices.order)
-                shift = self._learn(conn, page, span, slices.order)
+                learnt = self._learn(conn, page, span, slices.order)
                 if moves:
                     state.note_slice(conn, self.user_id, start=reading.next_start, at=self.now())
-            if reading.missed and shift is not None and aims:
+            if reading.missed and learnt is not None and aims:
                 aims -= 1
-                reading.aim(above + shift)
+                reading.aim(above + learnt)
         return reading
 
     def _learn(
@@ -218,14 +219,12 @@ class _LookBack:
         is stored: items in quarantine, and those that count and can't be fetched, less what has
         gone unnoticed. None: it tells nothing."""
         order = Listed.of(page.items, now=self.now()).order
-        shift = stretch = None
+        shift = None
         if span is not None and span.oldest is not None:
             above = self._above(conn, span.oldest, known or order)
-            shift = page.offset + len(page.items) - above
-            if above >= FAR_DOWN:
-                stretch = min(max((above + shift) / above, LEAST_STRETCH), MOST_STRETCH)
-        if order or stretch:
-            state.note_list(conn, self.user_id, order=order, stretch=stretch)
+            shift = page.offset + first_at(page.items, span.oldest, now=self.now()) - above
+        if order is not None or shift is not None:
+            state.note_list(conn, self.user_id, order=order, shift=shift)
         return shift
 
     def _may_ask(self) -> bool:
@@ -246,9 +245,8 @@ class _LookBack:
         deepest = span.oldest if span else None
         lower = marks.below(conn, self.user_id, deepest, most=FEW + 1) if deepest else []
         reading.see(page, span, below=len(lower))
-        if reading.ended and span:
-            ended = span.to_the_end(complete=False)
-            note_end(conn, self.user_id, page.items, ended, now=at)
+        if reading.taken and span is not None:
+            self._note_stretch(conn, page, span, ended=reading.ended, now=at)
         if reading.compared is not None:
             note_verified(conn, self.user_id, Verified(*reading.compared, at))
         log.info(
@@ -256,6 +254,23 @@ class _LookBack:
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
         )
         return span
+
+    def _note_stretch(
+        self, conn: Connection, page: Page, span: Span, *, ended: bool, now: datetime
+    ) -> None:
+        """What the slice's pages do not show together, and below the end of the list."""
+        shown = {item.key for item in page.items}
+        whole: Span | None = span
+        if self.stretch is not None:
+            above, keys = self.stretch
+            whole, shown = above.joined(span), shown | keys
+        if whole is None:
+            self.stretch = None
+            return
+        if self.stretch is not None or ended:
+            reaches = whole.to_the_end(complete=False) if ended else whole
+            note_unshown(conn, self.user_id, shown, reaches, now=now)
+        self.stretch = whole, shown
 
     # --- what seems to be gone --------------------------------------------------------------------
 
@@ -282,27 +297,38 @@ class _LookBack:
         for row, sure in asked:
             try:
                 self._ask_for(row, sure=sure)
-            except (FoursquareAway, RateLimited) as reason:
-                self._log_dropped(reason)
+            except (FoursquareAway, RateLimited, RequestRefused, TokenRejected) as reason:
+                log.info("nothing_said", extra={"user_id": self.user_id, "reason": str(reason)})
                 unanswered += 1
             if unanswered == UNANSWERED:
                 return
 
     def _ask_for(self, row: Stored, *, sure: bool) -> None:
-        """Foursquare's own word on one check-in; `sure`: it was missed twice in complete
-        stretches, which is enough where the endpoint does not exist."""
+        """Foursquare's own word on one check-in; `sure`: it was missed twice in stretches that had
+        to show it. Where there is no such endpoint, it is gone once it was met nowhere else."""
         assert row.foursquare_id is not None
         self.go_on()
+        item: Item | None = None
         try:
             item = self.conversation.checkin(row.foursquare_id)
             gone = item is None
-        except RequestRefused as refusal:
-            item, gone = None, sure and _has_no_endpoint(refusal)
-        except TokenRejected:
-            item, gone = None, False
+        except (RequestRefused, TokenRejected) as refusal:
+            gone = sure and _has_no_endpoint(refusal) and self._was_met_nowhere(row)
+            if sure and not gone:
+                raise
         with transaction(self.pool) as conn:
             leases.hold(conn, self.lease)
             self._settle(conn, row, item, gone=gone)
+
+    def _was_met_nowhere(self, row: Stored) -> bool:
+        """Whether all the history was compared since it was missed first, or the list goes by what
+        never changes: its time may have been moved to anywhere, and the list with it."""
+        assert row.missing_since is not None
+        with transaction(self.pool) as conn:
+            if state.slices(conn, self.user_id).order is Order.ENTERED:
+                return True
+            known = verified.load(conn, self.user_id)
+        return all(span.at > row.missing_since for span in known)
 
     def _settle(self, conn: Connection, row: Stored, item: Item | None, *, gone: bool) -> None:
         if gone:
@@ -314,7 +340,9 @@ class _LookBack:
             self.saved += save_page(conn, self.user_id, [item], now=self.now())
 
 
-def _has_no_endpoint(refusal: RequestRefused) -> bool:
+def _has_no_endpoint(refusal: RequestRefused | TokenRejected) -> bool:
+    if isinstance(refusal, TokenRejected):
+        return False
     if refusal.error_type is None:
         return refusal.status in NO_ENDPOINT
     return refusal.error_type == "endpoint_error" or refusal.status == 405  # noqa: PLR2004

@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from checkinsync.coverage import covered
-from checkinsync.evidence import EVERYTHING, Span, Verified
+from checkinsync.evidence import EVERYTHING, Span, Verified, first_at
 from checkinsync.model import Page
-from checkinsync.save_page import note_end
+from checkinsync.save_page import note_unshown
 from checkinsync.store import verified
 from checkinsync.store.pool import Connection
 
@@ -37,10 +37,17 @@ class Proved:
         """Down to here all has been compared; None: it is not known."""
         return None if self._span is None else self._span.oldest
 
+    def place(self, *, now: datetime) -> int:
+        """The place in the list down to which all has been compared: see `oldest`."""
+        if self._last is None or self.oldest is None:
+            return 0
+        return self._last.offset + first_at(self._last.items, self.oldest, now=now)
+
     def note_end(self, conn: Connection, user_id: int, *, now: datetime) -> None:
         """The end of the list was seen: what is stored below it was not shown."""
         if self._last is None:
-            note_end(conn, user_id, (), EVERYTHING, now=now)
+            note_unshown(conn, user_id, (), EVERYTHING, now=now)
         elif self._span is not None:
             whole = self._span.to_the_end(complete=True)
-            note_end(conn, user_id, self._last.items, whole, now=now)
+            shown = {item.key for item in self._last.items}
+            note_unshown(conn, user_id, shown, whole, now=now)

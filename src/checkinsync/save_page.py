@@ -49,11 +49,10 @@ def save_page(
     return saved
 
 
-def note_end(
-    conn: Connection, user_id: int, items: Sequence[Item], span: Span, *, now: datetime
+def note_unshown(
+    conn: Connection, user_id: int, shown: Collection[str], span: Span, *, now: datetime
 ) -> None:
-    """The list ends with these items, so that the span reaches down to the end."""
-    shown = {item.key for item in items}
+    """A stretch that shows just these, by their keys: the end of a list, or pages that join."""
     before = marks.in_span(conn, user_id, span, shown=shown, now=now)
     _note_unseen(conn, user_id, shown, before, span, now=now)
 

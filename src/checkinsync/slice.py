@@ -65,6 +65,8 @@ class Slice:
         """The list goes no further down, as far as a slice can tell."""
         self.missed = False
         """The last page is not the one that was meant: see `aim`."""
+        self.taken = False
+        """The last page joins what was read before."""
         self.proves_nothing = False
         """A page was in no known order, or empty."""
         self.next_start: datetime | None = start
@@ -86,7 +88,7 @@ class Slice:
     def see(self, page: Page, span: Span | None, *, below: int) -> None:
         """Take a page in, and what it proves. `below`: stored check-ins older than all of it, by
         both their instants; counted up to a few."""
-        self.missed = False
+        self.missed = self.taken = False
         if span is None or span.oldest is None:
             self._give_up(page)
         elif self.newest is None and self._misses(page, span, span.oldest, below):
@@ -129,6 +131,7 @@ class Slice:
         assert self.ask is not None
         if self.newest is None:
             self.newest = min(max(self.start, oldest), span.newest or self.start)
+        self.taken = True
         short = len(page.items) < self.ask.limit
         nothing_more = short and self._seen.issuperset(item.key for item in page.items)
         self.oldest = self.next_start = oldest

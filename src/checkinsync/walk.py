@@ -19,6 +19,9 @@ from checkinsync.model import PAGE, Ask, Checkin, Item, Mark, Page, Window
 OVERLAP = 5
 """Items that a page repeats of the one before, to see deletions; doubled with each shift seen."""
 
+RELOOKS = 2
+"""How often an end is doubted because the list was longer for a moment."""
+
 MOST_OVERLAP = 100
 MOST_SHIFTS = 100
 """How often a walk follows a list that shifts under it before it gives up until next time."""
@@ -77,6 +80,14 @@ class Walk:
         self._readable = 0
         self._longest = 0
         self._feet = 0
+        self._ahead = 0
+        """By how much the last look for the end went beyond what is known of the list."""
+        self._pushed = False
+        self._relooks = 0
+        self._whole = True
+        """Whether all that stands above was seen in this walk, not in an earlier attempt."""
+        self._beyond = False
+        """That look saw nothing: all that there is stands above."""
         self._asked_again = False
         self._offset_works = False
         self._inserted = 0
@@ -118,7 +129,7 @@ class Walk:
         elif page.offset == 0 or (page.items and page.items[0].key in self._seen):
             self._join(page, stored)
         elif not page.items and at_foot:
-            self._end()
+            self._see_foot()
         elif at_foot and self._longest == 1:  # pages of one can't overlap
             self._join(page, stored)
         else:
@@ -154,15 +165,19 @@ class Walk:
             self._top_is_empty(page, stored)
             return
         fresh = [item for item in page.items if item.key not in self._seen]
+        self._pushed = self._pushed or self._is_pushed(page)
         self._extend(fresh)
         self._reach = page.offset + len(page.items)
         self._step = 0
+        self._beyond = self._beyond and not fresh
         if self._mark is not None and not self._seen.isdisjoint(self._mark.tail[-1:]):
             self._reached_mark()
-        if is_past(page.items, self._window.start, now=self._now):
+        if self._beyond:
+            self._end()  # nothing further down, and nothing new up to there
+        elif is_past(page.items, self._window.start, now=self._now):
             self._end_of_window()
         elif self._readable == stored or (not fresh and self._stage is not Stage.BACK):
-            self._go_to_foot(len(page.items))
+            self._go_to_foot(len(page.items), fresh=bool(fresh))
         else:
             self._go_down(len(page.items))
 
@@ -178,11 +193,33 @@ class Walk:
         self.ask = None
         self.ended = True
 
-    def _go_to_foot(self, length: int) -> None:
-        """See that the list ends where it is known to; new items at its top push the end away, so
-        that from the third time on as many more are expected as came in before."""
-        self._feet = self._feet + 1 if self._stage is Stage.FOOT else 0
-        self._go_to(Stage.FOOT, self._reach + (length if self._feet > 1 else 0))
+    def _go_to_foot(self, length: int, *, fresh: bool) -> None:
+        """See that the list ends where it is known to. New items at its top push the end away, so
+        that after three pages of known ones as many more are expected as came in before."""
+        self._feet = 0 if fresh or self._stage is not Stage.FOOT else self._feet + 1
+        self._ahead = length if self._feet > 1 else 0
+        self._go_to(Stage.FOOT, self._reach + self._ahead)
+
+    def _see_foot(self) -> None:
+        """An empty page where the list is known to reach is its end. One further down proves
+        nothing of what stands between: that has still to be seen."""
+        if self._ahead:
+            self._ahead, self._beyond = 0, True
+            self._go_to(Stage.FOOT, self._reach)
+        elif self._pushed and self._relooks < RELOOKS:
+            self._relooks, self._pushed = self._relooks + 1, False
+            self._go_to(Stage.DOWN, max(0, len(self._seen) - OVERLAP))
+        else:
+            self._end()
+
+    def _is_pushed(self, page: Page) -> bool:
+        """Whether the page begins further up in the list than its offset says: items that came in
+        above have pushed all down. If they go again, the end is nearer than it seems."""
+        first = page.items[0].key
+        if page.offset == 0 or not self._whole or first not in self._tail:
+            return False
+        place = len(self._seen) - len(self._tail) + self._tail.index(first)
+        return place < page.offset
 
     def _extend(self, fresh: Sequence[Item]) -> None:
         self._seen.update(item.key for item in fresh)
@@ -237,6 +274,7 @@ class Walk:
             self._join(page)
         elif len(set(tail) & set(keys)) > 1 or keys[:1] == list(tail[-1:]):
             self._reached_mark()
+            self._whole = False
             self._seen.update(tail)
             self._tail.extend(tail)
             self._join(page)

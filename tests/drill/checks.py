@@ -33,6 +33,9 @@ OVERLAP = timedelta(days=14)
 SKEWED = timedelta(minutes=15)
 """More than two hosts' clocks differ by."""
 TWENTY_HOURS = timedelta(hours=20)
+LOOKED_FOR = timedelta(days=3)
+"""So long a mark may stand on what is there: below a short page that looked like the end."""
+
 LATE_AFTER = timedelta(days=24)
 """So old a comparison shows that slices were missed."""
 
@@ -300,14 +303,14 @@ class Checks:
 
     # --- once all has settled ---------------------------------------------------------------------
 
-    def settled(self, number: int, after: Look) -> Iterator[Violation]:
+    def settled(self, number: int, at: datetime, after: Look) -> Iterator[Violation]:
         """Everything is stored as it is at Foursquare; so far as there are slices, all of it."""
         for person in self.foursquare.people:
             stored = after.stored[person.id]
             if stored.state == "needs_reauth":
                 continue
             rows = self._contents(person.id)
-            for kind, text in self._unsettled(person, stored, rows):
+            for kind, text in self._unsettled(person, at, stored, rows):
                 yield Violation(kind, number, f"user {person.id}: {text}{self._known(text)}")
 
     def verified(self, number: int, after: Look, ended: Ended) -> Iterator[Violation]:
@@ -328,13 +331,14 @@ class Checks:
                 yield Violation("wrongly gone", number, f"user {person.id}: {some(wrongly)}")
 
     def _unsettled(
-        self, person: Person, stored: Stored, rows: dict[str, tuple[object, ...]]
+        self, person: Person, now: datetime, stored: Stored, rows: dict[str, tuple[object, ...]]
     ) -> Iterator[tuple[str, str]]:
         listed = self.foursquare.listed(person).keys() - UNNAMED
         absent = {i for i in listed if not _kept(i, stored)}
         if absent:
             yield "lost", f"in the end not stored: {some(absent)}"
-        marked = {i for i in listed if i in stored.rows and stored.rows[i].missing_since}
+        since = {i: stored.rows[i].missing_since for i in listed if i in stored.rows}
+        marked = {i for i, at in since.items() if at and now - at > LOOKED_FOR}
         if marked:
             yield "wrongly gone", f"in the end still missed: {some(marked)}"
         gone = {i for i, row in stored.rows.items() if row.deleted_at}

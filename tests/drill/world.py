@@ -103,7 +103,9 @@ class World:
 
     def _settled(self, number: int, before: Look) -> None:
         """Everything was compared; and whoever held a deletion back may be told to believe it."""
-        self.report.violations += self.checks.settled(number, before)
+        self.report.violations += self.checks.settled(
+            number, self.begins + timedelta(days=number), before
+        )
         self.player.in_peace("verify", "all", "--repair", "--accept-deletions")
         now = look(self.foursquare, self.database)
         self.checks.ordered.update(now.gone - before.gone)

@@ -120,12 +120,12 @@ def users_table(users: tuple[Status, ...]) -> str:
     if not users:
         return "no users yet; `checkinsync users add` adds one"
     head = (
-        "user", "name", "state", "check-ins", "gone", "last checked (UTC)", "oldest comparison",
-        "quarantined", "next",
+        "user", "name", "state", "check-ins", "missing", "gone", "last checked (UTC)",
+        "oldest comparison", "quarantined", "next",
     )  # fmt: skip
     rows = [
-        (u.id, u.name, u.state, u.checkins, u.gone, u.last_checked_at, _stretch(u), u.quarantined,
-         u.next_action)
+        (u.id, u.name, u.state, u.checkins, u.missing, u.gone, u.last_checked_at, _stretch(u),
+         u.quarantined, u.next_action)
         for u in users
     ]  # fmt: skip
     return table(head, rows)

@@ -172,15 +172,17 @@ def missing_twice(conn: Connection, user_id: int, *, most: int) -> list[Stored]:
 
 
 def count_above(conn: Connection, user_id: int, at: datetime, *, order: Order) -> int:
-    """How many check-ins stand above that instant in a list of this order."""
+    """How many check-ins stand above that second in a list of this order; those of the second
+    itself may be many, and are not counted."""
+    after = at.replace(microsecond=0) + timedelta(seconds=1)
     if order is Order.CREATED:
         row = conn.execute(
             """
             SELECT count(*) FROM checkins
              WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
-               AND checkin_date >= %(at)s::timestamptz AT TIME ZONE 'UTC'
+               AND checkin_date >= %(after)s::timestamptz AT TIME ZONE 'UTC'
             """,
-            {"user": user_id, "at": at},
+            {"user": user_id, "after": after},
         ).fetchone()
     else:
         row = conn.execute(
@@ -188,7 +190,7 @@ def count_above(conn: Connection, user_id: int, at: datetime, *, order: Order) -
             SELECT count(*) FROM checkins
              WHERE user_id = %(user)s AND foursquare_id >= %(first_id)s AND deleted_at IS NULL
             """,
-            {"user": user_id, "first_id": id_from(at)},
+            {"user": user_id, "first_id": id_from(after)},
         ).fetchone()
     assert row is not None
     return int(row[0])

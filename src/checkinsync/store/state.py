@@ -47,23 +47,23 @@ class Slices:
     owed: bool = False
     """That look took the place of a slice."""
     order: Order | None = None
-    stretch: float = 1.0
-    """Places of the list per stored check-in."""
+    shift: int = 0
+    """By how many places the list was longer than what is stored, where it was read last."""
 
 
 def slices(conn: Connection, user_id: int) -> Slices:
     """What is known; nothing, for a user never imported."""
     row = conn.execute(
         """
-        SELECT slice_from, sliced_at, slice_owed, list_order, list_stretch
+        SELECT slice_from, sliced_at, slice_owed, list_order, list_shift
           FROM sync_state WHERE user_id = %(user)s
         """,
         {"user": user_id},
     ).fetchone()
     if row is None:
         return Slices()
-    start, sliced_at, owed, order, stretch = row
-    return Slices(start, sliced_at, owed, Order(order) if order else None, stretch or 1.0)
+    start, sliced_at, owed, order, shift = row
+    return Slices(start, sliced_at, owed, Order(order) if order else None, shift or 0)
 
 
 def note_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
@@ -85,20 +85,18 @@ def note_looked(conn: Connection, user_id: int, *, at: datetime) -> None:
     )
 
 
-def note_list(
-    conn: Connection, user_id: int, *, order: Order | None, stretch: float | None
-) -> None:
+def note_list(conn: Connection, user_id: int, *, order: Order | None, shift: int | None) -> None:
     """What a page told of the list; None: it told nothing new."""
     conn.execute(
         """
         UPDATE sync_state
            SET list_order = coalesce(%(order)s, list_order),
-               list_stretch = coalesce(%(stretch)s, list_stretch)
+               list_shift = coalesce(%(shift)s, list_shift)
          WHERE user_id = %(user)s
-           AND (list_order, list_stretch) IS DISTINCT FROM
-               (coalesce(%(order)s, list_order), coalesce(%(stretch)s, list_stretch))
+           AND (list_order, list_shift) IS DISTINCT FROM
+               (coalesce(%(order)s, list_order), coalesce(%(shift)s, list_shift))
         """,
-        {"user": user_id, "order": order.value if order else None, "stretch": stretch},
+        {"user": user_id, "order": order.value if order else None, "shift": shift},
     )
 
 
