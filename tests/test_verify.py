@@ -329,3 +329,30 @@ def test_one_empty_answer_is_not_taken_for_an_empty_history(house, ada, prove):
     proof = prove(user, repair=True, accept_deletions=True)
 
     assert (proof.complete, proof.shown, proof.stored) == (True, 300, 300)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("shout", "written over"),
+        ("venue_name", "Elsewhere"),
+        ("checkin_date", "2001-01-01"),
+        ("latitude", 1.5),
+        ("is_private", None),
+    ],
+)
+def test_a_row_that_somebody_wrote_over_is_found_and_repaired(house, ada, prove, column, value):
+    user = ada(300)
+    item_id = house.simulator.world.accounts[ADA].ids[100]
+    before = rows(house)
+    house.conn.execute(
+        f"UPDATE checkins SET {column} = %s WHERE foursquare_id = %s", [value, item_id]
+    )
+
+    proof = prove(user)
+
+    assert found(proof, Kind.DIFFERENT) == {item_id}
+    assert prove(user, repair=True).complete
+    assert not prove(user).findings
+    assert len(rows(house)) == len(before)
+    assert house.conn.execute("SELECT count(*) FROM checkin_revisions").fetchone() == (0,)

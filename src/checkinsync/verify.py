@@ -205,6 +205,8 @@ class _Proving:
             return unread
         changes = compare(conn, self.user.id, shown)
         differing = self._differing(conn, changes)
+        alike = [c for c in shown if c.id not in differing]
+        differing |= self._tampered(conn, alike)
         same = (Compared(c.id, "same", c.created_at, "") for c in shown)
         return [*(differing.get(item.foursquare_id, item) for item in same), *unread]
 
@@ -226,6 +228,20 @@ class _Proving:
             found[c.id] = Compared(
                 c.id, "different", c.created_at, _difference(raw.get(rewrite.row), c)
             )
+        return found
+
+    def _tampered(self, conn: Connection, alike: Sequence[Checkin]) -> dict[str, Compared]:
+        """Those of the check-ins that are stored as shown, by their fingerprints, whose rows
+        somebody else has written over."""
+        rows = verification.columns(conn, self.user.id, [c.id for c in alike])
+        found = {}
+        for c in alike:
+            what = [name for name, value in rows.get(c.id, {}).items() if _value(c, name) != value]
+            if what:
+                detail = f"not as it was stored: {', '.join(what)}"
+                found[c.id] = Compared(c.id, "different", c.created_at, detail)
+        if self.repair and found:
+            verification.doubt(conn, self.user.id, list(found))
         return found
 
     # --- the end ----------------------------------------------------------------------------------
@@ -286,6 +302,12 @@ def _difference(raw: str | None, shown: Checkin) -> str:
     old, new = parts(stored), parts(shown)
     what = [part for part in old if old[part] != new[part]]
     return ", ".join(what) or "stored by another version of this program"
+
+
+def _value(checkin: Checkin, name: str) -> object:
+    """As the column holds it: degrees have eight decimals there."""
+    value = getattr(checkin, name)
+    return round(value, 8) if isinstance(value, float) else value
 
 
 def _extra(row: Stored) -> Finding:

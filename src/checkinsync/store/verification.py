@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from checkinsync.changes import Stored
 from checkinsync.model import Mark
 from checkinsync.proof import Finding, Kind, Nameless
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
+
+COLUMNS = (
+    "kind", "venue_id", "venue_name", "venue_category", "latitude", "longitude", "city", "country",
+    "time_zone_offset", "shout", "is_private", "created_at",
+)  # fmt: skip
+"""The values of a check-in that are compared with its row, not with its fingerprint alone."""
 
 KEPT = timedelta(days=7)
 """How long a verification that was cut off is gone on with; an older one begins anew."""
@@ -120,6 +127,32 @@ def add(
             "detail": [item.detail for item in items],
             "adopts": [item.adopts for item in items],
         },
+    )
+
+
+def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What the rows of these ids hold, by id and by the names of a check-in's values."""
+    rows = conn.execute(
+        """
+        SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::float8,
+               longitude::float8, city, country, time_zone_offset, shout, is_private,
+               date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
+          FROM checkins
+         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+        """,
+        {"user": user_id, "ids": list(ids)},
+    )
+    return {key: dict(zip(COLUMNS, values, strict=True)) for key, *values in rows}
+
+
+def doubt(conn: Connection, user_id: int, ids: Sequence[str]) -> None:
+    """What these rows hold is not what was stored: their check-ins write them anew."""
+    conn.execute(
+        """
+        UPDATE checkins SET fingerprint = NULL
+         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+        """,
+        {"user": user_id, "ids": list(ids)},
     )
 
 
