@@ -210,6 +210,7 @@ class _LookBack:
             if reading.missed and learnt is not None and aims:
                 aims -= 1
                 reading.aim(above + learnt)
+                log.info("slice_missed", extra={"user_id": self.user_id, "by": learnt - shift})
         return reading
 
     def _learn(

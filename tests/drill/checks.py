@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -295,7 +296,7 @@ class Checks:
                 continue
             looked_for = [r for r in was.rows.values() if r.missing_since and not r.deleted_at]
             late = was.verified_at is not None and was.verified_at < at - LATE_AFTER
-            most = 2 + len(looked_for) + late
+            most = 2 + len(looked_for) + late + _missed(played, person.id)
             asked = [r for r in self.foursquare.server.requests if r.token == person.token]
             if len(asked) > most:
                 paths = [f"{r.path}?{r.params.get('offset')}" for r in asked]
@@ -398,3 +399,10 @@ def some(names: set[str] | list[str]) -> str:
     """A few of many."""
     few = sorted(names)[:3]
     return f"{len(names)}: {', '.join(few)}{' …' if len(names) > len(few) else ''}"
+
+
+def _missed(played: Played, user: int) -> int:
+    """Slices whose first page missed its place, since more had changed unseen than its margin."""
+    lines = [line for ended in played.ended for line in ended.log.splitlines()]
+    events = [json.loads(line) for line in lines if '"slice_missed"' in line]
+    return sum(event["user_id"] == user for event in events)
