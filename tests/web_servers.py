@@ -98,7 +98,8 @@ def waitress_serving(app: Any, *, threads: int = 8) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.effective_port}"
         finally:
             server.task_dispatcher.shutdown()  # first: its threads may still pull the trigger
-            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+            with suppress(OSError):  # awake already, it may close all before it is called
+                server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
 
 
 @contextmanager
