@@ -402,7 +402,10 @@ def some(names: set[str] | list[str]) -> str:
 
 
 def _missed(played: Played, user: int) -> int:
-    """Slices whose first page missed its place, since more had changed unseen than its margin."""
+    """Requests that the list itself asked for: a window whose first page ends with a check-in that
+    was entered late needs a second one; a slice misses its place where more has changed unseen
+    than its margin."""
     lines = [line for ended in played.ended for line in ended.log.splitlines()]
-    events = [json.loads(line) for line in lines if '"slice_missed"' in line]
-    return sum(event["user_id"] == user for event in events)
+    found = [json.loads(line) for line in lines if '"slice_missed"' in line or '"page": 2' in line]
+    events = {event["event"] for event in found if event["user_id"] == user}
+    return len(events)
