@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -73,10 +72,6 @@ class Proof:
     def complete(self) -> bool:
         """Whether no gap is left."""
         return not self.open
-
-    def count(self, kind: Kind, *, of: Iterable[Finding] | None = None) -> int:
-        """How many findings are of this kind."""
-        return sum(f.kind is kind for f in (self.findings if of is None else of))
 
     @property
     def by_month(self) -> list[tuple[str, Counter[Kind]]]:
