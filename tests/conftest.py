@@ -1,3 +1,3 @@
 """What the tests share; each kind of fixture has a file of its own."""
 
-pytest_plugins = ["fixtures_database", "fixtures_house", "fixtures_stories", "fixtures_web"]
+pytest_plugins = ["support.database", "support.environment", "support.stories", "support.web"]

@@ -16,11 +16,12 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from checkinsync import __main__, errors, settings, stop
+from checkinsync import __main__, errors, shutdown
 from checkinsync.cli import checkinsync
 from checkinsync.cli import status as status_command
 from checkinsync.cli import verify as verify_command
-from checkinsync.durations import parse_duration
+from checkinsync.config import settings
+from checkinsync.config.durations import parse_duration
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -209,7 +210,7 @@ def every(kind: type[errors.CheckinsyncError]) -> Iterator[type[errors.Checkinsy
 def test_the_table_of_exit_codes_is_that_of_the_program():
     listed = {int(code) for row in rows(README, "Exit codes") for code in row[0].split(",")}
 
-    signals = {stop.EXIT_BASE + number for number in (2, 15)}
+    signals = {shutdown.EXIT_BASE + number for number in (2, 15)}
     doors = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
     ours = {error.exit_code for error in every(errors.CheckinsyncError)}
 

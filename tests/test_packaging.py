@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from checkinsync import sql_files
+from checkinsync.migrations import sql_files
 
 ROOT = Path(__file__).parent.parent
 MIGRATIONS = {path.name for path in (ROOT / "sql").glob("*.sql")}
@@ -48,7 +48,9 @@ def test_an_installed_package_finds_its_own_migrations(
 ) -> None:
     with zipfile.ZipFile(wheels[1]) as archive:
         archive.extractall(tmp_path)
-    ask = "import checkinsync.sql_files as f; print(f.directory(), *f.names(), sep='\\n')"
+    ask = (
+        "import checkinsync.migrations.sql_files as f; print(f.directory(), *f.names(), sep='\\n')"
+    )
 
     out = subprocess.run(
         [sys.executable, "-c", ask],

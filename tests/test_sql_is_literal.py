@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
-RUNS_FILES = {"store/migrations.py": "statement.text.encode()"}
+RUNS_FILES = {"migrations/runner.py": "statement.text.encode()"}
 """The one place that sends what it was given: the files of `sql/`."""
 
 

@@ -11,28 +11,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from checkinsync import doctor
-from checkinsync.attempt import Ended, OnPage
+from checkinsync.config.settings import Examined, Settings
+from checkinsync.doctor import checks
 from checkinsync.errors import RateLimited, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.foursquare.oauth import Client, OAuth
-from checkinsync.import_by_hand import import_by_hand
-from checkinsync.import_user import import_user
-from checkinsync.login import Arrival, LoggedIn, login
-from checkinsync.model import User
-from checkinsync.opening import database_url, open_foursquare, open_pooled, open_vault
-from checkinsync.orchestrate import Inbox, orchestrate
-from checkinsync.outcome import Imported, RunSummary
-from checkinsync.plan import Plan, Planned, planned
-from checkinsync.proof import Proof, Unfinished
-from checkinsync.scope import Nightly, Scope
-from checkinsync.settings import Examined, Settings
-from checkinsync.stop import Stop
-from checkinsync.store import jobs, state, users
-from checkinsync.store.keeper import EVERY, Keeper
+from checkinsync.keys.keyring import Vault
+from checkinsync.model.checkin import User
+from checkinsync.nightly.attempt import Ended, OnPage
+from checkinsync.nightly.plan import Plan, Planned, planned
+from checkinsync.nightly.run import Inbox, orchestrate
+from checkinsync.resources import database_url, open_foursquare, open_pooled, open_vault
+from checkinsync.shutdown import Stop
+from checkinsync.store import jobs, sync_state, users
+from checkinsync.store.lease_renewal import EVERY, Keeper
 from checkinsync.store.pool import Pool, transaction
-from checkinsync.vault import Vault
-from checkinsync.verify import verify
+from checkinsync.sync.import_now import import_by_hand
+from checkinsync.sync.import_user import import_user
+from checkinsync.sync.outcome import Imported, RunSummary
+from checkinsync.sync.scope import Nightly, Scope
+from checkinsync.users.login import Arrival, LoggedIn, login
+from checkinsync.verify.result import Proof, Unfinished
+from checkinsync.verify.verifier import verify
 
 log = logging.getLogger(__name__)
 
@@ -260,7 +260,7 @@ def open_app(
         vault = open_vault(settings)
         pool = stack.enter_context(open_pooled(settings))
         with transaction(pool) as conn:
-            remembered = state.way_that_worked(conn)
+            remembered = sync_state.way_that_worked(conn)
         foursquare = stack.enter_context(
             open_foursquare(settings, stop, now=now, remembered_way=remembered)
         )
@@ -275,15 +275,15 @@ def examine(
     *,
     chosen: Sequence[str] | None,
     now: Callable[[], datetime] = utc_now,
-) -> doctor.Report:
+) -> checks.Report:
     """See `doctor.examine`. `chosen`: users to ask Foursquare about; None: it is not asked."""
     settings = examined.settings
     with ExitStack() as stack:
         online = None
         if chosen is not None:
             foursquare = stack.enter_context(open_foursquare(settings, stop, now=now))
-            online = doctor.Online(foursquare, tuple(chosen))
-        return doctor.examine(
+            online = checks.Online(foursquare, tuple(chosen))
+        return checks.examine(
             examined,
             address=partial(database_url, settings),
             open_vault=partial(open_vault, settings),

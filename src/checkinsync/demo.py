@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from checkinsync import migrate, status, users
 from checkinsync.app import App, open_app
-from checkinsync.model import User
-from checkinsync.opening import embedded_database
-from checkinsync.outcome import RunSummary
-from checkinsync.proof import Proof, Unfinished
-from checkinsync.settings import Settings
+from checkinsync.config.settings import Settings
+from checkinsync.migrations import migrate
+from checkinsync.model.checkin import User
+from checkinsync.nightly import status
+from checkinsync.resources import embedded_database
+from checkinsync.shutdown import Stop
 from checkinsync.simulator import demo as people
 from checkinsync.simulator.faults import Fault
 from checkinsync.simulator.server import Server
-from checkinsync.stop import Stop
 from checkinsync.store.pool import transaction
+from checkinsync.sync.outcome import RunSummary
+from checkinsync.users import accounts
+from checkinsync.verify.result import Proof, Unfinished
 
 CHECKINS = "users/self/checkins"
 RESET = 4.0
@@ -85,8 +87,8 @@ def _opened(home: Path, foursquare: Server, stop: Stop, say: Say) -> Iterator[Ap
 
 def _member(app: App, token: str) -> User:
     """The user of a token, asked for and added."""
-    profile = users.who_is(token, foursquare=app.foursquare)
-    added = users.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
+    profile = accounts.who_is(token, foursquare=app.foursquare)
+    added = accounts.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
     return app.user(str(added.id))
 
 

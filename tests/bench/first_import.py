@@ -17,15 +17,15 @@ import requests
 from bench.measure import Table, times
 from bench.places import PAGE, TESTS, database, foursquare
 from bench.simulated import TOKEN
-from checkinsync import users
+from checkinsync.embedded import Running
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.import_user import import_user
-from checkinsync.local_postgres import Running
-from checkinsync.model import Profile
-from checkinsync.scope import Full
-from checkinsync.store.keeper import Keeper
+from checkinsync.keys.keyring import Vault
+from checkinsync.model.checkin import Profile
+from checkinsync.store.lease_renewal import Keeper
 from checkinsync.store.pool import open_pool
-from checkinsync.vault import Vault
+from checkinsync.sync.import_user import import_user
+from checkinsync.sync.scope import Full
+from checkinsync.users import accounts
 
 SIZES = (10_000, 70_000)
 ROUNDS = 3
@@ -79,8 +79,8 @@ def _import(address: str, url: str) -> Figures:
     pool, vault = open_pool(url, size=2), Vault(["00" * 32])
     keeper = Keeper(pool)
     service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
-    added = users.add(Profile("1", "somebody", None), TOKEN, pool=pool, vault=vault, now=_now())
-    user = users.find(str(added.id), pool=pool)
+    added = accounts.add(Profile("1", "somebody", None), TOKEN, pool=pool, vault=vault, now=_now())
+    user = accounts.find(str(added.id), pool=pool)
     before, start = _peak(), time.perf_counter()
     imported = import_user(
         user,

@@ -6,7 +6,7 @@ import psycopg
 
 from bench.measure import Table, Way, in_turns, ms, times
 from bench.places import add_user, database, wal_meter
-from checkinsync.local_postgres import Running
+from checkinsync.embedded import Running
 from checkinsync.store import leases
 from checkinsync.store.pool import Pool, open_pool, transaction
 

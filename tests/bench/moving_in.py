@@ -11,14 +11,14 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-import webapp_years
 from bench.measure import Table
-from checkinsync import migrate
-from checkinsync.local_postgres import Running
-from fixtures_stories import Story, telling
-from webapp_at_work import a_long_transaction, at_work
-from webapp_database import WebApp
-from webapp_years import Years
+from checkinsync.embedded import Running
+from checkinsync.migrations import migrate
+from support.stories import Story, telling
+from support.webapp import years as webapp_years
+from support.webapp.at_work import a_long_transaction, at_work
+from support.webapp.database import WebApp
+from support.webapp.years import Years
 
 USERS, CHECKINS = 50, 4_444
 """Of whom the application has stored nine check-ins in ten: 200,000."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from bench.measure import Table, Way, in_turns, ms, times
 from bench.places import PAGE, response
-from checkinsync.foursquare import columns, parse, shapes
-from checkinsync.model import Checkin
+from checkinsync.foursquare import mapping, parse, schema
+from checkinsync.model.checkin import Checkin
 
 ROUNDS = 60
 
@@ -46,11 +46,11 @@ def _by_json(body: bytes) -> list[Checkin]:
 
 
 def _by_dict(item: dict[str, object]) -> Checkin:
-    shape = shapes.leniently(item)
-    key, at = columns.key_of(shape), columns.created_at(shape)
+    shape = schema.leniently(item)
+    key, at = mapping.key_of(shape), mapping.created_at(shape)
     assert key is not None
     assert at is not None
-    return columns.checkin(key, at, shape, json.dumps(item, separators=(",", ":")))
+    return mapping.checkin(key, at, shape, json.dumps(item, separators=(",", ":")))
 
 
 def _without_raw(checkins: list[Checkin]) -> list[Checkin]:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import psycopg
 
-from checkinsync import migrate
+from checkinsync.embedded import Running, serving
 from checkinsync.foursquare import parse
-from checkinsync.local_postgres import Running, serving
-from checkinsync.model import Checkin
+from checkinsync.migrations import migrate
+from checkinsync.model.checkin import Checkin
 from checkinsync.simulator.world import World
 from checkinsync.store.pool import Connection
 

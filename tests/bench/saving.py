@@ -11,12 +11,12 @@ import psycopg
 
 from bench.measure import Table, Way, in_turns, ms, times
 from bench.places import NOW, PAGE, add_user, database, pages, wal_meter
-from checkinsync.evidence import Span
-from checkinsync.local_postgres import Running
-from checkinsync.model import Checkin
-from checkinsync.save_page import save_page
+from checkinsync.embedded import Running
+from checkinsync.model.checkin import Checkin
+from checkinsync.model.span import Span
 from checkinsync.store import checkins
 from checkinsync.store.pool import Connection
+from checkinsync.sync.save_page import save_page
 
 USERS = 10
 PAGES_EACH = 20

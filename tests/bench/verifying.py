@@ -12,18 +12,18 @@ from statistics import median
 from bench.measure import Table, times
 from bench.places import database, foursquare
 from bench.simulated import TOKEN
-from checkinsync import users
+from checkinsync.embedded import Running
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.import_user import import_user
-from checkinsync.local_postgres import Running
-from checkinsync.model import Profile, User
-from checkinsync.outcome import Imported
-from checkinsync.proof import Proof
-from checkinsync.scope import Full, Nightly, Scope
-from checkinsync.store.keeper import Keeper
+from checkinsync.keys.keyring import Vault
+from checkinsync.model.checkin import Profile, User
+from checkinsync.store.lease_renewal import Keeper
 from checkinsync.store.pool import Pool, open_pool
-from checkinsync.vault import Vault
-from checkinsync.verify import verify
+from checkinsync.sync.import_user import import_user
+from checkinsync.sync.outcome import Imported
+from checkinsync.sync.scope import Full, Nightly, Scope
+from checkinsync.users import accounts
+from checkinsync.verify.result import Proof
+from checkinsync.verify.verifier import verify
 
 SIZES = (5_000, 70_000)
 ROUNDS = 3
@@ -81,8 +81,8 @@ def _stored(running: Running, size: int) -> Iterator[Stored]:
         pool, vault = open_pool(database(running), size=2), Vault(["00" * 32])
         service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
         profile = Profile("1", "somebody", None)
-        added = users.add(profile, TOKEN, pool=pool, vault=vault, now=_now())
-        user = users.find(str(added.id), pool=pool)
+        added = accounts.add(profile, TOKEN, pool=pool, vault=vault, now=_now())
+        user = accounts.find(str(added.id), pool=pool)
         history = Stored(pool, Keeper(pool), service, vault, user)
         history.import_(Full())
         yield history

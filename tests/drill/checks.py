@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from checkinsync import process
+from checkinsync.store import lease_owner
 from drill.codes import CODES, FULL, KILLED, REFUSED, WRONG, allowed_codes, outcome_of, traces
 from drill.database import Database
 from drill.foursquare import (
@@ -20,8 +20,8 @@ from drill.foursquare import (
     Place,
     content,
 )
-from drill.looking import Look, Stored
-from drill.playing import KEY, Ended, Played
+from drill.observe import Look, Stored
+from drill.play import KEY, Ended, Played
 from drill.script import DISK
 
 KINDS = (
@@ -204,7 +204,7 @@ class Checks:
         for user, owner in self.database.rows(
             "SELECT user_id, owner FROM import_leases WHERE expires_at > now()"
         ):
-            if not process.is_dead(owner):
+            if not lease_owner.is_dead(owner):
                 yield "blocked", f"user {user}: a living lease of {owner}"
         if "hung" in played.deeds:
             yield "blocked", "a process did not come to its end"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from drill.playing import Ended, Played
+from drill.play import Ended, Played
 
 WRONG = ("no_endpoint",)
 """Faults that call our request wrong, for which the exit code is 1, too."""

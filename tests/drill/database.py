@@ -16,10 +16,10 @@ from typing import Any
 
 import psycopg
 
-from alongside import kill_server, server_of
-from checkinsync import migrate
+from checkinsync.embedded import serving
 from checkinsync.errors import EmbeddedDatabaseError
-from checkinsync.local_postgres import serving
+from checkinsync.migrations import migrate
+from support.concurrent import kill_server, server_of
 
 DISK = 420
 """MB of the small disk: what a world needs, and its write-ahead log."""

@@ -20,13 +20,13 @@ from typing import Any
 import click
 
 from checkinsync.app import LOOK, App, open_app
-from checkinsync.attempt import Ended
 from checkinsync.cli import checkinsync
-from checkinsync.cli.door import Door
+from checkinsync.cli.context import Door
 from checkinsync.errors import CheckinsyncError
-from checkinsync.orchestrate import Inbox
-from checkinsync.stop import Stop
-from checkinsync.store.keeper import EVERY
+from checkinsync.nightly.attempt import Ended
+from checkinsync.nightly.run import Inbox
+from checkinsync.shutdown import Stop
+from checkinsync.store.lease_renewal import EVERY
 from drill import seams
 from drill.clock import Clock
 

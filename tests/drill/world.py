@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from checkinsync.keys.keyring import Vault
 from checkinsync.simulator.history import Entry
-from checkinsync.vault import Vault
 from drill import script
 from drill.checks import Checks, Violation
 from drill.clock import Clock
 from drill.database import Database, open_database
 from drill.foursquare import DAY, SMALL, Foursquare, Person, as_application, begins
-from drill.looking import Look, look
-from drill.playing import KEY, Played, Player
+from drill.observe import Look, look
+from drill.play import KEY, Played, Player
 
 MOST_PEOPLE = 6
 MORNINGS = 2

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import QUIET, utc_now
+from support.stories import QUIET, utc_now
 
 CHECKINS = "users/self/checkins"
 

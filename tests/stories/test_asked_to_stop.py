@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import QUIET
+from support.stories import QUIET
 
 CHECKINS = "users/self/checkins"
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]

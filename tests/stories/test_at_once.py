@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from fixtures_stories import QUIET
+from support.stories import QUIET
 
 
 def test_of_four_imports_of_one_user_one_works_and_three_leave(story):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import QUIET, WRONG_KEY
+from support.stories import QUIET, WRONG_KEY
 
 CHECKINS = "users/self/checkins"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import webapp_database
-from fixtures_stories import QUIET, telling
-from webapp_database import WebApp
-from webapp_sync import Application, Look
+from support.stories import QUIET, telling
+from support.webapp import database
+from support.webapp.database import WebApp
+from support.webapp.syncing import Application, Look
 
 ROUNDS = 5
 ORDER = ("pending", "running", "completed")
@@ -20,7 +20,7 @@ ORDER = ("pending", "running", "completed")
 )
 def test_imports_of_both_sides_go_on_at_once(empty_url: str, tmp_path: Path, app: WebApp) -> None:
     with telling(tmp_path, empty_url) as story:
-        webapp_database.build(story.url, app)
+        database.build(story.url, app)
         story.conn.execute("TRUNCATE users RESTART IDENTITY CASCADE")
         people = story.people(120, 300, 40)
         assert story.run("migrate").code == 0

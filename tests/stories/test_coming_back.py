@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures_stories import QUIET
-from web_servers import Site
+from support.stories import QUIET
+from support.web_servers import Site
 
 
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])

@@ -9,11 +9,11 @@ from functools import partial
 
 import psycopg
 
-from alongside import server_of
-from checkinsync import migrate
-from checkinsync.local_postgres import serving
+from checkinsync.embedded import serving
+from checkinsync.migrations import migrate
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import PASSWORD, QUIET, telling
+from support.concurrent import server_of
+from support.stories import PASSWORD, QUIET, telling
 
 POOL = 5
 """Connections that a run of four workers takes at most."""

@@ -7,11 +7,11 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from checkinsync import process
+from checkinsync.store import lease_owner
 from drill import script, seams
 from drill.database import open_database
-from drill.looking import Look
-from drill.playing import Played
+from drill.observe import Look
+from drill.play import Played
 from drill.world import World
 
 TESTS = Path(__file__).parent.parent
@@ -70,7 +70,7 @@ class Tampered(World):
 
     def look_at(self, played: Played, at: datetime, before: Look) -> Look:
         person = self.foursquare.people[0]
-        names = {"user": person.id, "me": process.me(), "token": person.token}
+        names = {"user": person.id, "me": lease_owner.me(), "token": person.token}
         self.database.do(self.statement.format(**names))
         return super().look_at(played, at, before)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from checkinsync.foursquare.client import ALWAYS
-from fixtures_stories import QUIET, Done, Person
+from support.stories import QUIET, Done, Person
 
 EVENTS = {
     "run_started": {"run_id"},

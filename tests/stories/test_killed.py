@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fixtures_stories import QUIET, Story
+from support.stories import QUIET, Story
 
 LATER = 0.12
 """Seconds within which a page is received, stored and committed."""

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import QUIET, Person, Started, Story
+from support.stories import QUIET, Person, Started, Story
 
 BROWSER = """
 import os, sys, requests

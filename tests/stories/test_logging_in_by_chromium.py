@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chromium import Browser, chromium
-from fixtures_stories import Person, Started, Story
+from support.chromium import Browser, chromium
+from support.stories import Person, Started, Story
 
 
 @pytest.fixture

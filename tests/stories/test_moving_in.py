@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import webapp_years
-from fixtures_stories import QUIET, telling
-from webapp_database import WebApp
+from support.stories import QUIET, telling
+from support.webapp import years as webapp_years
+from support.webapp.database import WebApp
 
 SHAPES = (
     WebApp(),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fixtures_stories import Started
+from support.stories import Started
 
 TWICE = "Zoë \U0001f600\n\x1b[31mred"
 

@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
-import webapp_years
-from checkinsync.local_postgres import Running
-from fixtures_database import Databases
-from fixtures_stories import PASSWORD, QUIET, Story, telling
-from webapp_database import WebApp
-from webapp_sync import Application
-from webapp_years import Years
+from checkinsync.embedded import Running
+from support.database import Databases
+from support.stories import PASSWORD, QUIET, Story, telling
+from support.webapp import years as webapp_years
+from support.webapp.database import WebApp
+from support.webapp.syncing import Application
+from support.webapp.years import Years
 
 PAGE = Path(__file__).parents[2] / "docs" / "moving-in.md"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from checkinsync.vault import Vault
-from fixtures_stories import KEY, WRONG_KEY, Story
-from test_vault import node
+from checkinsync.keys.keyring import Vault
+from support.stories import KEY, WRONG_KEY, Story
+from support.webapp.crypto import node
 
 NEW_KEY = "4e57" * 16
 BOTH = f"{NEW_KEY},{KEY}"

@@ -6,7 +6,7 @@ import json
 import time
 
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import QUIET, Done
+from support.stories import QUIET, Done
 
 CHECKINS = "users/self/checkins"
 

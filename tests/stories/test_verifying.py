@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from checkinsync.simulator.faults import Fault
-from fixtures_stories import QUIET
+from support.stories import QUIET
 
 CHECKINS = "users/self/checkins"
 

@@ -7,7 +7,7 @@ import importlib
 import click
 
 from checkinsync import __version__
-from checkinsync.cli.door import Door
+from checkinsync.cli.context import Door
 
 COMMANDS = {
     "migrate": "Bring the database's schema up to date.",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from checkinsync.cli.door import Door, confirm
+from checkinsync.cli.context import Door, confirm
+from checkinsync.embedded import Running
 from checkinsync.errors import SettingsError
-from checkinsync.local_postgres import Running
-from checkinsync.opening import embedded_database
+from checkinsync.resources import embedded_database
 
 
 @click.group()

@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from checkinsync import demo as play
-from checkinsync import logs
-from checkinsync.cli.door import Door, listening
+from checkinsync.cli import log
+from checkinsync.cli.context import Door, listening
 from checkinsync.cli.progress import run_progress
-from checkinsync.render import proof as render_proof
-from checkinsync.render import run as render_run
-from checkinsync.render import status as render_status
+from checkinsync.cli.render import orchestrate as render_run
+from checkinsync.cli.render import status as render_status
+from checkinsync.cli.render import verify as render_proof
 
 QUERIES = (
     "SELECT name, state, checkins, next_action FROM sync_status(now(), 30);",
@@ -39,7 +39,7 @@ def demo(ctx: click.Context, *, keep: Path | None) -> None:
     Needs nothing but the package with the extra `embedded`: no server, no settings, no network.
     """
     door: Door = ctx.obj
-    logs.configure(verbosity=door.verbosity, style=door.log_format, path=door.log_file)
+    log.configure(verbosity=door.verbosity, style=door.log_format, path=door.log_file)
     with _home(keep) as home:
         night = play.night(home, stop=listening(), say=click.echo, watching=run_progress)
     click.echo(f"\n{render_run.as_table(night.summary)}")

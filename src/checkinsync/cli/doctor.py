@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from checkinsync.app import examine
-from checkinsync.cli.door import Door, listening, say_json
-from checkinsync.render import doctor as render
+from checkinsync.cli.context import Door, listening, say_json
+from checkinsync.cli.render import doctor as render
 
 
 @click.command()

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.door import Door, on_terminal, say_json
+from checkinsync.cli.context import Door, on_terminal, say_json
 from checkinsync.cli.progress import import_bar
+from checkinsync.cli.render import orchestrate as render
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model import User
-from checkinsync.outcome import ended_with
-from checkinsync.render import run as render
-from checkinsync.scope import Full, Scope, Since
+from checkinsync.model.checkin import User
+from checkinsync.sync.outcome import ended_with
+from checkinsync.sync.scope import Full, Scope, Since
 
 
 @click.command(name="import-user")

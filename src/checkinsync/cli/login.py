@@ -14,15 +14,15 @@ from http import HTTPStatus
 
 import click
 
-from checkinsync import allowed
-from checkinsync import status as standing
-from checkinsync.cli import pasted
-from checkinsync.cli.door import Door, Duration
-from checkinsync.durations import written
+from checkinsync.cli import terminal
+from checkinsync.cli.context import Door, Duration
+from checkinsync.cli.render import login as render
+from checkinsync.config import validators
+from checkinsync.config.durations import written
 from checkinsync.errors import CheckinsyncError, Interrupted, StrayReturn
-from checkinsync.login import Arrival, LoggedIn
-from checkinsync.loopback import PORT, Loopback, Visit, redirect
-from checkinsync.render import login as render
+from checkinsync.nightly import status as standing
+from checkinsync.users.login import Arrival, LoggedIn
+from checkinsync.users.loopback import PORT, Loopback, Visit, redirect
 
 OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 
@@ -42,7 +42,7 @@ OURS = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY")
 @click.option("--no-browser", is_flag=True, help="Paste the address you are sent to instead.")
 @click.option(
     "--timeout",
-    type=Duration(allowed.duration("1s", "1d")),
+    type=Duration(validators.duration("1s", "1d")),
     default="5m",
     show_default=True,
     help="How long to wait for whoever logs in.",
@@ -110,7 +110,7 @@ def _arrivals(
     try:
         _ask(address, port=port, timeout=timeout, here=loopback is not None)
         if loopback is None:
-            yield from map(_of_line, filter(None, pasted.lines(within=timeout)))
+            yield from map(_of_line, filter(None, terminal.lines(within=timeout)))
         else:
             yield from map(_of_browser, loopback.visits(within=timeout))
     except Interrupted as interrupted:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from checkinsync import migrate as verbs
-from checkinsync.cli.door import Door, listening, say_json
-from checkinsync.opening import migration_url, vault_at_hand
-from checkinsync.render import migrations as render
+from checkinsync.cli.context import Door, listening, say_json
+from checkinsync.cli.render import migrate as render
+from checkinsync.migrations import migrate as verbs
+from checkinsync.resources import migration_url, vault_at_hand
 
 
 @click.command()

@@ -8,10 +8,10 @@ from datetime import timedelta
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.door import Door, duration_of, on_terminal, say_json
+from checkinsync.cli.context import Door, duration_of, on_terminal, say_json
 from checkinsync.cli.progress import run_progress
-from checkinsync.outcome import RunSummary
-from checkinsync.render import run as render
+from checkinsync.cli.render import orchestrate as render
+from checkinsync.sync.outcome import RunSummary
 
 
 @click.command()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from checkinsync import rotate_keys as verbs
-from checkinsync.cli.door import Door, listening, say_json
+from checkinsync.cli.context import Door, listening, say_json
+from checkinsync.cli.render import rotate_keys as render
+from checkinsync.config.settings import as_the_application_has_it
 from checkinsync.errors import ApplicationNotSwitched, SettingsError
-from checkinsync.opening import open_vault
-from checkinsync.render import keys as render
-from checkinsync.settings import as_the_application_has_it
+from checkinsync.keys import rotate as verbs
+from checkinsync.resources import open_vault
 
 PARTIAL = 3
 ENVIRONMENT = " "

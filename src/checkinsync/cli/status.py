@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import click
 
-from checkinsync import status as verbs
 from checkinsync.app import utc_now
-from checkinsync.cli.door import Door, duration_of, say_json
-from checkinsync.render import status as render
+from checkinsync.cli.context import Door, duration_of, say_json
+from checkinsync.cli.render import status as render
+from checkinsync.nightly import status as verbs
 
 STALE = 7
 

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import click
 
-from checkinsync import status as standing
-from checkinsync import users as verbs
 from checkinsync.app import utc_now
-from checkinsync.cli.door import (
-    Door,
-    confirm,
-    say_json,
-    stdout_at_once,
-    token_from_stdin,
-)
-from checkinsync.export_user import export_user
-from checkinsync.model import Profile
-from checkinsync.render import status as render
-from checkinsync.whole_file import whole_file
+from checkinsync.cli.atomic_file import whole_file
+from checkinsync.cli.context import Door, confirm, say_json, stdout_at_once, token_from_stdin
+from checkinsync.cli.render import status as render
+from checkinsync.model.checkin import Profile
+from checkinsync.nightly import status as standing
+from checkinsync.users import accounts as verbs
+from checkinsync.users.export import export_user
 
 
 @click.group()

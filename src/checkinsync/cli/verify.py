@@ -8,12 +8,12 @@ from contextlib import nullcontext
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.door import Door, on_terminal, say_json
+from checkinsync.cli.context import Door, on_terminal, say_json
 from checkinsync.cli.progress import import_bar
+from checkinsync.cli.render import verify as render
 from checkinsync.errors import FoursquareAway, Interrupted, QuotaExceeded
-from checkinsync.model import User
-from checkinsync.proof import Proof, Unfinished
-from checkinsync.render import proof as render
+from checkinsync.model.checkin import User
+from checkinsync.verify.result import Proof, Unfinished
 
 GAP = 8
 PARTIAL = 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from checkinsync import status as verbs
-from checkinsync import users
 from checkinsync.app import utc_now
-from checkinsync.cli.door import Door
-from checkinsync.render import status as render
+from checkinsync.cli.context import Door
+from checkinsync.cli.render import status as render
+from checkinsync.nightly import status as verbs
+from checkinsync.users import accounts
 
 
 @click.command()
@@ -17,6 +17,6 @@ from checkinsync.render import status as render
 def why(door: Door, user: str) -> None:
     """One line: why USER was or was not synced, and what happens next."""
     with door.pool() as (settings, pool):
-        found = users.find(user, pool=pool)
+        found = accounts.find(user, pool=pool)
         known = verbs.of_user(found, pool=pool, now=utc_now(), active_days=settings.active_days)
     click.echo(render.why(*known))

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import tenacity
 
 from checkinsync.errors import FoursquareAway, RequestRefused
-from checkinsync.foursquare import answers, auth, parse
-from checkinsync.foursquare.answers import CredentialsNotSeen, InvalidAuth
+from checkinsync.foursquare import auth, parse, responses
+from checkinsync.foursquare.responses import CredentialsNotSeen, InvalidAuth
 from checkinsync.foursquare.transport import Patience, Transport
-from checkinsync.model import Item, Page, Profile
+from checkinsync.model.checkin import Item, Page, Profile
 
 T = TypeVar("T")
 
@@ -198,7 +198,7 @@ class Conversation:
             endpoint,
             self._token,
         ) in ways.doubted:  # refused in the header before, and now for good
-            raise InvalidAuth(answers.REJECTED)
+            raise InvalidAuth(responses.REJECTED)
         raise worst(refusals)
 
     def _doubts(self, path: str, way: auth.Way, refusal: Exception) -> bool:
@@ -228,14 +228,14 @@ class Conversation:
         sender = auth.WAYS[way](self._token)
         before = self._foursquare.now()
         answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)
-        if (theirs := answers.date(answer.headers)) is not None:
+        if (theirs := responses.date(answer.headers)) is not None:
             self._foursquare.heard = (theirs, before, self._foursquare.now())
-        remaining = answers.remaining(answer.headers)
+        remaining = responses.remaining(answer.headers)
         if remaining is not None and path.startswith(PAGES):
             self.remaining = remaining
-        envelope = answers.opened(answer, token=self._token)
+        envelope = responses.opened(answer, token=self._token)
         self.answered = self.answered or answer.status < FAULTY
-        response = answers.response(answer, envelope, now=self._foursquare.now())
+        response = responses.response(answer, envelope, now=self._foursquare.now())
         if envelope.error_type is not None:
             self._foursquare.tell_once(
                 f"Foursquare answers {path} with a warning: {envelope.name_of_error}"

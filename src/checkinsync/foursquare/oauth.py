@@ -24,7 +24,7 @@ from checkinsync.errors import (
     TokenUnreadable,
 )
 from checkinsync.foursquare import address, auth
-from checkinsync.foursquare.answers import Answer
+from checkinsync.foursquare.responses import Answer
 from checkinsync.foursquare.transport import Patience, Transport
 
 FAULTY = 500

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from checkinsync.errors import FoursquareAway
-from checkinsync.foursquare import columns, shapes, texts
-from checkinsync.model import NAMELESS, Item, Page, Profile, Unreadable
+from checkinsync.foursquare import mapping, sanitize, schema
+from checkinsync.model.checkin import NAMELESS, Item, Page, Profile, Unreadable
 
 COUNTERS = frozenset(
     {"stats", "beenHere", "hereNow", "likes", "like", "comments", "posts", "score", "isMayor"}
@@ -71,44 +71,44 @@ def one_checkin(response: bytes) -> Item:
 
 
 def _total(count: object) -> int | None:
-    number = shapes.whole(count)
+    number = schema.whole(count)
     return number if number is not None and number >= 0 else None
 
 
 def checkin(raw: bytes) -> Item:
     """One item of a page; never raises, whatever the bytes are."""
     try:
-        shape, text = _shaped(texts.fit(raw))
-    except texts.NotJsonError as problem:
+        shape, text = _shaped(sanitize.fit(raw))
+    except sanitize.NotJsonError as problem:
         return _unreadable(None, raw, f"the item can't be read: {problem}")
-    key, at = columns.key_of(shape), columns.created_at(shape)
+    key, at = mapping.key_of(shape), mapping.created_at(shape)
     if key is None:
         return _unreadable(
             _steady_key(text), raw, "its `id` is missing, empty, too long, or no text"
         )
     if at is None:
         return _unreadable(key, raw, "its `createdAt` is missing, or no Unix time before 2100")
-    return columns.checkin(key, at, shape, text)
+    return mapping.checkin(key, at, shape, text)
 
 
-def _shaped(text: str) -> tuple[shapes.Item, str]:
+def _shaped(text: str) -> tuple[schema.Item, str]:
     """The item's shape, and its text as JSON to the letter; raises NotJsonError."""
     try:
-        if not texts.has_endless_number(text):
-            return shapes.strictly(text), text
+        if not sanitize.has_endless_number(text):
+            return schema.strictly(text), text
     except (msgspec.DecodeError, RecursionError):
         pass
-    value = texts.lenient(text)
+    value = sanitize.lenient(text)
     if not isinstance(value, dict):
-        raise texts.NotJsonError("it is no object")
-    return shapes.leniently(value), text if texts.is_json(text) else texts.dumped(value)
+        raise sanitize.NotJsonError("it is no object")
+    return schema.leniently(value), text if sanitize.is_json(text) else sanitize.dumped(value)
 
 
 def _steady_key(text: str) -> str:
     """For an item without an id: all of it but the counters that drift from night to night."""
     try:
-        steady = texts.dumped(_without_counters(texts.lenient(text)))
-    except (RecursionError, texts.NotJsonError):
+        steady = sanitize.dumped(_without_counters(sanitize.lenient(text)))
+    except (RecursionError, sanitize.NotJsonError):
         steady = text
     return f"{NAMELESS}{sha256(steady.encode(errors='replace')).hexdigest()}"
 
@@ -131,18 +131,18 @@ def profile(response: bytes) -> Profile:
     Raises FoursquareAway where it does not say.
     """
     try:
-        user = _profile(texts.fit(response)).user
+        user = _profile(sanitize.fit(response)).user
     except (msgspec.DecodeError, RecursionError):
         user = None
-    if user is None or not str(user.id).strip() or len(str(user.id)) > columns.LONGEST_TEXT:
+    if user is None or not str(user.id).strip() or len(str(user.id)) > mapping.LONGEST_TEXT:
         raise FoursquareAway("Foursquare does not say whose token this is; try again later")
     return Profile(str(user.id), _name(user), _avatar(user.photo))
 
 
 def _name(user: _User) -> str | None:
     parts = [part for part in (user.first_name, user.last_name) if isinstance(part, str)]
-    return " ".join(" ".join(parts).split())[: columns.LONGEST_TEXT] or None
+    return " ".join(" ".join(parts).split())[: mapping.LONGEST_TEXT] or None
 
 
 def _avatar(photo: object) -> str | None:
-    return columns.address(shapes.photo(photo)) if isinstance(photo, dict) else None
+    return mapping.address(schema.photo(photo)) if isinstance(photo, dict) else None

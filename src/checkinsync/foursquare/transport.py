@@ -20,8 +20,8 @@ from requests.auth import AuthBase
 
 from checkinsync import __version__
 from checkinsync.errors import FoursquareAway
-from checkinsync.foursquare import address, faults, quiet
-from checkinsync.foursquare.answers import Answer
+from checkinsync.foursquare import address, redaction, transport_errors
+from checkinsync.foursquare.responses import Answer
 
 HEADERS: Mapping[str, str] = {
     "User-Agent": f"checkinsync/{__version__} (check-in archiver)",  # without one: the bot wall
@@ -85,7 +85,7 @@ class Transport:
         self._mine = threading.local()
         self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
-        quiet.install()
+        redaction.install()
 
     def get(self, path: str, query: Mapping[str, str | int], auth: AuthBase) -> Answer:
         """The answer to `GET base/path?query`, whatever its status. Raises FoursquareAway."""
@@ -98,8 +98,8 @@ class Transport:
     def _asked(self, method: str, path: str, **sent: Any) -> Answer:
         try:
             return self._answer(method, f"{self._base}/{path}", **sent)
-        except faults.FAULTS as fault:
-            problem = faults.told(fault)
+        except transport_errors.FAULTS as fault:
+            problem = transport_errors.told(fault)
         # Raised out here, so that ours has no __context__: the fault's text may hold the token.
         raise FoursquareAway(f"Foursquare can't be reached: {problem}; try again later")
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from checkinsync.changes import Changes, Former, Rewrite, Stored, Twin
-from checkinsync.model import Checkin, Window
+from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
+from checkinsync.model.checkin import Checkin, Window
 from checkinsync.store.pool import Connection
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from checkinsync.model import Lease, Saved
+from checkinsync.model.checkin import Lease, Saved
 from checkinsync.store.pool import Connection
 
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 
 import psycopg
 
-from checkinsync import process
 from checkinsync.errors import LeaseLost
-from checkinsync.model import Lease
+from checkinsync.model.checkin import Lease
+from checkinsync.store import lease_owner
 from checkinsync.store.pool import Connection
 
 RUN = 0
@@ -42,7 +42,7 @@ def claim(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | 
                  WHERE l.expires_at <= now() OR l.token = %(dead)s
                 RETURNING token
                 """,
-                {"user": user_id, "owner": str(process.me()), "dead": dead},
+                {"user": user_id, "owner": str(lease_owner.me()), "dead": dead},
             ).fetchone()
     except psycopg.errors.LockNotAvailable:  # its holder is in the middle of a page
         return None
@@ -94,8 +94,8 @@ def release(conn: Connection, lease: Lease) -> None:
 
 
 def _is_dead(owner: str, token: int, *, alive: Collection[int]) -> bool:
-    left_behind = owner == str(process.me()) and token not in alive
-    return left_behind or process.is_dead(owner)
+    left_behind = owner == str(lease_owner.me()) and token not in alive
+    return left_behind or lease_owner.is_dead(owner)
 
 
 def held_users(conn: Connection) -> set[int]:
@@ -104,4 +104,4 @@ def held_users(conn: Connection) -> set[int]:
         "SELECT user_id, owner FROM import_leases WHERE expires_at > now() AND user_id <> %(run)s",
         {"run": RUN},
     )
-    return {user_id for user_id, owner in rows if not process.is_dead(owner)}
+    return {user_id for user_id, owner in rows if not lease_owner.is_dead(owner)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from checkinsync.model import Checkin
+from checkinsync.model.checkin import Checkin
 from checkinsync.store.pool import Connection
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from checkinsync.model import Unreadable
+from checkinsync.model.checkin import Unreadable
 from checkinsync.store.pool import Connection
 
 

@@ -1,0 +1,188 @@
+"""How the migrations stand, and what is pending, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC
+from typing import Any
+
+from checkinsync.cli.render.table import table
+from checkinsync.migrations.files import Applied, Standing
+from checkinsync.migrations.locks import Footprint, Mode
+from checkinsync.migrations.migrate import Plan, Step
+from checkinsync.migrations.preflight import UNIQUE
+
+NAMED = 5
+"""So many users are named; the JSON has them all."""
+
+INSTANT = 0.1
+"""Seconds, below which an estimate says nothing."""
+
+WAITING = (
+    "For a table that is in use it waits a quarter of a second, lets go, and tries again later, so",
+    "that nobody queues up behind it. How long a file then takes is an estimate, by size.",
+)
+
+
+def status(standings: Sequence[Standing]) -> str:
+    """A line per file: its name, how it stands, when it was applied (UTC)."""
+    rows = (
+        (s.name, s.state.value, None if s.applied_at is None else s.applied_at.astimezone(UTC))
+        for s in standings
+    )
+    return table(("migration", "state", "applied at (UTC)"), rows)
+
+
+def plan(plan: Plan) -> str:
+    """What is there, what is going to be done and who waits, then the SQL; all valid SQL.
+
+    Each file stands under its name.
+    """
+    parts = ["\n".join(f"-- {line}".rstrip() for line in [*_found(plan), *_to_do(plan)])]
+    parts += [f"-- {step.file.name}\n\n{step.file.text.rstrip()}" for step in plan.steps]
+    return "\n\n".join(parts)
+
+
+def _found(plan: Plan) -> list[str]:
+    found = plan.found
+    if not found.tables:
+        return ["an empty database: nobody's tables are there yet"]
+    rows = ((t.name, t.rows, size(t.size)) for t in found.tables)
+    lines = ["What is there:", "", *table(("table", "rows", "size"), rows).splitlines(), ""]
+    lines += [
+        f"{name} is not the application's: it lacks its oldest columns" for name in found.strange
+    ]
+    absent = ", ".join(found.absent)
+    lines += [f"absent of what the application should have: {absent or 'nothing'}"]
+    if UNIQUE in found.absent:
+        lines += [f"  ({UNIQUE} is left to the application; all else is added)"]
+    lines += [
+        _by_user("imports that a crash left open for more than an hour", found.stale_jobs),
+        _by_user("check-ins stored more than once (user, venue, second)", found.double_checkins),
+        _by_user("photos stored more than once (check-in, address)", found.double_photos),
+        _tokens(plan),
+        f"checkins.location: {found.location or 'none'}; triggers on checkins: "
+        f"{', '.join(found.triggers) or 'none'}",
+        "",
+    ]
+    return lines
+
+
+def _by_user(what: str, rows: Mapping[int, int]) -> str:
+    """A sum, and the users with the most."""
+    most = sorted(rows, key=lambda user: (-rows[user], user))
+    return f"{what}: {sum(rows.values())}{_named([f'{user} ({rows[user]})' for user in most])}"
+
+
+def _named(users: Sequence[str]) -> str:
+    more = f" and {len(users) - NAMED} more" if len(users) > NAMED else ""
+    return f", of user {', '.join(users[:NAMED])}{more}" if users else ""
+
+
+def _tokens(plan: Plan) -> str:
+    if plan.unopened is None:
+        return f"stored tokens: {plan.tokens}, not tried: CHECKINSYNC_ENCRYPTION_KEY is not set"
+    shut = _named([str(user) for user in plan.unopened])
+    return f"stored tokens: {plan.tokens}; that no key opens: {len(plan.unopened)}{shut}"
+
+
+def _to_do(plan: Plan) -> list[str]:
+    if not plan.steps:
+        return ["nothing is pending"]
+    lines = ["What is going to be done:", ""]
+    lines += [line for step in plan.steps for line in _step(step, plan)]
+    if any(step.footprint.locks for step in plan.steps):
+        lines += ["", *WAITING]
+    return lines
+
+
+def _step(step: Step, plan: Plan) -> list[str]:
+    """A file; below it each lock, on which tables, and who waits behind it."""
+    footprint = step.footprint
+    if not footprint.locks:
+        return [step.file.name]
+    tables: dict[tuple[Mode, str], list[str]] = {}
+    for lock in footprint.locks:
+        tables.setdefault((lock.mode, lock.by), []).append(lock.table)
+    how = "one statement at a time, " if footprint.beside else ""
+    return [
+        f"{step.file.name}: {how}{_long(footprint, plan)}",
+        *(
+            f"    {by} locks {', '.join(names)} ({mode.value}): {_waits(mode)}"
+            for (mode, by), names in tables.items()
+        ),
+    ]
+
+
+def _waits(mode: Mode) -> str:
+    return "nobody waits" if mode.waits == "nobody" else f"{mode.waits} wait"
+
+
+def _long(footprint: Footprint, plan: Plan) -> str:
+    seconds = footprint.seconds(plan.found.sizes)
+    if seconds < INSTANT:
+        return "an instant"
+    return f"about {seconds:.1f} s"
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The same for programs; names are only ever added."""
+    found = plan.found
+    return {
+        "found": {
+            "tables": [asdict(each) for each in found.tables],
+            "strange": list(found.strange),
+            "absent": list(found.absent),
+            "stale_jobs": _counts(found.stale_jobs),
+            "double_checkins": _counts(found.double_checkins),
+            "double_photos": _counts(found.double_photos),
+            "tokens": {
+                "stored": plan.tokens,
+                "unopened": None if plan.unopened is None else list(plan.unopened),
+            },
+            "location": found.location,
+            "triggers": list(found.triggers),
+        },
+        "pending": [_step_json(step, plan) for step in plan.steps],
+    }
+
+
+def _counts(rows: Mapping[int, int]) -> list[dict[str, int]]:
+    return [{"user_id": user, "rows": count} for user, count in rows.items()]
+
+
+def _step_json(step: Step, plan: Plan) -> dict[str, Any]:
+    footprint = step.footprint
+    return {
+        "name": step.file.name,
+        "sha256": step.file.sha256,
+        "transaction": not footprint.beside,
+        "locks": [
+            {
+                "table": lock.table,
+                "mode": lock.mode.value,
+                "by": lock.by,
+                "waits": lock.mode.waits,
+            }
+            for lock in footprint.locks
+        ],
+        "reads": list(footprint.reads),
+        "seconds": round(footprint.seconds(plan.found.sizes), 3),
+        "sql": step.file.text,
+    }
+
+
+def size(count: int) -> str:
+    """Bytes, as people say them."""
+    for unit, most in (("kB", 10**6), ("MB", 10**9)):
+        if count < most:
+            return f"{count / most * 1000:.0f} {unit}"
+    return f"{count / 10**9:.1f} GB"
+
+
+def applied(rows: Sequence[Applied]) -> str:
+    """A line per file that was applied just now."""
+    if not rows:
+        return "the schema is up to date"
+    return "\n".join(f"{'noted' if row.baseline else 'applied'} {row.name}" for row in rows)

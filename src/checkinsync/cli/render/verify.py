@@ -1,0 +1,189 @@
+"""What a verification found, as text and as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from checkinsync.cli.render.orchestrate import iso, told
+from checkinsync.cli.render.table import moment, table
+from checkinsync.model.checkin import one_line
+from checkinsync.verify.result import Finding, Kind, Proof, Unfinished
+
+MOST = 50
+"""Lines of one kind in text; JSON has them all."""
+
+WIDEST = 40
+"""Characters of a month's bar."""
+
+HEADS = {
+    Kind.MISSING: "missing: Foursquare shows them, and they are not stored",
+    Kind.DIFFERENT: "different: stored otherwise than Foursquare shows them",
+    Kind.EXTRA: "extra: stored, and Foursquare shows them no more",
+}
+
+
+def as_text(proof: Proof) -> str:
+    """All that differs, by kind and by month, and one sentence of verdict."""
+    parts = [_kind(proof, kind) for kind in Kind]
+    parts += [_nameless(proof), _months(proof), verdict(proof)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def in_one_line(result: Proof | Unfinished) -> str:
+    """The verdict, or why there is none."""
+    return verdict(result) if isinstance(result, Proof) else unfinished(result)
+
+
+def verdict(proof: Proof) -> str:
+    """One sentence: complete, or what is left to be done and how."""
+    facts = (
+        f"{proof.user}: Foursquare shows {proof.shown} check-ins{_told(proof)}, "
+        f"{proof.stored} are stored"
+    )
+    if proof.unreadable:
+        facts += f", {proof.unreadable} can't be read and are kept in quarantine"
+    closed = [finding for finding in proof.findings if finding.closed]
+    done = f" ({_counts(closed)}: repaired or on the way)" if closed else ""
+    if proof.complete:
+        return f"{facts}. Complete: each of them is here, once{done}."
+    return f"{facts}. Not complete: {_counts(proof.open)}{done}; {_what_to_do(proof)}."
+
+
+def _told(proof: Proof) -> str:
+    if proof.told is None or proof.told == proof.shown:
+        return ""
+    return f" (and counts {proof.told}; not all that it counts can be fetched)"
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    counted = [(sum(f.kind is kind for f in findings), kind.value) for kind in Kind]
+    return ", ".join(f"{count} {kind}" for count, kind in counted if count)
+
+
+def _what_to_do(proof: Proof) -> str:
+    command = f"`checkinsync verify {proof.user.id} --repair"
+    if all(finding.kind is Kind.EXTRA for finding in proof.open):
+        return (
+            f"if they were deleted there, `{command[1:]} --accept-deletions` takes Foursquare's "
+            f"word for it; {command}` looks for them again in the next nights"
+        )
+    return f"{command}` closes the gap"
+
+
+def _kind(proof: Proof, kind: Kind) -> str:
+    found = [finding for finding in proof.findings if finding.kind is kind]
+    if not found:
+        return ""
+    rows = [
+        (moment(finding.created_at), finding.foursquare_id, _detail(finding))
+        for finding in found[:MOST]
+    ]
+    return "\n".join([f"{HEADS[kind]} ({len(found)})", _lines(rows), *_more(len(found))])
+
+
+def _detail(finding: Finding) -> str:
+    repaired = finding.closed and finding.kind is not Kind.EXTRA
+    return f"{finding.detail}; repaired" if repaired else finding.detail
+
+
+def _nameless(proof: Proof) -> str:
+    found = proof.nameless
+    if not found:
+        return ""
+    head = (
+        "without an id: only the application has these, and Foursquare shows none that fits "
+        f"({len(found)})"
+    )
+    rows = [(moment(row.created_at), f"row {row.row}", row.venue_name) for row in found[:MOST]]
+    return "\n".join([head, _lines(rows), *_more(len(found))])
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("  " + one_line("  ".join(row)) for row in rows)
+
+
+def _more(count: int) -> list[str]:
+    return [f"  … and {count - MOST} more; --json has them all"] if count > MOST else []
+
+
+def _months(proof: Proof) -> str:
+    """A histogram of what differs."""
+    months = proof.by_month
+    if not months:
+        return ""
+    most = max(counted.total() for _, counted in months)
+    head = ("month", *(kind.value for kind in Kind), "")
+    rows = [
+        (
+            month,
+            *(counted[kind] for kind in Kind),
+            "#" * max(1, round(counted.total() / most * min(WIDEST, most))),
+        )
+        for month, counted in months
+    ]
+    return table(head, rows)
+
+
+def unfinished(result: Unfinished) -> str:
+    """How far it got; never a verdict."""
+    if not result.seen:
+        return f"{result.user}: not verified: {told(result.error)}"
+    down_to = f", down to {moment(result.down_to)} UTC" if result.down_to else ""
+    return (
+        f"{result.user}: no verdict yet: {told(result.error)}. {result.seen} check-ins have been "
+        f"compared{down_to}; `checkinsync verify {result.user.id}` goes on from there"
+    )
+
+
+def as_json(results: Sequence[Proof | Unfinished]) -> dict[str, Any]:
+    """Everybody's."""
+    return {"users": [one(result) for result in results]}
+
+
+def one(result: Proof | Unfinished) -> dict[str, Any]:
+    """One user's: `verdict` is `complete`, `gap`, or None where it came to none."""
+    about = {
+        "id": result.user.id,
+        "foursquare_user_id": result.user.foursquare_user_id,
+        "name": result.user.name,
+    }
+    if isinstance(result, Unfinished):
+        return about | {
+            "verdict": None,
+            "reason": told(result.error),
+            "compared": result.seen,
+            "down_to": iso(result.down_to),
+        }
+    return about | {
+        "verdict": "complete" if result.complete else "gap",
+        "started_at": iso(result.started_at),
+        "finished_at": iso(result.finished_at),
+        "shown": result.shown,
+        "told": result.told,
+        "stored": result.stored,
+        "unreadable": result.unreadable,
+        "requests": result.requests,
+        **{kind.value: _findings(result, kind) for kind in Kind},
+        "without_id": [
+            {"row": row.row, "created_at": iso(row.created_at), "venue_name": row.venue_name}
+            for row in result.nameless
+        ],
+        "months": [
+            {"month": month, **{kind.value: counted[kind] for kind in Kind}}
+            for month, counted in result.by_month
+        ],
+    }
+
+
+def _findings(proof: Proof, kind: Kind) -> list[dict[str, Any]]:
+    return [
+        {
+            "foursquare_id": finding.foursquare_id,
+            "created_at": iso(finding.created_at),
+            "detail": finding.detail,
+            "closed": finding.closed,
+        }
+        for finding in proof.findings
+        if finding.kind is kind
+    ]

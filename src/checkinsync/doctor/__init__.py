@@ -1,0 +1,1 @@
+"""Checks everything that a night depends on, and says what to do about what it finds."""

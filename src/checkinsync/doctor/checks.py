@@ -1,0 +1,348 @@
+"""A look at everything that a night rests on; it changes nothing, and nothing broken stops it.
+
+Each look stands for itself: what it can't tell is a finding, and the next one is taken all the
+same. What the facts mean is said by `diagnosis`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from checkinsync.config.settings import Examined
+from checkinsync.doctor import diagnosis
+from checkinsync.doctor import findings as finding
+from checkinsync.doctor import queries as server
+from checkinsync.doctor.findings import (
+    DATABASE,
+    SETTINGS,
+    Finding,
+    Place,
+    Pooling,
+    SecretFile,
+    Server,
+)
+from checkinsync.embedded import place as places
+from checkinsync.errors import CheckinsyncError, Interrupted, NoToken, RateLimited
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.keys import queries as tokens
+from checkinsync.keys.keyring import KEY_FILE, Vault
+from checkinsync.keys.usage import Census, Key
+from checkinsync.migrations import ledger, sql_files
+from checkinsync.model.checkin import User
+from checkinsync.nightly import queries
+from checkinsync.store import users
+from checkinsync.store.pool import Connection, direct
+
+BATCH = 1000
+"""Tokens read at once."""
+
+EMBEDDED = {"database_url", "home", "pg_bindir", "pg_account"}
+"""Settings that lead to the embedded database, the one that would name another among them."""
+
+FOURSQUARE = {"api_url", "token_in", "proxy"}
+"""Settings that say where a token goes, and how: with one of them unknown, none is sent."""
+
+A_SECOND = timedelta(seconds=1)
+"""What a `Date` header leaves out."""
+
+Look = Callable[[], Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was found."""
+
+    findings: tuple[Finding, ...]
+    keys: tuple[Key, ...]
+    census: Census | None
+    """Which key opens whose token; None where it could not be looked."""
+
+    @property
+    def exit_code(self) -> int:
+        """Of the worst problem."""
+        return finding.worst(self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """Foursquare, and the users whose token it is asked about."""
+
+    foursquare: Foursquare
+    chosen: tuple[str, ...]
+    """As they were typed; none: the first active user whose token can be opened."""
+
+
+def examine(
+    examined: Examined,
+    *,
+    address: Callable[[], AbstractContextManager[str]],
+    open_vault: Callable[[], Vault],
+    online: Online | None,
+    now: Callable[[], datetime],
+) -> Report:
+    """Look at everything. `address` lends the database's; `now` is our clock: aware, UTC."""
+    visit = _Visit(examined, address=address, open_vault=open_vault, online=online, now=now)
+    visit.look("settings", visit.settings)
+    visit.look("files", visit.files)
+    visit.look("keys", visit.keys)
+    visit.look("database", visit.database)
+    keys = visit.vault.keys if visit.vault else ()
+    return Report(tuple(visit.findings), keys, visit.census)
+
+
+class _Visit:
+    """What one look leaves for the next ones, and everything that was found."""
+
+    def __init__(
+        self,
+        examined: Examined,
+        *,
+        address: Callable[[], AbstractContextManager[str]],
+        open_vault: Callable[[], Vault],
+        online: Online | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.examined = examined
+        self.address = address
+        self.open_vault = open_vault
+        self.online = online
+        self.now = now
+        self.findings: list[Finding] = []
+        self.vault: Vault | None = None
+        self.place: Place | None = None
+        self.pooling = Pooling.NONE
+        self.census: Census | None = None
+
+    def look(self, check: str, look: Look) -> None:
+        """Look as far as it goes; where it breaks off, that is found, too."""
+        try:
+            for one in look():
+                self.findings.append(one)
+        except Interrupted:
+            raise
+        except CheckinsyncError as error:
+            self.findings.append(finding.of_error(check, error))
+
+    # --- settings, files, keys --------------------------------------------------------------------
+
+    def settings(self) -> Iterator[Finding]:
+        """Everything that is wrong with them; else where they come from."""
+        examined = self.examined
+        for each in examined.problems:
+            yield finding.problem("settings", each, exit_code=SETTINGS)
+        for notice in examined.settings.notices:
+            yield finding.warning("settings", notice, "correct or remove it")
+        if examined.settings.window >= examined.settings.deadline:
+            yield finding.warning(
+                "settings",
+                "CHECKINSYNC_WINDOW is no shorter than CHECKINSYNC_DEADLINE: on a full night the "
+                "last users start too late to be imported",
+                "make the window shorter, or the deadline longer",
+            )
+        if not examined.problems:
+            where = " and ".join(filter(None, ("the environment", str(examined.config or ""))))
+            yield finding.ok("settings", f"read as {_account()} from {where}")
+
+    def files(self) -> Iterator[Finding]:
+        """Who may read the secrets, and change the settings."""
+        for path in dict.fromkeys((*self.examined.secret_files, self.examined.config)):
+            if path is None:
+                continue
+            try:
+                mode = stat.S_IMODE(path.stat().st_mode)
+            except OSError:  # it was there a moment ago
+                continue
+            secret = path in self.examined.secret_files
+            yield diagnosis.of_file(SecretFile(path, mode, secret))
+
+    def keys(self) -> Iterator[Finding]:
+        """Take them in hand; what they open is looked at later."""
+        settings, broken = self.examined.settings, self.examined.broken
+        key_file = settings.home / KEY_FILE
+        if broken & (
+            {"encryption_key"} if settings.encryption_keys else {"encryption_key", "home"}
+        ):
+            yield finding.problem(
+                "keys", "not looked at, since the settings are wrong", exit_code=SETTINGS
+            )
+        elif settings.encryption_keys or self._is_named() or os.path.exists(key_file):
+            self.vault = self.open_vault()
+        elif places.look(settings.home) is not None:
+            yield finding.problem(
+                "keys",
+                f"{key_file} is missing, and with it the key of the stored tokens",
+                "restore it from a backup; the next command would make another one",
+                exit_code=SETTINGS,
+            )
+
+    def _is_named(self) -> bool:
+        """Whether there is a database of the operator's own, which makes itself no key."""
+        known = self.examined.settings.database_url is not None
+        return known or "database_url" in self.examined.broken
+
+    # --- the database -----------------------------------------------------------------------------
+
+    def database(self) -> Iterator[Finding]:
+        """Whether it is to be had; then everything in it."""
+        settings, broken = self.examined.settings, self.examined.broken
+        if broken & ({"database_url"} if settings.database_url else EMBEDDED):
+            yield finding.problem(
+                "database", "not looked at, since its settings are wrong", exit_code=SETTINGS
+            )
+            return
+        if settings.database_url is None:
+            self.place = places.look(settings.home)
+            if self.place is None:
+                yield finding.problem(
+                    "database",
+                    f"none is named, and no embedded one was made in {settings.home} yet",
+                    "set CHECKINSYNC_DATABASE_URL, or make it: checkinsync migrate",
+                    exit_code=DATABASE,
+                )
+                return
+            yield diagnosis.of_place(self.place)
+        with self.address() as url, direct(url) as conn:
+            self._in_database(url, conn)
+
+    def _in_database(self, url: str, conn: Connection) -> None:
+        self.look("database", lambda: self._server(url, conn))
+        self.look("schema", lambda: _schema(conn))
+        self.look("keys", lambda: self._tokens(conn))
+        self.look("runs", lambda: self._runs(conn))
+        if self.online is not None:
+            self.look("foursquare", lambda: self._online(conn))
+
+    def _server(self, url: str, conn: Connection) -> Iterator[Finding]:
+        before = self.now()
+        with server.reading(conn):
+            facts = server.facts(conn)
+        after = self.now()
+        yield from diagnosis.of_server(facts)
+        blur = after - before
+        yield diagnosis.of_clock(
+            "the database's clock", theirs=facts.clock, ours=before + blur / 2, blur=blur
+        )
+        self.look("pooler", lambda: self._pooler(url, conn))
+        yield self._connections(facts)
+        self.look("migrate_url", lambda: self._migrate_url(conn))
+
+    def _pooler(self, url: str, conn: Connection) -> Iterator[Finding]:
+        self.pooling = server.pooling(conn, url)
+        named = self.examined.settings.migrate_url is not None
+        yield diagnosis.of_pooling(self.pooling, migrate_url=named)
+
+    def _connections(self, facts: Server) -> Finding:
+        size = self.examined.settings.pool_size
+        return diagnosis.of_connections(facts, pool_size=size, pooling=self.pooling)
+
+    def _migrate_url(self, conn: Connection) -> Iterator[Finding]:
+        """Where migrations would go, if they go elsewhere."""
+        url = self.examined.settings.migrate_url
+        if url is None:
+            return
+        with direct(url) as other:
+            pooling = server.pooling(other, url)
+            with server.reading(other), server.reading(conn):
+                same = server.identity(conn) == server.identity(other)
+        yield diagnosis.of_migration_address(pooling, same=same)
+
+    def _tokens(self, conn: Connection) -> Iterator[Finding]:
+        """Which key opens whose token."""
+        vault = self.vault
+        if vault is None:
+            return
+        census, last = Census.of([], keys=len(vault.keys), opened_by=vault.opened_by), 0
+        while batch := _batch(conn, last):
+            census += Census.of(batch, keys=len(vault.keys), opened_by=vault.opened_by)
+            last = batch[-1].id
+        self.census = census
+        application, settings = self._application(), self.examined.settings
+        place = "CHECKINSYNC_ENCRYPTION_KEY"
+        if not settings.encryption_keys:
+            place = str(settings.home / KEY_FILE)
+        yield from diagnosis.of_keys(vault.keys, census, application=application, place=place)
+        yield from diagnosis.of_application_key(vault.keys, application)
+
+    def _application(self) -> str | None:
+        """The fingerprint of the application's key, where it is known and there is one."""
+        key = self.examined.settings.application_key
+        embedded = self.examined.settings.database_url is None
+        return None if key is None or embedded else Vault([key]).keys[0].fingerprint
+
+    def _runs(self, conn: Connection) -> Iterator[Finding]:
+        with server.reading(conn):
+            last = queries.latest(conn, most=1)
+        yield diagnosis.of_last_run(last[0] if last else None, now=self.now())
+
+    # --- Foursquare -------------------------------------------------------------------------------
+
+    def _online(self, conn: Connection) -> Iterator[Finding]:
+        """Whose token each of the chosen users has; one call for each."""
+        if self.online is None or self.vault is None:
+            yield finding.warning("foursquare", "not asked: there is no key to open a token with")
+            return
+        if self.examined.broken & FOURSQUARE:
+            yield finding.warning("foursquare", "not asked, since the settings for it are wrong")
+            return
+        foursquare = self.online.foursquare
+        for each in self.online.chosen or self._somebody(conn):
+            self.look("foursquare", partial(self._ask, conn, each))
+        if foursquare.heard is not None:
+            theirs, before, after = foursquare.heard
+            yield diagnosis.of_clock(
+                "Foursquare's clock", theirs=theirs, ours=after, blur=after - before + A_SECOND
+            )
+
+    def _somebody(self, conn: Connection) -> list[str]:
+        """The first active user whose token can be opened."""
+        assert self.vault is not None
+        with server.reading(conn):
+            days = self.examined.settings.active_days
+            candidates = users.active(conn, at=self.now(), days=days)
+        sealed = ((c.user.id, c.user.sealed_token or "") for c in candidates)
+        return [str(number) for number, text in sealed if self.vault.can_open(text)][:1]
+
+    def _ask(self, conn: Connection, text: str) -> Iterator[Finding]:
+        assert self.online is not None
+        assert self.vault is not None
+        with server.reading(conn):
+            user = users.find(conn, text)
+        try:
+            if user.sealed_token is None:
+                raise NoToken("no Foursquare token is stored; they must connect first")
+            token = self.vault.open(user.sealed_token)
+            profile = self.online.foursquare.conversation(token).who_is()
+        except Interrupted:
+            raise
+        except RateLimited as error:
+            yield finding.warning("foursquare", f"{user}: {error}")
+        except CheckinsyncError as error:
+            yield finding.problem("foursquare", f"{user}: {error}", exit_code=error.exit_code)
+        else:
+            yield diagnosis.of_owner(user, profile)
+
+
+def _schema(conn: Connection) -> Iterator[Finding]:
+    with server.reading(conn):
+        applied, invalid = ledger.rows(conn), server.invalid_indexes(conn)
+    yield from diagnosis.of_schema(sql_files.read(), applied, invalid)
+
+
+def _batch(conn: Connection, last: int) -> list[User]:
+    with server.reading(conn):
+        return tokens.after(conn, last, most=BATCH)
+
+
+def _account() -> str:
+    """Who runs this: files that he can read, another may not."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user id {os.geteuid()}"

@@ -1,0 +1,346 @@
+"""What facts mean for an operator: as it should be, worth a look, or a problem; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from checkinsync.doctor.findings import (
+    DATABASE,
+    SCHEMA,
+    SETTINGS,
+    TOKEN,
+    Finding,
+    Place,
+    Pooling,
+    SecretFile,
+    Server,
+    ok,
+    problem,
+    warning,
+)
+from checkinsync.errors import MigrationRefused
+from checkinsync.keys.usage import Census, Key
+from checkinsync.migrations.files import Applied, SqlFile, State, standings, undone
+from checkinsync.model.checkin import Profile, User
+from checkinsync.sync.outcome import RunRecord
+
+OLDEST = 140000
+"""PostgreSQL 14, as a `server_version_num`."""
+
+CLOCK_LOOK = timedelta(seconds=5)
+CLOCK_WRONG = timedelta(minutes=10)
+"""The waits for rate limits and the times shown go by our clock, as does what counts as active; far
+ahead of the truth it would set cursors behind which check-ins are missed."""
+
+NIGHTLY = timedelta(hours=26)
+LITTLE_ROOM = 2**30
+NO_ROOM = 64 * 2**20
+"""Bytes: a first import of a large account, and what no import should begin with."""
+
+DAYS = 2
+"""From so many on an age is told in days."""
+
+NAMED = 10
+"""Users or indexes named in a sentence."""
+
+
+def of_file(file: SecretFile) -> Finding:
+    """Who but its owner and group may read a secret, or change settings."""
+    mode = f"mode {file.mode:04o}"
+    if file.mode & 0o022:
+        return problem(
+            "files",
+            f"{file.path} can be changed by others than its owner ({mode}), who could send "
+            "everybody's tokens elsewhere",
+            f"chmod go-w {file.path}",
+            exit_code=SETTINGS,
+        )
+    if file.secret and file.mode & 0o007:
+        return problem(
+            "files",
+            f"{file.path} holds a secret and can be read by everybody ({mode})",
+            f"chmod o-rwx {file.path}; whoever has an account here may have the secret by now",
+            exit_code=SETTINGS,
+        )
+    return ok("files", f"{file.path} is closed to others ({mode})")
+
+
+def of_server(server: Server) -> Iterator[Finding]:
+    """Its version, its encoding, whether it takes what we write."""
+    about = f"PostgreSQL {server.version_text}, database {server.database}, role {server.role}"
+    if server.version < OLDEST:
+        advice = "move the database to PostgreSQL 14 or newer"
+        yield problem("database", f"{about}: too old", advice, exit_code=DATABASE)
+    elif server.encoding != "UTF8":
+        advice = "check-ins hold texts in all scripts: make the database anew with ENCODING 'UTF8'"
+        yield problem(
+            "database", f"{about}: its encoding is {server.encoding}", advice, exit_code=DATABASE
+        )
+    else:
+        yield ok("database", f"{about}, {_size(server.size)}")
+    if server.read_only:
+        yield problem(
+            "database",
+            "it takes no writes: a standby, or default_transaction_read_only is on",
+            "name the primary in CHECKINSYNC_DATABASE_URL",
+            exit_code=DATABASE,
+        )
+
+
+def of_clock(whose: str, *, theirs: datetime, ours: datetime, blur: timedelta) -> Finding:
+    """Our clock against another one; `blur`: how much of the difference is the way of asking."""
+    apart = abs(theirs - ours)
+    side = "ahead of" if ours > theirs else "behind"
+    says = f"ours is {apart.total_seconds():.1f} s {side} {whose}"
+    if apart - blur > CLOCK_WRONG:
+        advice = "set this machine's clock by NTP (timedatectl set-ntp true), or the other one's"
+        return problem("clock", says, advice, exit_code=SETTINGS)
+    if apart - blur > CLOCK_LOOK:
+        return warning("clock", says, "see that both machines' clocks are set by NTP")
+    return ok("clock", f"agrees with {whose}")
+
+
+def of_connections(server: Server, *, pool_size: int, pooling: Pooling) -> Finding:
+    """Whether the pool finds room."""
+    if pooling is not Pooling.NONE:
+        return ok(
+            "connections",
+            f"CHECKINSYNC_POOL_SIZE is {pool_size}; the pooler decides how many the server has",
+        )
+    most = server.max_connections - server.reserved
+    if server.limit is not None:
+        most = min(most, server.limit)
+    free = most - server.in_use
+    says = (
+        f"CHECKINSYNC_POOL_SIZE is {pool_size}; the server has {most} connections for us and "
+        f"others, of which {server.in_use} are in use"
+    )
+    if pool_size + 1 > most:  # one more for `migrate`, or for an operator's command meanwhile
+        advice = f"set CHECKINSYNC_POOL_SIZE to {max(1, most - 1)} or raise max_connections"
+        return problem("connections", says, advice, exit_code=DATABASE)
+    if pool_size + 1 > free:
+        advice = "at this moment they would not suffice: lower CHECKINSYNC_POOL_SIZE or raise "
+        return warning("connections", says, f"{advice}max_connections")
+    return ok("connections", says)
+
+
+def of_pooling(pooling: Pooling, *, migrate_url: bool) -> Finding:
+    """What a pooler on the way means."""
+    if pooling is Pooling.NONE:
+        return ok("pooler", "none: each connection is one of the server's own")
+    if pooling is Pooling.SESSION:
+        return ok("pooler", "one on the way, that keeps a session's connection; all works")
+    says = "one on the way, in transaction mode; imports work through it, migrations do not"
+    if migrate_url:
+        return ok("pooler", f"{says}, so they take CHECKINSYNC_MIGRATE_URL")
+    return warning(
+        "pooler",
+        says,
+        "set CHECKINSYNC_MIGRATE_URL to an address of the server itself, past the pooler: the same "
+        "database, with the server's host and port (usually 5432)",
+    )
+
+
+def of_migration_address(pooling: Pooling, *, same: bool) -> Finding:
+    """Where migrations would go."""
+    if not same:
+        return problem(
+            "migrate_url",
+            "CHECKINSYNC_MIGRATE_URL leads to another database than CHECKINSYNC_DATABASE_URL",
+            "correct one of them; or else commands will miss what `checkinsync migrate` made",
+            exit_code=SETTINGS,
+        )
+    if pooling is Pooling.TRANSACTION:
+        return problem(
+            "migrate_url",
+            "CHECKINSYNC_MIGRATE_URL goes through a pooler in transaction mode itself, where "
+            "nothing keeps two migrations apart",
+            "name the server itself, past the pooler (usually port 5432)",
+            exit_code=SETTINGS,
+        )
+    return ok("migrate_url", "CHECKINSYNC_MIGRATE_URL leads to the same database, past any pooler")
+
+
+def of_schema(
+    files: Sequence[SqlFile], ledger: Sequence[Applied], invalid: Sequence[str]
+) -> Iterator[Finding]:
+    """Migrations pending or changed, and indexes that were left half-built."""
+    stand = standings(files, ledger)
+    newer = [s.name for s in stand if s.state is State.MISSING]
+    known = [row for row in ledger if row.name not in newer]
+    try:
+        pending = undone(files, known)
+    except MigrationRefused as error:
+        advice = "install checkinsync anew, in the version that the database was migrated with"
+        yield problem("schema", str(error), advice, exit_code=SCHEMA)
+    else:
+        yield _pending(pending, len(known), newer)
+    if invalid:
+        yield warning(
+            "schema",
+            f"left half-built: {_some(invalid)}",
+            "they cost and do not serve: REINDEX INDEX CONCURRENTLY, or DROP INDEX CONCURRENTLY",
+        )
+
+
+def _pending(pending: Sequence[SqlFile], applied: int, newer: Sequence[str]) -> Finding:
+    if pending:
+        names = ", ".join(file.name for file in pending)
+        return problem("schema", f"pending: {names}", "checkinsync migrate", exit_code=SCHEMA)
+    if newer:
+        return warning(
+            "schema",
+            f"newer than this program: {_some(newer)}; all that it needs is there",
+            "install the newer version of checkinsync here, too",
+        )
+    return ok("schema", f"up to date, {applied} migrations applied")
+
+
+# --- keys and tokens ------------------------------------------------------------------------------
+
+
+def of_keys(
+    keys: Sequence[Key], census: Census, *, application: str | None, place: str
+) -> Iterator[Finding]:
+    """Which key opens what, and which may go.
+
+    `application`: the fingerprint of its key, if it is known; `place`: where the keys stand.
+    """
+    total = census.total
+    for number, (key, count) in enumerate(zip(keys, census.counts(), strict=True)):
+        first = next(i for i, other in enumerate(keys) if other.fingerprint == key.fingerprint)
+        known = application == key.fingerprint
+        if key.looks_cut:
+            yield warning(
+                "keys",
+                f"key {key.fingerprint} is nothing but hex digits, yet not 64 of them, so it "
+                "counts as a pass phrase",
+                "compare it with where it came from: digits may have been lost",
+            )
+        if first < number:
+            yield warning("keys", f"key {key.fingerprint} is given twice", "name it once")
+        elif number == 0:
+            yield ok("keys", f"key {key.fingerprint} seals, and opens {count} of {total} tokens")
+        else:
+            yield _old_key(key, count, total, place=place, applications=known)
+    yield from _unreadable(census)
+
+
+def _old_key(key: Key, count: int, total: int, *, place: str, applications: bool) -> Finding:
+    says = f"key {key.fingerprint} opens {count} of {total} tokens"
+    if applications:
+        return ok("keys", f"{says}; the application seals with it (ENCRYPTION_KEY): keep it")
+    if count:
+        return ok("keys", f"{says}: it is needed", "checkinsync rotate-keys, then it can go")
+    return ok(
+        "keys",
+        f"{says}: it can go",
+        f"take it out of {place}, unless an application still seals with it; keep it beside the "
+        "backups that were made before",
+    )
+
+
+def of_application_key(keys: Sequence[Key], application: str | None) -> Iterator[Finding]:
+    """Whether we can open what the application is going to seal; `application`: a fingerprint."""
+    if application is None or application == keys[0].fingerprint:
+        return
+    if application in {key.fingerprint for key in keys}:
+        yield warning(
+            "keys",
+            f"the application (ENCRYPTION_KEY) seals with {application}, we with "
+            f"{keys[0].fingerprint}, which it can't open",
+            "switch the application to our first key, or put its key first",
+        )
+    else:
+        yield problem(
+            "keys",
+            f"the application seals with {application} (ENCRYPTION_KEY), which is none of ours",
+            "add that key to CHECKINSYNC_ENCRYPTION_KEY",
+            exit_code=SETTINGS,
+        )
+
+
+def _unreadable(census: Census) -> Iterator[Finding]:
+    closed = census.unreadable
+    if not closed:
+        return
+    if len(closed) == census.total:
+        yield problem(
+            "keys",
+            f"no key opens any of the {census.total} tokens: the keys are wrong, not the users",
+            "set CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that sealed them; if "
+            "the application had none, it derived one from its DATABASE_URL: "
+            "`checkinsync rotate-keys --from-database-url`",
+            exit_code=SETTINGS,
+        )
+        return
+    yield problem(
+        "keys",
+        f"no key opens the tokens of {len(closed)} of {census.total} users: {_some(closed)}",
+        "add the key that sealed them (after a change of keys the old one, or for tokens of an "
+        "application without any `checkinsync rotate-keys --from-database-url`); or they connect "
+        "anew in the application",
+        exit_code=TOKEN,
+    )
+
+
+def of_owner(user: User, profile: Profile) -> Finding:
+    """Whose token it is, as Foursquare says, and whether that is the right user."""
+    theirs = f"Foursquare user {profile.foursquare_user_id}"
+    who = f"{theirs} ({profile.name})" if profile.name else theirs
+    if profile.foursquare_user_id == user.foursquare_user_id:
+        return ok("foursquare", f"{user}: the token is accepted, and belongs to {who}")
+    return problem(
+        "foursquare",
+        f"{user}: the token belongs to {who}, not to Foursquare user {user.foursquare_user_id}; "
+        "check-ins of one would be stored as the other's",
+        f"checkinsync users pause {user.id}, then checkinsync users set-token {user.id}",
+        exit_code=TOKEN,
+    )
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+def of_last_run(run: RunRecord | None, *, now: datetime) -> Finding:
+    """How long ago it began, and how it ended."""
+    if run is None:
+        return warning("runs", "none yet", "checkinsync orchestrate; then cron or systemd does it")
+    age = now - run.started_at
+    says = f"run {run.id} began {_age(age)} ago on {run.host}: {run.outcome}"
+    if age > NIGHTLY:
+        return warning(
+            "runs", says, "see whether cron or the timer still starts `checkinsync orchestrate`"
+        )
+    if run.outcome not in {"ok", "running"}:
+        return warning("runs", says, "checkinsync status")
+    return ok("runs", says)
+
+
+def of_place(place: Place) -> Finding:
+    """The embedded database's folder and its disk."""
+    says = f"{place.folder}, run by {place.account}, {_size(place.free)} free"
+    if place.free < NO_ROOM:
+        return problem("embedded", says, "make room on that disk", exit_code=DATABASE)
+    if place.free < LITTLE_ROOM:
+        return warning("embedded", says, "make room on that disk before it is full")
+    return ok("embedded", says)
+
+
+def _some(things: Sequence[object]) -> str:
+    more = len(things) - NAMED
+    names = ", ".join(str(thing) for thing in things[:NAMED])
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _size(size: int) -> str:
+    mega = size / 2**20
+    return f"{mega:.0f} MB" if mega < 10 * 2**10 else f"{mega / 2**10:.0f} GB"
+
+
+def _age(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    return (
+        f"{age.days} days" if age.days > 1 else f"{hours:.0f} h" if hours >= 1 else "less than 1 h"
+    )

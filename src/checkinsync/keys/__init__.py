@@ -1,0 +1,1 @@
+"""The encryption keys, and the stored tokens that they encrypt."""

@@ -1,0 +1,149 @@
+"""The sealed tokens of all users: read in batches, and replaced where nobody else did meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from checkinsync.model.checkin import User
+from checkinsync.store.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """A user as he was read, and the new text of the same token."""
+
+    user: User
+    sealed: str = field(repr=False)
+
+    @property
+    def new_hash(self) -> bytes:
+        """What `User.token_hash` will be."""
+        return hashlib.sha256(self.sealed.encode()).digest()
+
+
+def after(conn: Connection, user_id: int, *, most: int) -> list[User]:
+    """The next users who have a token, by id."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users
+         WHERE access_token_encrypted IS NOT NULL AND id > %(after)s
+         ORDER BY id LIMIT %(most)s
+        """,
+        {"after": user_id, "most": most},
+    )
+    return [User(*row) for row in rows]
+
+
+def of(conn: Connection, user_ids: Collection[int]) -> list[User]:
+    """Those of these users who have a token, as they are now."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users
+         WHERE access_token_encrypted IS NOT NULL AND id = ANY(%(users)s)
+         ORDER BY id
+        """,
+        {"users": list(user_ids)},
+    )
+    return [User(*row) for row in rows]
+
+
+def reseal(conn: Connection, tokens: Sequence[Resealed]) -> set[int]:
+    """Store the new texts where the old ones still stand; returns the users whose token it did.
+
+    Waits for nobody: whose row somebody else is writing keeps the old text. So it can neither
+    deadlock with an import nor keep the application waiting. What `sync_state` knows of the old
+    text goes over to the new one in the same transaction: who must log in again still must, and a
+    token that was unreadable until now is no longer.
+    """
+    held = _free(conn, _held(conn, tokens))
+    mine = [token for token in tokens if token.user.id in held]
+    conn.execute(
+        """
+        UPDATE users AS u
+           SET access_token_encrypted = t.new
+          FROM unnest(%(users)s::bigint[], %(old)s::text[], %(new)s::text[]) AS t (id, old, new)
+         WHERE u.id = t.id AND u.access_token_encrypted = t.old
+        """,
+        {
+            "users": [token.user.id for token in mine],
+            "old": [token.user.sealed_token for token in mine],
+            "new": [token.sealed for token in mine],
+        },
+    )
+    conn.execute(
+        """
+        UPDATE sync_state AS s
+           SET rejected_token_sha256 = CASE WHEN s.token_unreadable THEN NULL ELSE t.new END,
+               state = CASE WHEN s.token_unreadable THEN 'ok' ELSE s.state END,
+               reason = CASE WHEN s.token_unreadable THEN NULL ELSE s.reason END,
+               token_unreadable = false
+          FROM unnest(%(users)s::bigint[], %(old)s::bytea[], %(new)s::bytea[]) AS t (id, old, new)
+         WHERE s.user_id = t.id AND s.rejected_token_sha256 = t.old
+        """,
+        {
+            "users": [token.user.id for token in mine],
+            "old": [token.user.token_hash for token in mine],
+            "new": [token.new_hash for token in mine],
+        },
+    )
+    return held
+
+
+def _held(conn: Connection, tokens: Sequence[Resealed]) -> list[int]:
+    """Whose tokens are as they were read; nobody else writes these rows until we have finished."""
+    rows = conn.execute(
+        """
+        SELECT u.id
+          FROM users AS u
+          JOIN unnest(%(users)s::bigint[], %(old)s::text[]) AS t (id, old)
+            ON u.id = t.id AND u.access_token_encrypted = t.old
+           FOR NO KEY UPDATE OF u SKIP LOCKED
+        """,
+        {
+            "users": [token.user.id for token in tokens],
+            "old": [token.user.sealed_token for token in tokens],
+        },
+    )
+    return [row[0] for row in rows]
+
+
+def _free(conn: Connection, user_ids: Sequence[int]) -> set[int]:
+    """Without those whose state somebody else is writing; that of the others is ours, too."""
+    rows = conn.execute(
+        """
+        WITH ours AS MATERIALIZED (
+            SELECT user_id FROM sync_state
+             WHERE user_id = ANY(%(users)s)
+               FOR NO KEY UPDATE SKIP LOCKED
+        )
+        SELECT s.user_id
+          FROM sync_state AS s
+         WHERE s.user_id = ANY(%(users)s)
+           AND NOT EXISTS (SELECT FROM ours WHERE ours.user_id = s.user_id)
+        """,
+        {"users": list(user_ids)},
+    )
+    return {*user_ids} - {row[0] for row in rows}
+
+
+def application_is_here(conn: Connection) -> bool:
+    """Whether the web application has left a trace: then it reads these tokens, too.
+
+    A ledger of its migrations, a trigger on `users` that is not the one we make, or an import that
+    is not ours.
+    """
+    row = conn.execute(
+        """
+        SELECT to_regclass('migrations') IS NOT NULL
+            OR to_regclass('schema_migrations') IS NOT NULL
+            OR EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+                        WHERE t.tgrelid = to_regclass('users') AND NOT t.tgisinternal
+                          AND NOT starts_with(p.proname, 'checkinsync'))
+            OR EXISTS (SELECT FROM import_jobs WHERE lease_token IS NULL)
+        """
+    ).fetchone()
+    return row is not None and bool(row[0])

@@ -1,0 +1,1 @@
+"""The database schema, brought up to date from the files of `sql/`."""

@@ -1,0 +1,1 @@
+"""The values that the other packages hand to each other: frozen and pure."""

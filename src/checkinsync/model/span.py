@@ -1,0 +1,197 @@
+"""What a page proves: the stretch of a list between whose ends it shows every check-in there is.
+
+Open at Foursquare: whether "newest first" goes by `createdAt` or by the instant in the id. A page
+is in order by one of them, by both, or it proves nothing; what it proves holds under either order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from itertools import pairwise
+
+from checkinsync.model.checkin import Checkin, Item, instant_of_id
+
+
+class Order(Enum):
+    """By which of a check-in's two instants a list is ordered."""
+
+    CREATED = "created"
+    """`createdAt`."""
+    ENTERED = "id"
+    """The instant in the id: when it was entered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page's readable check-ins in its order, by both their instants."""
+
+    created: tuple[datetime, ...]
+    entered: tuple[datetime, ...]
+    """Of the ids that tell an instant which is not in the future."""
+    last: datetime | None
+    """The later instant of the last check-in that has both: "past" is said by the later one."""
+
+    @classmethod
+    def of(cls, items: Iterable[Item], *, now: datetime) -> Listed:
+        """Read off a page; items that can't be read say nothing."""
+        checkins = [item for item in items if isinstance(item, Checkin)]
+        created = tuple(checkin.created_at for checkin in checkins)
+        both = [(c.created_at, at) for c in checkins if (at := entered_at(c.id, now=now))]
+        last = max(both[-1]) if both else created[-1] if created else None
+        return cls(created, tuple(at for _, at in both), last)
+
+    @property
+    def orders(self) -> frozenset[Order]:
+        """The orders, newest first, that this page may be in; none: it is in no known one."""
+        may_be = set()
+        if self.created and _descends(self.created):
+            may_be.add(Order.CREATED)
+        if self.entered and _descends(self.entered):
+            may_be.add(Order.ENTERED)
+        return frozenset(may_be)
+
+    @property
+    def order(self) -> Order | None:
+        """The order of the whole list, where this page shows that it is not the other one."""
+        [*orders] = self.orders
+        return orders[0] if len(orders) == 1 and self.created and self.entered else None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Between these instants, borders left out, all that there is was shown. None: no border."""
+
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    entered_after: datetime | None = None
+    entered_before: datetime | None = None
+    oldest: datetime | None = None
+    """Down to here, under whichever order. None: to the beginning of the history."""
+    newest: datetime | None = None
+    """Up to here. None: to the top of the list."""
+    orders: frozenset[Order] = frozenset(Order)
+    """The orders that the list may be in."""
+    complete: bool = True
+    """False: what was not shown may be there all the same. It rests on a short page being the end
+    of the list, or the page holds an item without an id, which may be any check-in."""
+
+    @classmethod
+    def of(
+        cls, items: Sequence[Item], *, top: bool, now: datetime, known: Order | None = None
+    ) -> Span | None:
+        """What a page of the list shows; `top`: it begins with the list's first item.
+
+        `known`: the order of the list, where another page has told it. None where the page is in
+        no known order.
+        """
+        listed = Listed.of(items, now=now)
+        if not listed.orders:
+            return None
+        orders = frozenset({known}) if known in listed.orders else listed.orders
+        entered = listed.entered or listed.created
+        ends = {
+            Order.CREATED: (listed.created[0], listed.created[-1]),
+            Order.ENTERED: (entered[0], entered[-1]),
+        }
+        return cls(
+            created_after=min(listed.created),
+            created_before=None if top else max(listed.created),
+            entered_after=min(entered),
+            entered_before=None if top else max(entered),
+            oldest=max(ends[order][1] for order in orders),
+            newest=None if top else min(ends[order][0] for order in orders),
+            orders=orders,
+            complete=not any(item.nameless for item in items),
+        )
+
+    def to_the_end(self, *, complete: bool) -> Span:
+        """The same, where the list ends with it: all that is older was not shown, either."""
+        return replace(
+            self,
+            created_after=None,
+            entered_after=None,
+            oldest=None,
+            complete=complete and self.complete,
+        )
+
+    def joined(self, below: Span) -> Span | None:
+        """This and the stretch that goes on where it ends, as one: what stands at the border
+        between them stands inside. None where they are in no order together."""
+        orders = self.orders & below.orders
+        return (
+            replace(
+                below,
+                created_before=_later(self.created_before, below.created_before),
+                entered_before=_later(self.entered_before, below.entered_before),
+                created_after=_earlier(self.created_after, below.created_after),
+                entered_after=_earlier(self.entered_after, below.entered_after),
+                newest=self.newest,
+                orders=orders,
+                complete=self.complete and below.complete,
+            )
+            if orders
+            else None
+        )
+
+    def holds(self, created: datetime, entered: datetime | None) -> bool:
+        """Whether a check-in would have to stand inside, under each order that may be."""
+        inside = self._inside(created, entered)
+        return all(inside[order] for order in self.orders)
+
+    def surely_holds(self, created: datetime, entered: datetime | None) -> bool:
+        """Whether it would have to stand inside by both its instants, whatever the order is."""
+        return self.complete and all(self._inside(created, entered).values())
+
+    def _inside(self, created: datetime, entered: datetime | None) -> dict[Order, bool]:
+        return {
+            Order.CREATED: _between(created, self.created_after, self.created_before),
+            Order.ENTERED: entered is not None
+            and _between(entered, self.entered_after, self.entered_before),
+        }
+
+
+EVERYTHING = Span()
+"""What is proved by a list that is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A stretch of a user's history that was last compared with Foursquare at `at`."""
+
+    newest: datetime
+    oldest: datetime | None
+    """None: the beginning of the history."""
+    at: datetime
+
+
+def first_at(items: Sequence[Item], at: datetime, *, now: datetime) -> int:
+    """How many items of a page stand above all of that second: several may share it."""
+    for number, item in enumerate(items):
+        if isinstance(item, Checkin) and at in {item.created_at, entered_at(item.id, now=now)}:
+            return number
+    return len(items)
+
+
+def entered_at(checkin_id: str, *, now: datetime) -> datetime | None:
+    """When a check-in was entered, by its id; None where that is not told or lies in the future."""
+    at = instant_of_id(checkin_id)
+    return None if at is None or at > now else at
+
+
+def _descends(instants: Iterable[datetime]) -> bool:
+    return all(above >= below for above, below in pairwise(instants))
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else max(one, other)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return None if one is None or other is None else min(one, other)
+
+
+def _between(at: datetime, after: datetime | None, before: datetime | None) -> bool:
+    return (after is None or at > after) and (before is None or at < before)

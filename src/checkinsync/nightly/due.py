@@ -1,0 +1,93 @@
+"""Who of the active users is due tonight, and why the others are not; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from checkinsync.model.checkin import Candidate, User
+
+
+@dataclass(frozen=True, slots=True)
+class Tonight:
+    """The active users, sorted out; each group by id."""
+
+    due: tuple[tuple[User, datetime | None], ...]
+    """With the time before which a rate limit lets nothing through."""
+    skipped: tuple[tuple[User, str], ...]
+    """With the reason, half a sentence."""
+    unreadable: tuple[User, ...]
+    """No key opens their tokens, which was not known before."""
+    no_token_opens: bool
+    """There are tokens, and not one can be opened: the key is wrong, not the users."""
+
+
+def sort_out(
+    candidates: Iterable[Candidate],
+    *,
+    now: datetime,
+    max_age: timedelta | None,
+    importing: Collection[int],
+    opens: Callable[[str], bool],
+) -> Tonight:
+    """`importing`: ids of users whom somebody imports just now; `opens`: whether a key fits."""
+    everyone = list(candidates)
+    due: list[tuple[User, datetime | None]] = []
+    skipped: list[tuple[User, str]] = []
+    unreadable: list[User] = []
+    sealed = [c.user.sealed_token for c in everyone if c.user.sealed_token is not None]
+    readable = {token for token in sealed if opens(token)}
+    for candidate in everyone:
+        user = candidate.user
+        reason = why_not(
+            candidate,
+            now=now,
+            max_age=max_age,
+            importing=importing,
+            readable=user.sealed_token in readable,
+        )
+        if reason is not None:
+            skipped.append((user, reason))
+        elif user.sealed_token not in readable:
+            unreadable.append(user)
+        else:
+            due.append((user, _not_before(candidate, now)))
+    nothing_opens = bool(sealed) and not readable
+    return Tonight(tuple(due), tuple(skipped), tuple(unreadable), nothing_opens)
+
+
+def why_not(
+    candidate: Candidate,
+    *,
+    now: datetime,
+    max_age: timedelta | None,
+    importing: Collection[int],
+    readable: bool,
+) -> str | None:
+    """Why this user is not imported tonight; None where he is due."""
+    user = candidate.user
+    if candidate.paused:
+        return "paused by an operator"
+    if user.sealed_token is None:
+        return "no Foursquare token is stored; they must connect first"
+    if candidate.state == "needs_reauth" and candidate.rejected == user.token_hash:
+        if not candidate.token_unreadable:
+            return "the token is no longer accepted; they must log in again"
+        if not readable:
+            return "no key opens the stored token"
+    if user.id in importing:
+        return "another import of this user is at work"
+    if max_age is not None and _fresh(candidate, now, max_age):
+        return f"imported less than {max_age} ago"
+    return None
+
+
+def _fresh(candidate: Candidate, now: datetime, max_age: timedelta) -> bool:
+    checked = candidate.last_checked_at
+    return checked is not None and now - checked < max_age
+
+
+def _not_before(candidate: Candidate, now: datetime) -> datetime | None:
+    at = candidate.retry_at
+    return at if candidate.state == "rate_limited" and at is not None and at > now else None

@@ -1,0 +1,67 @@
+"""Rows of `sync_runs`: one per nightly run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from checkinsync.store.pool import Connection
+from checkinsync.sync.outcome import RunRecord, RunSummary
+
+
+def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:
+    """A run begins; returns its id. Rows that a kill left open are closed."""
+    conn.execute(
+        """
+        UPDATE sync_runs SET outcome = 'killed', finished_at = coalesce(finished_at, %(at)s)
+         WHERE outcome = 'running'
+        """,
+        {"at": at},
+    )
+    row = conn.execute(
+        """
+        INSERT INTO sync_runs (started_at, host, due) VALUES (%(at)s, %(host)s, %(due)s)
+        RETURNING id
+        """,
+        {"at": at, "host": host, "due": due},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def finish(conn: Connection, run_id: int, summary: RunSummary) -> None:
+    """A run ended, one way or the other."""
+    conn.execute(
+        """
+        UPDATE sync_runs
+           SET finished_at = %(finished_at)s, due = %(due)s, synced = %(synced)s,
+               failed = %(failed)s, skipped = %(skipped)s, requests = %(requests)s, new = %(new)s,
+               changed = %(changed)s, gone = %(gone)s, outcome = %(outcome)s
+         WHERE id = %(id)s
+        """,
+        {
+            "id": run_id,
+            "finished_at": summary.finished_at,
+            "due": summary.due,
+            "synced": summary.synced,
+            "failed": summary.failed,
+            "skipped": summary.skipped,
+            "requests": summary.requests,
+            "new": summary.saved.new,
+            "changed": summary.saved.changed,
+            "gone": summary.saved.gone,
+            "outcome": summary.outcome,
+        },
+    )
+
+
+def latest(conn: Connection, *, most: int) -> list[RunRecord]:
+    """The last runs, newest first."""
+    rows = conn.execute(
+        """
+        SELECT id, started_at, finished_at, host, due, synced, failed, skipped, requests, new,
+               changed, gone, outcome
+          FROM sync_runs ORDER BY id DESC LIMIT %(most)s
+        """,
+        {"most": most},
+    )
+    return [RunRecord(*row) for row in rows]

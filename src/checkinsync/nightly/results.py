@@ -1,0 +1,88 @@
+"""How a run's users have fared so far, and what it comes to in the end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime
+
+from checkinsync.errors import CheckinsyncError
+from checkinsync.model.checkin import Saved, User
+from checkinsync.nightly.summary import suspicious, verdict
+from checkinsync.store.pool import Pool
+from checkinsync.sync import record
+from checkinsync.sync.outcome import Failed, Outcome, RunSummary, UserReport
+
+
+def told(error: Exception) -> str:
+    """An error in a sentence; of strangers only the kind, lest a secret shows."""
+    return str(error) if isinstance(error, CheckinsyncError) else type(error).__name__
+
+
+class Tally:
+    """One report for each user who has ended, and what each one's attempts have stored."""
+
+    def __init__(self, *, pool: Pool, started: datetime) -> None:
+        self._pool = pool
+        self._started = started
+        self._reports: list[UserReport] = []
+        self._saved: defaultdict[int, Saved] = defaultdict(Saved)
+
+    def add(self, user: User, saved: Saved) -> None:
+        """An attempt has stored this, to whichever end it came."""
+        self._saved[user.id] += saved
+
+    def report(self, user: User, outcome: Outcome, attempts: int) -> None:
+        """This is how the user ended."""
+        self._reports.append(UserReport(user, outcome, attempts, self._saved[user.id]))
+
+    def fail(self, user: User, error: Exception, attempts: int) -> None:
+        """The user failed for tonight; written down, unless it is about the token."""
+        self.report(user, Failed(error), attempts=attempts)
+        if not isinstance(error, record.TOKEN_TROUBLE):
+            record.failed(user, told(error), pool=self._pool, since=self._started)
+
+    def take_back_failures(self, users: Collection[int]) -> list[User]:
+        """Those of them (by id) who had failed: it was not they. They have not ended after all."""
+        failed = [r for r in self._reports if isinstance(r.outcome, Failed) and r.user.id in users]
+        for report in failed:
+            self._reports.remove(report)
+        return [report.user for report in failed]
+
+    def record_tokens(self) -> None:
+        """Who must log in again, unless so many tokens fail that we suspect ourselves."""
+        if suspicious([report.outcome for report in self._reports]):
+            record.suspicion(pool=self._pool)
+        else:
+            record.tokens(self._reports, pool=self._pool)
+
+    def summary(
+        self,
+        run_id: int,
+        *,
+        finished: datetime,
+        host: str,
+        requests: int,
+        not_due: tuple[tuple[User, str], ...],
+        stop: CheckinsyncError | None,
+        nothing_heard: bool,
+        paused: bool,
+    ) -> RunSummary:
+        """The run in one value, with its exit code; see `verdict`."""
+        outcome, code = verdict(
+            [report.outcome for report in self._reports],
+            stop=stop,
+            nothing_heard=nothing_heard,
+            paused=paused,
+        )
+        return RunSummary(
+            run_id,
+            self._started,
+            finished,
+            host,
+            tuple(sorted(self._reports, key=lambda report: report.user.id)),
+            not_due,
+            requests,
+            outcome,
+            code,
+        )

@@ -1,0 +1,110 @@
+"""Who starts when: slots, the window, retries in between; pure, the time is handed in."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from checkinsync.model.checkin import User
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """A user's next attempt."""
+
+    at: datetime
+    order: int
+    """Place in the plan; tells apart what is due at the same moment."""
+    user: User = field(compare=False)
+    attempt: int = field(default=1, compare=False)
+    """1 for the first; retries count on, waits for a rate limit do not."""
+
+
+def stagger_within(window: timedelta, stagger: timedelta, *, starts: int) -> timedelta:
+    """The time between two starts: `stagger`, or less where the last would miss the window."""
+    return min(stagger, window / (starts - 1)) if starts > 1 else stagger
+
+
+def plan(
+    users: Sequence[tuple[User, datetime | None]],
+    *,
+    now: datetime,
+    stagger: timedelta,
+    window: timedelta,
+) -> list[Entry]:
+    """A slot each, without holes; with each user the time before which he must not start."""
+    step = stagger_within(window, stagger, starts=len(users))
+    return [
+        Entry(max(now + number * step, earliest or now), number, user)
+        for number, (user, earliest) in enumerate(users)
+    ]
+
+
+class Agenda:
+    """What is still to be done: first starts in their slots, and attempts to be made again.
+
+    A retry never takes the last free worker while first starts wait: it delays nobody else's.
+    """
+
+    def __init__(self, starts: Iterable[Entry], *, workers: int) -> None:
+        self._starts = list(starts)
+        self._again: list[Entry] = []
+        self._workers = workers
+        heapq.heapify(self._starts)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return bool(self._starts or self._again)
+
+    def take(self, now: datetime, *, running: int) -> Entry | None:
+        """The next attempt that is due and has a worker, or None."""
+        if running >= self._workers:
+            return None
+        if self._starts and self._starts[0].at <= now:
+            return heapq.heappop(self._starts)
+        if self._again and self._again[0].at <= now and self._room_for_again(running):
+            return heapq.heappop(self._again)
+        return None
+
+    def someone_waits(self, now: datetime) -> bool:
+        """Whether a first start is due and has no worker; may be asked from any thread."""
+        return any(entry.at <= now for entry in self._starts[:1])
+
+    def take_any(self) -> Entry | None:
+        """The attempt that comes first, due or not: to probe with while a service is away."""
+        heap = min((h for h in (self._starts, self._again) if h), key=lambda h: h[0], default=None)
+        return heapq.heappop(heap) if heap else None
+
+    def next_at(self, *, running: int) -> datetime | None:
+        """When `take` will have something, if no worker becomes free before."""
+        if running >= self._workers:
+            return None
+        heaps = [self._starts, self._again if self._room_for_again(running) else []]
+        return min((heap[0].at for heap in heaps if heap), default=None)
+
+    def again(self, entry: Entry, at: datetime, *, attempt: int) -> None:
+        """One more attempt, at `at`."""
+        heapq.heappush(self._again, replace(entry, at=at, attempt=attempt))
+
+    def forgive(self, attempts: dict[int, int]) -> None:
+        """Set the attempts of these users (by id) back: it was not they who failed."""
+        self._again = [
+            replace(entry, attempt=attempts.get(entry.user.id, entry.attempt))
+            for entry in self._again
+        ]
+        heapq.heapify(self._again)
+
+    def postpone(self, by: timedelta) -> None:
+        """Starts were paused: those that wait keep their distance to each other."""
+        self._starts = [replace(entry, at=entry.at + by) for entry in self._starts]
+
+    def rest(self) -> list[Entry]:
+        """Everything left, taken off, in the plan's order."""
+        left = sorted([*self._starts, *self._again], key=lambda entry: entry.order)
+        self._starts, self._again = [], []
+        return left
+
+    def _room_for_again(self, running: int) -> bool:
+        return not self._starts or self._workers == 1 or running < self._workers - 1

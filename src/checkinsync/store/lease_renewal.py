@@ -1,0 +1,69 @@
+"""The keeper renews the leases of all imports of this process while they live."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from checkinsync.errors import DatabaseAway
+from checkinsync.model.checkin import Lease
+from checkinsync.store import leases
+from checkinsync.store.pool import Pool, transaction
+
+EVERY = 20.0
+"""Seconds: a lease of 90 s outlives three renewals that fail. Real time, like the database's."""
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Renews in a thread of its own, one statement for all, from the first lease to `close`."""
+
+    def __init__(self, pool: Pool, *, every: float = EVERY) -> None:
+        """`every`: seconds between two renewals."""
+        self._pool = pool
+        self._every = every
+        self._leases: set[Lease] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def keeping(self, lease: Lease) -> Iterator[None]:
+        """Renew this lease as long as the block runs."""
+        with self._lock:
+            self._leases.add(lease)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._leases.discard(lease)
+
+    def tokens(self) -> set[int]:
+        """The tokens of this process's living imports."""
+        with self._lock:
+            return {lease.token for lease in self._leases}
+
+    def close(self) -> None:
+        """Stop renewing."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._every):
+            with self._lock:
+                ours = sorted(self._leases, key=lambda lease: lease.user_id)
+            try:
+                if ours:
+                    with transaction(self._pool) as conn:
+                        leases.renew(conn, ours)
+            except (DatabaseAway, psycopg.Error):  # `hold` will tell the imports if it was too late
+                log.debug("leases could not be renewed; trying again in %s s", self._every)

@@ -1,0 +1,251 @@
+"""Rows of `sync_state`: what is known of each user's imports, and where a walk stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from checkinsync.model.checkin import Mark, User
+from checkinsync.model.span import Order
+from checkinsync.store.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """What the next import of a user begins with."""
+
+    cursor: datetime | None = None
+    """Start of the first attempt of the last finished walk; None: none has finished."""
+    mark: Mark | None = None
+    """Where the unfinished walk stands; None: there is none."""
+
+
+def load(conn: Connection, user_id: int) -> SyncState:
+    """What is known; nothing, for a user never imported."""
+    row = conn.execute(
+        """
+        SELECT cursor, walk_started_at, walk_since, walk_offset, walk_tail, walked_down_to
+          FROM sync_state WHERE user_id = %(user)s
+        """,
+        {"user": user_id},
+    ).fetchone()
+    if row is None:
+        return SyncState()
+    cursor, started_at, since, offset, tail, down_to = row
+    mark = Mark(started_at, since, offset, tuple(tail), down_to) if started_at else None
+    return SyncState(cursor, mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Where re-reading the older history stands, and what is known of Foursquare's list."""
+
+    start: datetime | None = None
+    """Where the next slice begins; None: at the top of the older history."""
+    sliced_at: datetime | None = None
+    """When the last slice, or the last look for missing ones, was read."""
+    owed: bool = False
+    """That look took the place of a slice."""
+    order: Order | None = None
+    shift: int = 0
+    """By how many places the list was longer than what is stored, where it was read last."""
+
+
+def slices(conn: Connection, user_id: int) -> Slices:
+    """What is known; nothing, for a user never imported."""
+    row = conn.execute(
+        """
+        SELECT slice_from, sliced_at, slice_owed, list_order, list_shift
+          FROM sync_state WHERE user_id = %(user)s
+        """,
+        {"user": user_id},
+    ).fetchone()
+    if row is None:
+        return Slices()
+    start, sliced_at, owed, order, shift = row
+    return Slices(start, sliced_at, owed, Order(order) if order else None, shift or 0)
+
+
+def note_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
+    """A page of a slice was read; the next slice begins at `start`, or at the top again."""
+    conn.execute(
+        """
+        UPDATE sync_state SET slice_from = %(start)s, sliced_at = %(at)s, slice_owed = false
+         WHERE user_id = %(user)s
+        """,
+        {"user": user_id, "start": start, "at": at},
+    )
+
+
+def note_looked(conn: Connection, user_id: int, *, at: datetime) -> None:
+    """What was missing was looked for, in the place of a slice."""
+    conn.execute(
+        "UPDATE sync_state SET sliced_at = %(at)s, slice_owed = true WHERE user_id = %(user)s",
+        {"user": user_id, "at": at},
+    )
+
+
+def note_list(conn: Connection, user_id: int, *, order: Order | None, shift: int | None) -> None:
+    """What a page told of the list; None: it told nothing new."""
+    conn.execute(
+        """
+        UPDATE sync_state
+           SET list_order = coalesce(%(order)s, list_order),
+               list_shift = coalesce(%(shift)s, list_shift)
+         WHERE user_id = %(user)s
+           AND (list_order, list_shift) IS DISTINCT FROM
+               (coalesce(%(order)s, list_order), coalesce(%(shift)s, list_shift))
+        """,
+        {"user": user_id, "order": order.value if order else None, "shift": shift},
+    )
+
+
+def note_mark(conn: Connection, user_id: int, mark: Mark) -> None:
+    """An unfinished walk is contiguous down to here; commits together with the page."""
+    conn.execute(
+        """
+        INSERT INTO sync_state AS s (user_id, walk_started_at, walk_since, walk_offset, walk_tail,
+                                     walked_down_to)
+        VALUES (%(user)s, %(started_at)s, %(since)s, %(offset)s, %(tail)s, %(down_to)s)
+        ON CONFLICT (user_id) DO UPDATE
+           SET walk_started_at = excluded.walk_started_at, walk_since = excluded.walk_since,
+               walk_offset = excluded.walk_offset, walk_tail = excluded.walk_tail,
+               walked_down_to = excluded.walked_down_to
+        """,
+        {
+            "user": user_id,
+            "started_at": mark.started_at,
+            "since": mark.since,
+            "offset": mark.offset,
+            "tail": list(mark.tail),
+            "down_to": mark.down_to,
+        },
+    )
+
+
+def note_finished(
+    conn: Connection, user_id: int, *, cursor: datetime, token_in: str | None, at: datetime
+) -> None:
+    """A walk over the window has finished: everything up to `cursor` is stored.
+
+    The application asks Foursquare for what follows `last_sync_at`: it gets the cursor, too.
+    """
+    conn.execute(
+        """
+        INSERT INTO sync_state (user_id, cursor, last_checked_at, token_in)
+        VALUES (%(user)s, %(cursor)s, %(at)s, %(token_in)s)
+        ON CONFLICT (user_id) DO UPDATE
+           SET cursor = excluded.cursor, last_checked_at = excluded.last_checked_at,
+               token_in = excluded.token_in, state = 'ok', reason = NULL, retry_at = NULL,
+               consecutive_failures = 0, rejected_token_sha256 = NULL,
+               token_unreadable = false,
+               walk_started_at = NULL, walk_since = NULL, walk_offset = NULL, walk_tail = NULL,
+               walked_down_to = NULL
+        """,
+        {"user": user_id, "cursor": cursor, "at": at, "token_in": token_in},
+    )
+    conn.execute(
+        """
+        UPDATE users SET last_sync_at = %(cursor)s::timestamptz AT TIME ZONE 'UTC'
+         WHERE id = %(user)s
+        """,
+        {"user": user_id, "cursor": cursor},
+    )
+
+
+def note_answered(conn: Connection, user_id: int) -> None:
+    """The token works and a walk with a start of its own has ended; the cursor stays."""
+    conn.execute(
+        """
+        UPDATE sync_state
+           SET state = 'ok', reason = NULL, retry_at = NULL, consecutive_failures = 0,
+               rejected_token_sha256 = NULL, token_unreadable = false
+         WHERE user_id = %(user)s AND state <> 'ok'
+        """,
+        {"user": user_id},
+    )
+
+
+def note_new(conn: Connection, user_id: int, *, at: datetime) -> None:
+    """An import found a check-in that was not stored."""
+    conn.execute(
+        """
+        INSERT INTO sync_state (user_id, last_new_at) VALUES (%(user)s, %(at)s)
+        ON CONFLICT (user_id) DO UPDATE SET last_new_at = excluded.last_new_at
+        """,
+        {"user": user_id, "at": at},
+    )
+
+
+def note_rate_limited(conn: Connection, user_id: int, *, until: datetime, reason: str) -> None:
+    """Parked until the reset; that is no failure."""
+    conn.execute(
+        """
+        INSERT INTO sync_state (user_id, state, reason, retry_at)
+        VALUES (%(user)s, 'rate_limited', %(reason)s, %(until)s)
+        ON CONFLICT (user_id) DO UPDATE
+           SET state = excluded.state, reason = excluded.reason, retry_at = excluded.retry_at
+        """,
+        {"user": user_id, "until": until, "reason": reason},
+    )
+
+
+def note_failed(conn: Connection, user_id: int, *, reason: str, since: datetime) -> None:
+    """All attempts of a run failed, the first at `since`; unless another succeeded meanwhile."""
+    conn.execute(
+        """
+        INSERT INTO sync_state AS s (user_id, state, reason, consecutive_failures)
+        VALUES (%(user)s, 'failing', %(reason)s, 1)
+        ON CONFLICT (user_id) DO UPDATE
+           SET state = excluded.state, reason = excluded.reason, retry_at = NULL,
+               consecutive_failures = s.consecutive_failures + 1
+         WHERE s.last_checked_at IS NULL OR s.last_checked_at < %(since)s
+        """,
+        {"user": user_id, "reason": reason, "since": since},
+    )
+
+
+def note_needs_reauth(conn: Connection, user: User, *, reason: str, unreadable: bool) -> None:
+    """He must log in again. It holds as long as the stored token is the one told of here: whoever
+    reconnects through the application is due again by himself. `unreadable`: no key opened it,
+    which is tried again each night."""
+    conn.execute(
+        """
+        INSERT INTO sync_state AS s (user_id, state, reason, consecutive_failures,
+                                     rejected_token_sha256, token_unreadable)
+        VALUES (%(user)s, 'needs_reauth', %(reason)s, 1, %(hash)s, %(unreadable)s)
+        ON CONFLICT (user_id) DO UPDATE
+           SET state = excluded.state, reason = excluded.reason, retry_at = NULL,
+               rejected_token_sha256 = excluded.rejected_token_sha256,
+               token_unreadable = excluded.token_unreadable,
+               consecutive_failures = s.consecutive_failures + 1
+        """,
+        {"user": user.id, "reason": reason, "hash": user.token_hash, "unreadable": unreadable},
+    )
+
+
+def pause(conn: Connection, user_id: int, *, at: datetime | None) -> None:
+    """An operator's word: no import by `orchestrate` from now on, or (None) again."""
+    conn.execute(
+        """
+        INSERT INTO sync_state (user_id, paused_at) VALUES (%(user)s, %(at)s)
+        ON CONFLICT (user_id) DO UPDATE SET paused_at = excluded.paused_at
+        """,
+        {"user": user_id, "at": at},
+    )
+
+
+def forget_way(conn: Connection) -> None:
+    """What worked may work no more: find out anew."""
+    conn.execute("UPDATE sync_state SET token_in = NULL WHERE token_in IS NOT NULL")
+
+
+def way_that_worked(conn: Connection) -> str | None:
+    """How the token was sent in the import that finished last: `header`, `query`, or unknown."""
+    row = conn.execute(
+        """
+        SELECT token_in FROM sync_state
+         WHERE token_in IS NOT NULL ORDER BY last_checked_at DESC NULLS LAST LIMIT 1
+        """
+    ).fetchone()
+    return None if row is None else str(row[0])

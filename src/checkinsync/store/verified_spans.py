@@ -1,0 +1,50 @@
+"""Rows of `verified_spans`: when each stretch of a history was last compared with Foursquare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from checkinsync.model.span import Verified
+from checkinsync.store.pool import Connection
+
+
+def load(conn: Connection, user_id: int) -> list[Verified]:
+    """A user's stretches, newest first."""
+    rows = conn.execute(
+        """
+        SELECT newest, oldest, verified_at FROM verified_spans
+         WHERE user_id = %(user)s ORDER BY newest DESC
+        """,
+        {"user": user_id},
+    )
+    return [Verified(*row) for row in rows]
+
+
+def keep(conn: Connection, user_id: int, spans: Iterable[Verified]) -> None:
+    """These are all of a user's stretches now; what is stored already is not written again."""
+    listed = list(spans)
+    columns = {
+        "user": user_id,
+        "newest": [span.newest for span in listed],
+        "oldest": [span.oldest for span in listed],
+        "at": [span.at for span in listed],
+    }
+    conn.execute(
+        """
+        DELETE FROM verified_spans
+         WHERE user_id = %(user)s AND newest <> ALL (%(newest)b::timestamptz[])
+        """,
+        columns,
+    )
+    conn.execute(
+        """
+        INSERT INTO verified_spans AS v (user_id, newest, oldest, verified_at)
+        SELECT %(user)s, s.newest, s.oldest, s.at
+          FROM unnest(%(newest)b::timestamptz[], %(oldest)b::timestamptz[], %(at)b::timestamptz[])
+            AS s (newest, oldest, at)
+        ON CONFLICT (user_id, newest) DO UPDATE
+           SET oldest = excluded.oldest, verified_at = excluded.verified_at
+         WHERE (v.oldest, v.verified_at) IS DISTINCT FROM (excluded.oldest, excluded.verified_at)
+        """,
+        columns,
+    )

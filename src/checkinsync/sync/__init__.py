@@ -1,0 +1,1 @@
+"""One user's check-ins, from Foursquare's pages to rows."""

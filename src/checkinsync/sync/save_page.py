@@ -1,0 +1,162 @@
+"""A page into the tables, in the caller's transaction: one bad check-in stops itself, not its page.
+
+A step that several verbs take; it decides nothing (that is `reconcile`) and commits nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import psycopg
+
+from checkinsync.errors import UserFailed
+from checkinsync.foursquare import parse
+from checkinsync.model.changes import Changes, Stored
+from checkinsync.model.checkin import Checkin, Item, Saved, Unreadable
+from checkinsync.model.span import Span
+from checkinsync.store import checkins, deletions, photos, quarantine
+from checkinsync.store import revisions as revised
+from checkinsync.store.pool import Connection
+from checkinsync.sync.deletions import LATELY, judge
+from checkinsync.sync.reconcile import moments, reconcile, unseen
+from checkinsync.sync.revisions import revisions
+
+ROUNDS = 5
+"""How often to look again when rows of the application come up in the way of ours."""
+
+log = logging.getLogger(__name__)
+
+
+def save_page(
+    conn: Connection,
+    user_id: int,
+    items: Sequence[Item],
+    *,
+    now: datetime,
+    span: Span | None = None,
+) -> Saved:
+    """Store what a page shows, whatever its age; quarantine what can't be stored.
+
+    `span`: the stretch that the page shows completely; what is stored inside and not shown is
+    marked as missing.
+    """
+    shown = {item.key for item in items}
+    before = deletions.in_span(conn, user_id, span, shown=shown, now=now) if span else []
+    saved = _save_items(conn, user_id, items, now=now)
+    if span:
+        _note_unseen(conn, user_id, shown, before, span, now=now)
+    return saved
+
+
+def note_unshown(
+    conn: Connection, user_id: int, shown: Collection[str], span: Span, *, now: datetime
+) -> None:
+    """A stretch that shows just these, by their keys: the end of a list, or pages that join."""
+    before = deletions.in_span(conn, user_id, span, shown=shown, now=now)
+    _note_unseen(conn, user_id, shown, before, span, now=now)
+
+
+def _note_unseen(
+    conn: Connection,
+    user_id: int,
+    shown: Collection[str],
+    before: Sequence[Stored],
+    span: Span,
+    *,
+    now: datetime,
+) -> None:
+    """Mark what was stored and not shown; nothing is asked of the database where all was."""
+    missed = unseen(shown, before, span, now=now)
+    if missed.rows:
+        toll = deletions.toll(conn, user_id, since=now - LATELY)
+        deletions.note(conn, judge(missed, toll, now=now), now=now)
+
+
+def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: datetime) -> Saved:
+    shown = [item for item in items if isinstance(item, Checkin)]
+    bad = [item for item in items if isinstance(item, Unreadable)]
+    saved, refused = _save(conn, user_id, shown, now=now)
+    quarantine.put(conn, user_id, [*bad, *refused], now=now)
+    fine = {checkin.id for checkin in shown} - {item.key for item in refused}
+    quarantine.free(conn, user_id, sorted(fine))
+    return saved + Saved(quarantined=len(bad) + len(refused))
+
+
+def _save(
+    conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime
+) -> tuple[Saved, list[Unreadable]]:
+    """All at once; one by one where the database refuses a value: only that one stays out."""
+    if not shown:
+        return Saved(), []
+    try:
+        with conn.transaction():
+            return _store(conn, user_id, shown, now=now), []
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        if len(shown) == 1:
+            return Saved(), [_refused(shown[0], error)]
+    saved = Saved()
+    refused: list[Unreadable] = []
+    for checkin in shown:
+        one, bad = _save(conn, user_id, [checkin], now=now)
+        saved, refused = saved + one, refused + bad
+    return saved, refused
+
+
+def _refused(checkin: Checkin, error: psycopg.Error) -> Unreadable:
+    problem = f"the database refuses it: {error.diag.message_primary or type(error).__name__}"
+    log.warning("check-in %s goes into quarantine: %s", checkin.id, problem)
+    return Unreadable(checkin.id, checkin.raw.encode(), problem)
+
+
+def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime) -> Saved:
+    """Compare, write, and look again at what was in the way of a constraint."""
+    saved = Saved()
+    left = list(shown)
+    for _ in range(ROUNDS):
+        changes = compare(conn, user_id, left)
+        added = _write(conn, user_id, changes, now=now)
+        returned = changes.returned
+        saved += Saved(len(added), len(changes.rewrites) + returned, changes.unchanged - returned)
+        left = [checkin for checkin in changes.add if checkin.id not in added]
+        if not left:
+            return saved
+    raise UserFailed(
+        f"check-in {left[0].id} can't be stored: another row takes its place each time; "
+        "is another program writing this user's check-ins?"
+    )
+
+
+def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
+    """What these check-ins, at least one, mean for the table; writes nothing."""
+    stored = checkins.stored(conn, user_id, [checkin.id for checkin in shown])
+    nameless = checkins.without_id(conn, user_id, [checkin.created_at for checkin in shown])
+    return reconcile(shown, stored, nameless)
+
+
+def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> dict[str, int]:
+    """What was decided; an unchanged page writes nothing. Returns the rows that were added."""
+    checkins.merge(conn, changes.merge)
+    if changes.restore:
+        deletions.clear(conn, [row.row for row in changes.restore])
+    written = [*changes.add, *(rewrite.checkin for rewrite in changes.rewrites)]
+    if not written:
+        return {}
+    near = checkins.neighbours(conn, user_id, [checkin.created_at for checkin in written])
+    places = moments(changes, near)
+    if changes.rewrites:
+        _note_revisions(conn, user_id, changes, now=now)
+    checkins.rewrite(conn, changes.rewrites, moments=places, now=now)
+    added = checkins.add(conn, user_id, changes.add, moments=places, now=now)
+    photos.save(conn, written, rows=checkins.rows_of(changes, added))
+    return added
+
+
+def _note_revisions(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> None:
+    """What the rows to be written over were before, where Foursquare's word has changed."""
+    before = checkins.former(conn, [rewrite.row for rewrite in changes.rewrites])
+    known = {row.row: parse.checkin(row.raw.encode()) for row in before if row.raw is not None}
+    found = revisions(changes.rewrites, before, known)
+    if found:
+        revised.add(conn, user_id, found, at=now)

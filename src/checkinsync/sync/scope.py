@@ -1,0 +1,67 @@
+"""How far back an import looks: each night, the whole history, or from a day on; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from checkinsync.model.checkin import Mark, Window
+
+RESUMED_OVERLAP = timedelta(days=14)
+"""How much of the top a resumed `--full` reads again: what came late while it stood still."""
+
+STALE_AFTER = timedelta(hours=20)
+"""When a walk goes on in another night, what it has read is read again: more than a fortnight may
+lie between the two, and what came late meanwhile may stand anywhere."""
+
+STALE_MOST = 25_000
+"""Items up to which that is done (about 100 requests of an hour's 500): a longer history would
+come to no end. What came late into its upper part is found by the slices of the nights after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nightly:
+    """Far enough back to see late and edited check-ins; an unfinished walk goes on."""
+
+    overlap: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The whole history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """Back to `start`, and nothing is concluded from it: cursor and mark stay."""
+
+    start: datetime
+
+
+Scope = Nightly | Full | Since
+
+
+def begin(
+    scope: Scope, *, cursor: datetime | None, mark: Mark | None, now: datetime
+) -> tuple[Window, Mark | None]:
+    """What to ask about; with a mark, the top that an unfinished walk has to read again.
+
+    `cursor`, `mark`: what is known of the user's last finished and of an unfinished walk.
+    """
+    match scope:
+        case Since(start):
+            return Window(start), None
+        case Full():
+            unfinished = mark if mark and mark.since is None else None
+            return _top(unfinished, RESUMED_OVERLAP, now) or Window(None), unfinished
+        case Nightly(overlap):
+            return _top(mark, overlap, now) or Window.after(cursor, overlap=overlap), mark
+
+
+def _top(mark: Mark | None, overlap: timedelta, now: datetime) -> Window | None:
+    """What an unfinished walk has to read again before it goes on; None where there is none."""
+    if mark is None:
+        return None
+    if now - mark.started_at > STALE_AFTER and mark.offset <= STALE_MOST:
+        return Window(mark.since)
+    return Window.after(mark.started_at, overlap=overlap)

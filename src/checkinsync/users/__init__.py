@@ -1,0 +1,1 @@
+"""Users: added, logged in, exported and removed."""

@@ -1,0 +1,109 @@
+"""Users added, given tokens, paused, resumed and removed."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from checkinsync.errors import AtWork, UnknownUser, UserExists
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.keys.keyring import Vault
+from checkinsync.model.checkin import Profile, User
+from checkinsync.store import jobs, leases, sync_state, users
+from checkinsync.store.pool import Pool, transaction
+from checkinsync.users import removal_queries
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A new user; the secret is his magic-link token for the application."""
+
+    id: int
+    secret_token: str = field(repr=False)
+
+
+def find(text: str, *, pool: Pool) -> User:
+    """The user who is meant. Raises UnknownUser."""
+    with transaction(pool) as conn:
+        return users.find(conn, text)
+
+
+def who_is(token: str, *, foursquare: Foursquare) -> Profile:
+    """Whose token this is, as Foursquare says. Raises TokenRejected, FoursquareAway, …"""
+    return foursquare.conversation(token).who_is()
+
+
+def known(profile: Profile, *, pool: Pool) -> User | None:
+    """The user who Foursquare says this is; None where there is none yet."""
+    with transaction(pool) as conn:
+        return users.by_foursquare_id(conn, profile.foursquare_user_id)
+
+
+def add(profile: Profile, token: str, *, pool: Pool, vault: Vault, now: datetime) -> Added:
+    """A new user, active from now on. Raises UserExists."""
+    secret, sealed = secrets.token_hex(32), vault.seal(token)
+    with transaction(pool) as conn:
+        there = users.by_foursquare_id(conn, profile.foursquare_user_id)
+        if there is None:  # looked for first: a refused insert would use up an id
+            number = users.add(conn, profile, sealed_token=sealed, secret_token=secret, at=now)
+            if number is not None:
+                return Added(number, secret)
+            there = users.by_foursquare_id(conn, profile.foursquare_user_id)
+    raise UserExists(
+        f"Foursquare user {profile.foursquare_user_id} is {there or 'a user'} already; to renew "
+        f"the token use `checkinsync users set-token {there.id if there else 'USER'}`"
+    )
+
+
+def set_token(
+    user: User, token: str, *, profile: Profile | None, pool: Pool, vault: Vault, now: datetime
+) -> None:
+    """Another token for this user; he is due again. `profile`: whose token Foursquare says it is.
+
+    Raises UserExists where it belongs to another Foursquare user, UnknownUser where this one was
+    removed meanwhile.
+    """
+    if profile is not None and profile.foursquare_user_id != user.foursquare_user_id:
+        raise UserExists(
+            f"this token belongs to Foursquare user {profile.foursquare_user_id}, not to {user} "
+            f"(Foursquare user {user.foursquare_user_id}); nothing was changed"
+        )
+    with transaction(pool) as conn:
+        if not users.set_token(conn, user.id, sealed_token=vault.seal(token), at=now):
+            raise UnknownUser(f"{user} was removed meanwhile; nothing was changed")
+
+
+def pause(user: User, *, pool: Pool, now: datetime | None) -> None:
+    """No import by a run from `now` on; None: again."""
+    with transaction(pool) as conn:
+        sync_state.pause(conn, user.id, at=now)
+
+
+BATCH = 1000
+"""Rows removed in one transaction: some tenths of a second, in which nothing else waits."""
+
+
+def remove(user: User, *, pool: Pool, now: datetime, batch: int = BATCH) -> dict[str, int]:
+    """The user and everything of his, batch by batch; returns what went, in numbers.
+
+    Cut off anywhere, he stays paused and without a token, and the next removal ends it. Raises
+    AtWork, LeaseLost, UserFailed, DatabaseAway.
+    """
+    with removal_queries.explained(user), transaction(pool) as conn:
+        lease = leases.claim(conn, user.id, alive=())
+        if lease is None or jobs.application_at_work(conn, user.id):
+            raise AtWork(f"{user} is being imported now; try again when that has ended")
+        removal_queries.begin(conn, user.id, at=now)
+    gone = dict.fromkeys(removal_queries.PARTS, 0)
+    for kind, part in removal_queries.PARTS.items():
+        went = batch
+        while went == batch:
+            with removal_queries.explained(user), transaction(pool) as conn:
+                leases.hold(conn, lease)
+                went = part(conn, user.id, batch)
+            gone[kind] += went
+    with removal_queries.explained(user), transaction(pool) as conn:
+        leases.hold(conn, lease)
+        removal_queries.finish(conn, user.id)
+    return gone

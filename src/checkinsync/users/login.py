@@ -1,0 +1,76 @@
+"""A login at Foursquare: whoever comes back from there becomes a user, or renews his token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from checkinsync.errors import CheckinsyncError, LoginFailed, StrayReturn
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.foursquare.oauth import OAuth, code_in
+from checkinsync.keys.keyring import Vault
+from checkinsync.model.checkin import Profile, User
+from checkinsync.store.pool import Pool
+from checkinsync.users import accounts
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A user whose new token is stored."""
+
+    user: User
+    new: bool
+    """Whether he was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody is back from Foursquare, with this query, and is to be told how it went."""
+
+    query: str = field(repr=False)
+    tell: Callable[[LoggedIn | CheckinsyncError], object]
+
+
+def login(
+    named: User | None,
+    *,
+    arrivals: Iterable[Arrival],
+    state: str,
+    oauth: OAuth,
+    foursquare: Foursquare,
+    pool: Pool,
+    vault: Vault,
+    now: Callable[[], datetime],
+) -> LoggedIn:
+    """The first of `arrivals` that brings this login's `state` is logged in; strays are told so.
+
+    `named`: who it has to be. Nobody is told that it worked before the token is stored.
+    Raises LoginFailed, UserExists where it is somebody else, SettingsError, FoursquareAway, …
+    """
+    for arrival in arrivals:
+        try:
+            code = code_in(arrival.query, state=state)
+            token = oauth.token(code)
+            profile = accounts.who_is(token, foursquare=foursquare)
+            logged_in = _kept(profile, token, named=named, pool=pool, vault=vault, now=now())
+        except StrayReturn as stray:
+            arrival.tell(stray)
+        except CheckinsyncError as error:
+            arrival.tell(error)
+            raise
+        else:
+            arrival.tell(logged_in)
+            return logged_in
+    raise LoginFailed("the login ended before anybody came back from Foursquare")
+
+
+def _kept(
+    profile: Profile, token: str, *, named: User | None, pool: Pool, vault: Vault, now: datetime
+) -> LoggedIn:
+    user = named or accounts.known(profile, pool=pool)
+    if user is None:
+        added = accounts.add(profile, token, pool=pool, vault=vault, now=now)
+        return LoggedIn(accounts.find(str(added.id), pool=pool), new=True)
+    accounts.set_token(user, token, profile=profile, pool=pool, vault=vault, now=now)
+    return LoggedIn(user, new=False)

@@ -1,0 +1,1 @@
+"""A user's whole history compared with Foursquare, id by id."""

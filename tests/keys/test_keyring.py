@@ -1,0 +1,185 @@
+"""Sealed tokens: the application's format, several keys, and no secret in any message."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from checkinsync.errors import SettingsError, TokenUnreadable
+from checkinsync.keys.keyring import KEY_FILE, Vault, keys_of_home, make_key
+from support.webapp.crypto import node
+
+RAW_KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+SAMPLE = "0f0e0d0c0b0a09080706050403020100:49f821315519e322b5bc1c8b6e78b950:ef9fd944432214778c2db5"
+"""TOKEN-ALPHA under RAW_KEY, as the application stores it."""
+
+
+def test_a_token_of_the_application_opens() -> None:
+    assert Vault([RAW_KEY]).open(SAMPLE) == "TOKEN-ALPHA"
+    assert Vault([RAW_KEY.upper()]).open(SAMPLE.upper()) == "TOKEN-ALPHA"
+
+
+@pytest.mark.parametrize("key", [RAW_KEY, "a pass phrase, with a comma", "ключ", "x", RAW_KEY[:-1]])
+@pytest.mark.parametrize("token", ["TOKEN-ALPHA", "", "tökén"])
+def test_what_is_sealed_opens_again_and_looks_different_each_time(key: str, token: str) -> None:
+    vault = Vault([key])
+
+    sealed = vault.seal(token)
+
+    assert vault.open(sealed) == token
+    assert Vault([key]).can_open(sealed)
+    assert sealed != vault.seal(token)
+    assert token == "" or token not in sealed
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
+@pytest.mark.parametrize("key", [RAW_KEY, "a pass phrase, with a comma"])
+def test_the_applications_platform_and_we_open_each_others_tokens(key: str) -> None:
+    vault = Vault([key])
+
+    assert vault.open(node("seal", key, "TOKEN-BÊTA")) == "TOKEN-BÊTA"
+    assert node("open", key, vault.seal("TOKEN-BÊTA")) == "TOKEN-BÊTA"
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    old, new = make_key(), make_key()
+    sealed_before = Vault([old]).seal("TOKEN-ALPHA")
+
+    both = Vault([new, old])
+
+    assert both.open(sealed_before) == "TOKEN-ALPHA"
+    assert Vault([new]).can_open(both.seal("TOKEN-ALPHA"))
+    assert not Vault([old]).can_open(both.seal("TOKEN-ALPHA"))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "",
+        "TOKEN-ALPHA",
+        SAMPLE[:-1],
+        SAMPLE[:-2] + "00",
+        SAMPLE.replace("ef9f", "ef 9f"),
+        SAMPLE + ":00",
+        SAMPLE + "\n",
+        "00" + SAMPLE,
+        "::",
+        SAMPLE.replace(":", ";"),
+    ],
+)
+def test_text_that_was_not_sealed_so_is_unreadable_and_not_repeated(stored: str) -> None:
+    vault = Vault([RAW_KEY])
+
+    assert not vault.can_open(stored)
+    with pytest.raises(TokenUnreadable) as caught:
+        vault.open(stored)
+    assert not stored.strip() or stored not in str(caught.value)
+    assert RAW_KEY not in str(caught.value)
+
+
+def test_neither_repr_nor_errors_show_a_key_or_a_token() -> None:
+    vault = Vault(["s3cret-key", RAW_KEY])
+
+    assert "s3cret" not in repr(vault) + repr(vars(vault))
+    with pytest.raises(ValueError, match="surrogates") as caught:
+        vault.seal("s3cret-token\udc80")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_no_key_is_a_setting_that_is_missing() -> None:
+    with pytest.raises(SettingsError, match="CHECKINSYNC_ENCRYPTION_KEY"):
+        Vault([])
+
+
+def test_a_missing_key_is_made_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
+    home = tmp_path / "deep" / "home"
+    ask = (
+        "import sys, pathlib; from checkinsync.keys.keyring import keys_of_home; "
+        "print(*keys_of_home(pathlib.Path(sys.argv[1])))"
+    )
+
+    with ThreadPoolExecutor() as several:
+        runs = [
+            several.submit(
+                subprocess.check_output, [sys.executable, "-c", ask, str(home)], text=True
+            )
+            for _ in range(6)
+        ]
+        keys = {run.result().strip() for run in runs} | set(keys_of_home(home))
+
+    assert len(keys) == 1
+    assert (home / KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert os.listdir(home) == [KEY_FILE]
+    assert len(keys.pop()) == 64
+
+
+def test_a_key_open_to_others_or_cut_off_is_refused_by_its_path(tmp_path: Path) -> None:
+    [key] = keys_of_home(tmp_path)
+    path = tmp_path / KEY_FILE
+
+    path.chmod(0o640)
+    with pytest.raises(SettingsError, match=f"chmod 600 {path}"):
+        keys_of_home(tmp_path)
+
+    path.chmod(0o600)
+    path.write_text(key[:10])
+    with pytest.raises(SettingsError, match=f"{path} holds no key") as caught:
+        keys_of_home(tmp_path)
+    assert key[:10] not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes keys for others")
+def test_a_key_made_by_root_belongs_to_whoever_owns_the_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+
+    keys_of_home(tmp_path)
+
+    made = (tmp_path / KEY_FILE).stat()
+    assert (made.st_uid, made.st_mode & 0o777) == (65534, 0o600)
+
+
+def test_a_home_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
+    home = tmp_path / "file"
+    home.write_text("")
+
+    with pytest.raises(SettingsError, match=str(home)):
+        keys_of_home(home)
+
+
+def test_a_key_s_fingerprint_is_the_same_however_it_is_written_and_tells_nothing_of_it() -> None:
+    one, same, other = Vault([RAW_KEY, RAW_KEY.upper(), RAW_KEY[:-1]]).keys
+
+    assert one == same
+    assert other.fingerprint != one.fingerprint
+    assert len(one.fingerprint) == 8
+    assert one.fingerprint not in RAW_KEY
+    assert (one.looks_cut, other.looks_cut) == (False, True)
+    assert not Vault(["cafe", "no hex digits at all, but a phrase"]).keys[0].looks_cut
+
+
+def test_which_key_opens_a_token_is_told_by_its_number() -> None:
+    old, new = make_key(), make_key()
+
+    vault = Vault([new, old])
+
+    assert vault.opened_by(vault.seal("TOKEN-ALPHA")) == 0
+    assert vault.opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1
+    assert vault.opened_by(SAMPLE) is None
+    assert vault.opened_by("TOKEN-ALPHA") is None
+
+
+def test_the_key_of_a_home_may_be_followed_by_older_ones(tmp_path: Path) -> None:
+    [old] = keys_of_home(tmp_path)
+    new = make_key()
+
+    (tmp_path / KEY_FILE).write_text(f"{new}\n{old}\n")
+
+    assert keys_of_home(tmp_path) == (new, old)
+    assert Vault(keys_of_home(tmp_path)).opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1

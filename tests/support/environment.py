@@ -1,0 +1,179 @@
+"""Parts of the house, put together for tests: the pool, the keeper, a clock that is handed in."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.keys.keyring import Vault
+from checkinsync.model.checkin import Profile, User
+from checkinsync.nightly.attempt import Ended
+from checkinsync.nightly.run import Inbox
+from checkinsync.simulator.server import Server
+from checkinsync.simulator.world import World
+from checkinsync.store.lease_renewal import Keeper
+from checkinsync.store.pool import Pool, open_pool
+from checkinsync.sync.import_user import import_user
+from checkinsync.sync.outcome import Imported
+from checkinsync.sync.scope import Nightly
+from checkinsync.users import accounts
+from support.factories import NOW
+
+
+class HandedClock:
+    """A clock that goes on only when a run waits and nothing is at work."""
+
+    def __init__(self, start: datetime = NOW) -> None:
+        self.at = start
+
+    def now(self) -> datetime:
+        return self.at
+
+    def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+        try:
+            return inbox.get(timeout=60) if running else inbox.get_nowait()
+        except queue.Empty:
+            assert until is not None, "the run waits for nothing"
+            self.at = max(self.at, until)
+            return None
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> HandedClock:
+    return HandedClock()
+
+
+@pytest.fixture
+def pool(db: str) -> Iterator[Pool]:
+    pool = open_pool(db, size=5)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def keeper(pool: Pool) -> Iterator[Keeper]:
+    keeper = Keeper(pool)
+    yield keeper
+    keeper.close()
+
+
+def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> list[int]:
+    """Active users with tokens that look sealed; returns their ids."""
+    rows = conn.execute(
+        """
+        INSERT INTO users (foursquare_user_id, display_name, access_token_encrypted, secret_token,
+                           last_login_at)
+        SELECT 'f' || n, 'user ' || n, 'sealed ' || n, 's' || n,
+               %(at)s::timestamptz AT TIME ZONE 'UTC'
+          FROM generate_series(1, %(count)s) AS n
+        RETURNING id
+        """,
+        {"count": count, "at": at},
+    )
+    return [row[0] for row in rows]
+
+
+class House:
+    """A pool, a simulated Foursquare, and imports of its users; what App is to the program."""
+
+    def __init__(self, pool: Pool, keeper: Keeper, simulator: Server, conn: psycopg.Connection):
+        self.pool = pool
+        self.keeper = keeper
+        self.simulator = simulator
+        self.conn = conn
+        self.vault = Vault(["00" * 32])
+        self.at = NOW
+        self.foursquare = self.connected()
+
+    def connected(self) -> Foursquare:
+        """A client as a new process has it."""
+        return Foursquare(
+            api_url=self.simulator.url, token_in="auto", sleep=lambda _: None, now=self.now
+        )
+
+    def now(self) -> datetime:
+        return self.at
+
+    def add(self, token: str) -> User:
+        """The user of an account, stored with a sealed token."""
+        profile = Profile(self.simulator.world.accounts[token].user_id, token, None)
+        added = accounts.add(profile, token, pool=self.pool, vault=self.vault, now=self.at)
+        return self.user(added.id)
+
+    def user(self, user_id: int) -> User:
+        return accounts.find(str(user_id), pool=self.pool)
+
+    def import_(self, user: User, *, overlap: timedelta = timedelta(days=14), **more) -> Imported:
+        """One import; afterwards the requests it took can be read off `requests`."""
+        self.simulator.requests.clear()
+        more.setdefault("scope", Nightly(overlap))
+        return import_user(
+            user,
+            pool=self.pool,
+            foursquare=self.foursquare,
+            vault=self.vault,
+            keeper=self.keeper,
+            now=self.now,
+            **more,
+        )
+
+    def night(self, user: User, **more) -> Imported:
+        """A night later, as a run imports him: the window, and a look back."""
+        self.at += timedelta(days=1)
+        return self.import_(user, spare=lambda: True, **more)
+
+    @property
+    def requests(self) -> int:
+        return len(self.simulator.requests)
+
+    def stored(self, user: User) -> list[str]:
+        """The ids of the stored check-ins, each as often as it is stored."""
+        rows = self.conn.execute(
+            "SELECT foursquare_id FROM checkins WHERE user_id = %s ORDER BY 1", [user.id]
+        )
+        return [row[0] for row in rows]
+
+    def quarantined(self, user: User) -> dict[str, str]:
+        rows = self.conn.execute(
+            "SELECT foursquare_id, problem FROM quarantined_checkins WHERE user_id = %s", [user.id]
+        )
+        return dict(rows.fetchall())
+
+    def has_everything(self, user: User, token: str) -> bool:
+        """Each check-in that Foursquare shows is stored, once, or in quarantine by name."""
+        stored = self.stored(user)
+        truth = {str(item_id) for item_id in self.simulator.shown_ids(token)}
+        missing = truth - set(stored) - set(self.quarantined(user))
+        return len(stored) == len(set(stored)) and not missing
+
+    def writes(self) -> int:
+        """Rows of `checkins` written so far, as the server counts them."""
+        self.conn.execute("SELECT pg_stat_force_next_flush()")
+        row = self.conn.execute(
+            """
+            SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables
+             WHERE relname = 'checkins'
+            """
+        ).fetchone()
+        return row[0]
+
+
+@pytest.fixture
+def simulator() -> Iterator[Server]:
+    with Server(World(), now=NOW.timestamp) as server:
+        yield server
+
+
+@pytest.fixture
+def house(pool: Pool, keeper: Keeper, simulator: Server, conn) -> Iterator[House]:
+    house = House(pool, keeper, simulator, conn)
+    yield house
+    house.foursquare.close()

@@ -1,0 +1,295 @@
+"""Whole runs as an operator starts them: real processes, a real PostgreSQL, a simulated Foursquare.
+
+Whatever a process writes is kept in files and searched for secrets when its story ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import checkinsync
+from checkinsync.keys.keyring import Vault
+from checkinsync.simulator.seen import Seen
+from checkinsync.simulator.server import Server
+from checkinsync.simulator.world import World
+
+KEY = "5ea1" * 16
+WRONG_KEY = "bad0" * 16
+PASSWORD = "the-password-of-the-database"
+PATIENCE = 60.0
+"""Seconds for what takes one or two; a loaded machine is no failure."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a process ended, and what it said."""
+
+    code: int
+    out: str = ""
+    err: str = ""
+
+
+QUIET = Done(0)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody at Foursquare who is a user, too."""
+
+    id: int
+    name: str
+    token: str
+
+
+@dataclass
+class Started:
+    """A process at work."""
+
+    popen: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def type(self, text: str) -> None:
+        """On its standard input, which has to be a PIPE."""
+        self.popen.stdin.write(text.encode())
+        self.popen.stdin.flush()
+
+    def signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def ended(self, *, within: float = PATIENCE) -> Done:
+        code = self.popen.wait(within)
+        if self.popen.stdin:
+            self.popen.stdin.close()
+        return Done(code, self.out.read_text(), self.err.read_text())
+
+
+@dataclass
+class Story:
+    """An operator's shell, the application's database, and Foursquare."""
+
+    folder: Path
+    url: str
+    conn: psycopg.Connection
+    simulator: Server
+    secrets: set[str] = field(default_factory=lambda: {KEY, WRONG_KEY, PASSWORD})
+    environ: dict[str, str] = field(default_factory=dict)
+    processes: list[Started] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.vault = Vault([KEY])
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(checkinsync.__file__).parents[1]),  # what the tests import, too
+            "LANG": "C.UTF-8",
+            "HOME": str(self.folder),
+            "CHECKINSYNC_HOME": str(self.folder / "home"),
+            "CHECKINSYNC_DATABASE_URL": f"{self.url}&password={PASSWORD}",
+            "CHECKINSYNC_ENCRYPTION_KEY": KEY,
+            "CHECKINSYNC_API_URL": self.simulator.url,
+            "CHECKINSYNC_RETRY_DELAY": "0.2s",
+            "CHECKINSYNC_STAGGER": "0s",
+        }
+
+    # --- the operator's shell ---------------------------------------------------------------------
+
+    def start(self, *words: str, given: str | int | None = None, **settings: str) -> Started:
+        """Start a command, with `given` on standard input (or PIPE, for typing); `settings` by
+        their short names."""
+        own = {f"CHECKINSYNC_{name.upper()}": value for name, value in settings.items()}
+        return self.start_program(
+            [sys.executable, "-W", "error", "-m", "checkinsync", *words],
+            given=given,
+            env={**self.environ, **own},
+        )
+
+    def start_program(
+        self,
+        command: list[str],
+        *,
+        given: str | int | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Started:
+        """Any program, its output kept as that of the others."""
+        number = len(self.processes)
+        out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
+        asked = self.folder / f"{number}.in"
+        asked.write_text(given if isinstance(given, str) else "")
+        with asked.open("rb") as file, out.open("wb") as stdout, err.open("wb") as stderr:
+            stdin = given if isinstance(given, int) else file
+            popen = subprocess.Popen(
+                command, stdin=stdin, stdout=stdout, stderr=stderr, env=env or self.environ
+            )
+        self.processes.append(Started(popen, out, err))
+        return self.processes[-1]
+
+    def run(self, *words: str, given: str | None = None, **settings: str) -> Done:
+        """A command to its end."""
+        return self.start(*words, given=given, **settings).ended()
+
+    # --- Foursquare, and the application's database -----------------------------------------------
+
+    def account(self, name: str, count: int, **more: object) -> str:
+        """Somebody with so many check-ins, the newest an hour old; returns the token."""
+        token = f"A-TOKEN-NOBODY-MAY-SEE-{len(self.simulator.world.accounts):04X}"
+        self.secrets.add(token)
+        more.setdefault("newest", int(time.time()) - 3600)
+        with self.simulator.lock:
+            self.simulator.world.add_account(token, count=count, first_name=name, **more)
+        return token
+
+    def person(self, name: str, count: int, **more: object) -> Person:
+        """The same, connected by the application: a row with a sealed token."""
+        token = self.account(name, count, **more)
+        foursquare_id = self.simulator.world.accounts[token].user_id
+        [number] = self.conn.execute(
+            """
+            INSERT INTO users (foursquare_user_id, display_name, access_token_encrypted,
+                               secret_token)
+            VALUES (%s, %s, %s, 'magic-link-of-' || %s::text)
+            RETURNING id
+            """,
+            [foursquare_id, name, self.vault.seal(token), foursquare_id],
+        ).fetchone()
+        self.secrets.add(f"magic-link-of-{foursquare_id}")
+        return Person(number, name, token)
+
+    def people(self, *counts: int) -> list[Person]:
+        """One person for each count."""
+        names = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farid", "Grete", "Hiro")
+        return [self.person(name, count) for name, count in zip(names, counts, strict=False)]
+
+    def stored(self, person: Person) -> list[str]:
+        """The Foursquare ids of all rows of a person, each as often as it is there."""
+        rows = self.conn.execute(
+            "SELECT foursquare_id FROM checkins WHERE user_id = %s ORDER BY 1", [person.id]
+        )
+        return [row[0] for row in rows]
+
+    def shown(self, person: Person) -> list[str]:
+        """The ids that Foursquare shows: what has to be stored, once."""
+        return sorted(self.simulator.shown_ids(person.token))
+
+    def complete(self, *people: Person) -> bool:
+        """Everything that Foursquare shows is stored, once."""
+        return all(self.stored(person) == self.shown(person) for person in people)
+
+    def requests(self, person: Person | None = None) -> list[Seen]:
+        """The requests seen so far, of one person or of all."""
+        with self.simulator.lock:
+            seen = list(self.simulator.requests)
+        return [one for one in seen if person is None or one.token == person.token]
+
+    def rows(self, query: str, *values: object) -> list[tuple]:
+        """What a query answers."""
+        return self.conn.execute(query, values or None).fetchall()
+
+    def contents(self, *without: str) -> dict[str, list[str]]:
+        """All rows of all tables but those."""
+        return {
+            name: sorted(row for (row,) in self.rows(_all_of(name)))
+            for (name,) in self.rows(TABLES)
+            if name not in without
+        }
+
+    # --- waiting, and the end ---------------------------------------------------------------------
+
+    @staticmethod
+    def until(true: Callable[[], object], *, within: float = PATIENCE) -> None:
+        """Wait until it is true."""
+        deadline = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.01)
+
+    def at_request(self, nth: int, do: Callable[[], object]) -> None:
+        """Do something when the nth request from now on has been made, before it is answered."""
+        first = len(self.requests())
+
+        def on_request(_: Seen) -> None:
+            if len(self.simulator.requests) == first + nth:
+                do()
+
+        self.simulator.on_request = on_request
+
+    def asleep(self, *words: str, at_request: int = 1) -> Started:
+        """A command that stands still since its nth request: alive, and no page comes in."""
+        with self.simulator.lock:
+            process = self.start(*words)
+            self.at_request(at_request, lambda: process.signal(signal.SIGSTOP))
+        self.until(lambda: _state(process.pid) == "T")
+        self.simulator.on_request = None
+        return process
+
+    def end(self) -> None:
+        """No process stays; none of them, and no table, has told a secret."""
+        for process in self.processes:
+            if process.popen.poll() is None:
+                process.popen.kill()
+            process.popen.wait()
+            if process.popen.stdin:
+                process.popen.stdin.close()
+        files = [path for path in self.folder.rglob("*") if path.suffix in {".out", ".err", ".log"}]
+        told = {str(path): path.read_text(errors="replace") for path in files}
+        with suppress(psycopg.OperationalError):  # a story may have taken the server away
+            told |= {
+                name: "\n".join(rows)
+                for name, rows in self.contents("users", "checkins", "checkin_photos").items()
+            }
+        for place, text in told.items():
+            leaked = {secret for secret in self.secrets if secret in text}
+            assert not leaked, f"{place} holds {leaked}"
+
+
+def _state(pid: int) -> str:
+    """`T` for a process that was stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+
+
+def _all_of(table: str) -> sql.Composed:
+    return sql.SQL("SELECT t::text FROM {} AS t").format(sql.Identifier(table))
+
+
+@contextmanager
+def telling(folder: Path, url: str) -> Iterator[Story]:
+    """A story in a folder and a database with the schema."""
+    with (
+        Server(World()) as simulator,
+        psycopg.connect(url, autocommit=True, application_name="story") as conn,
+    ):
+        story = Story(folder, url, conn, simulator)
+        try:
+            yield story
+        finally:
+            story.end()
+
+
+@pytest.fixture
+def story(db: str, tmp_path: Path) -> Iterator[Story]:
+    with telling(tmp_path, db) as story:
+        yield story
+
+
+def utc_now() -> datetime:
+    """As the application's columns have it: UTC, without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)

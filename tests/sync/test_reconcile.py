@@ -1,0 +1,116 @@
+"""What a page means for the table."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkinsync.model.changes import Stored
+from checkinsync.sync.reconcile import MICROSECOND, moments, reconcile
+from support.factories import NOW, checkin
+
+
+def row(number: int, item=None, *, date=NOW, venue="venue", fingerprint=b"as made") -> Stored:
+    """A row of this check-in, or one of the application's without an id."""
+    if item is None:
+        return Stored(number, None, None, venue, date)
+    return Stored(number, item.id, fingerprint, item.venue_id, item.created_at)
+
+
+def test_a_new_one_is_added_and_a_known_one_left_alone():
+    known, new = checkin(NOW, 1), checkin(NOW, 2)
+
+    changes = reconcile([known, new, new], [row(1, known)], [])
+
+    assert changes.add == (new,)
+    assert changes.unchanged == 1
+    assert not changes.rewrites
+
+
+def test_another_fingerprint_is_a_change():
+    item = checkin(NOW, 1, fingerprint=b"edited")
+
+    [change] = reconcile([item], [row(7, item, fingerprint=b"before")], []).change
+
+    assert (change.row, change.checkin) == (7, item)
+
+
+def test_the_application_s_row_is_taken_over_by_venue_and_second():
+    item = checkin(NOW, 1, venue="b")
+
+    changes = reconcile([item], [], [row(4, venue="a"), row(5, venue="b")])
+
+    assert [r.row for r in changes.adopt] == [5]
+    assert not changes.add
+
+
+def test_the_only_row_of_a_second_is_taken_over_though_the_venue_was_merged():
+    item = checkin(NOW, 1, venue="merged")
+
+    assert [r.row for r in reconcile([item], [], [row(4, venue="old")]).adopt] == [4]
+    assert reconcile([item], [], [row(4, venue="old"), row(5, venue="older")]).add == (item,)
+
+
+def test_a_row_is_taken_over_once():
+    one, two = checkin(NOW, 1), checkin(NOW, 2)
+
+    changes = reconcile([one, two], [], [row(4)])
+
+    assert [r.checkin for r in changes.adopt] == [one]
+    assert changes.add == (two,)
+
+
+def test_a_twin_without_an_id_goes_into_the_row_that_is_there():
+    item = checkin(NOW, 1)
+
+    changes = reconcile([item], [row(1, item)], [row(9)])
+
+    assert [(t.row, t.kept) for t in changes.merge] == [(9, 1)]
+
+
+def test_two_check_ins_at_one_venue_in_one_second_get_dates_of_their_own():
+    items = [checkin(NOW, n) for n in range(4)]
+    changes = reconcile(items, [row(1, items[0])], [])
+
+    chosen = moments(changes, [row(1, items[0])])
+
+    assert sorted(chosen.values()) == [NOW + n * MICROSECOND for n in (1, 2, 3)]
+
+
+def test_a_changed_row_keeps_its_microseconds():
+    item = checkin(NOW, 1, fingerprint=b"edited")
+    stored = Stored(1, item.id, b"before", "venue", NOW + MICROSECOND)
+
+    assert moments(reconcile([item], [stored], []), [stored]) == {item.id: NOW + MICROSECOND}
+
+
+@given(
+    seconds=st.lists(st.integers(0, 3), min_size=1, max_size=30),
+    held=st.lists(st.integers(0, 3), max_size=10),
+)
+def test_no_two_rows_at_a_venue_ever_share_a_date(seconds, held):
+    items = [checkin(NOW + timedelta(seconds=s), n) for n, s in enumerate(seconds)]
+    nameless = [row(n, date=NOW + timedelta(seconds=s, microseconds=n)) for n, s in enumerate(held)]
+    changes = reconcile(items, [], nameless)
+
+    chosen = moments(changes, nameless)
+
+    assert len(set(chosen.values())) == len(items)
+    assert all(chosen[i.id].replace(microsecond=0) == i.created_at for i in items)
+    untouched = {r.row for r in nameless} - {r.row for r in changes.rewrites}
+    untouched -= {t.row for t in changes.merge}
+    dates = {r.checkin_date for r in nameless if r.row in untouched}
+    assert dates.isdisjoint(chosen.values())
+
+
+@given(st.permutations(range(8)))
+def test_every_check_in_shown_has_exactly_one_place(order):
+    items = [checkin(NOW + timedelta(seconds=n // 2), n) for n in order]
+    stored = [row(n, item) for n, item in enumerate(items) if n % 3 == 0]
+
+    changes = reconcile(items, stored, [row(50), row(51, venue="other")])
+
+    placed = [c.id for c in changes.add] + [r.checkin.id for r in changes.adopt]
+    assert sorted(placed + [s.foursquare_id for s in stored]) == sorted(i.id for i in items)

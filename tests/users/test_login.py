@@ -1,0 +1,220 @@
+"""Who comes back from Foursquare, and what becomes of him; no browser, real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from checkinsync.cli.render import login as render
+from checkinsync.errors import (
+    FoursquareAway,
+    LoginFailed,
+    SettingsError,
+    StrayReturn,
+    UnknownUser,
+    UserExists,
+)
+from checkinsync.foursquare.oauth import Client, OAuth
+from checkinsync.simulator.faults import Fault
+from checkinsync.users import accounts
+from checkinsync.users.login import Arrival, LoggedIn, login
+from support.environment import House
+
+BACK = "http://localhost:8902/callback"
+STATE = "the-state-of-this-login"
+
+
+@pytest.fixture
+def oauth(house: House) -> Iterator[OAuth]:
+    registered = house.simulator.client
+    client = Client(registered.id, registered.secret)
+    oauth = OAuth(house.simulator.oauth_url, client=client, redirect=BACK)
+    yield oauth
+    oauth.close()
+
+
+class Person:
+    """Somebody at a browser, and what he is told."""
+
+    def __init__(self, house: House, oauth: OAuth, token: str) -> None:
+        self.house = house
+        self.oauth = oauth
+        self.user_id = house.simulator.world.accounts[token].user_id
+        self.told: list[object] = []
+        self.stored_when_told: list[tuple] = []
+
+    def back(self, *, decision: str = "allow", state: str = STATE) -> Arrival:
+        """Back from the page at Foursquare."""
+        address = f"{self.oauth.address(state)}&user={self.user_id}&decision={decision}"
+        answer = requests.get(address, allow_redirects=False, timeout=10)
+        return self.arriving(urlsplit(answer.headers["Location"]).query)
+
+    def arriving(self, query: str) -> Arrival:
+        return Arrival(query, self.hear)
+
+    def hear(self, result: object) -> None:
+        self.told.append(result)
+        self.stored_when_told.append(stored(self.house))
+
+
+def stored(house: House) -> list[tuple]:
+    rows = house.conn.execute(
+        "SELECT id, foursquare_user_id, access_token_encrypted FROM users ORDER BY id"
+    )
+    return rows.fetchall()
+
+
+def logging_in(house: House, oauth: OAuth, *arrivals: Arrival, named=None) -> LoggedIn:
+    return login(
+        named,
+        arrivals=iter(arrivals),
+        state=STATE,
+        oauth=oauth,
+        foursquare=house.foursquare,
+        pool=house.pool,
+        vault=house.vault,
+        now=house.now,
+    )
+
+
+@pytest.fixture
+def ada(house: House, oauth: OAuth) -> Person:
+    house.simulator.world.add_account("ada", count=3, first_name="Ada", last_name="Lovelace")
+    return Person(house, oauth, "ada")
+
+
+@pytest.fixture
+def ben(house: House, oauth: OAuth, ada: Person) -> Person:
+    house.simulator.world.add_account("ben", count=3, first_name="Ben", last_name=None)
+    return Person(house, oauth, "ben")
+
+
+def test_a_new_person_is_added_and_hears_of_it_when_it_is_stored(house, oauth, ada):
+    done = logging_in(house, oauth, ada.back())
+
+    assert done.new
+    assert str(done.user) == f"user {done.user.id} (Ada Lovelace)"
+    [(number, foursquare_id, sealed)] = stored(house)
+    assert (number, foursquare_id) == (done.user.id, ada.user_id)
+    assert house.vault.open(sealed) == "ada"
+    assert ada.told == [done]
+    assert ada.stored_when_told == [stored(house)]
+
+
+def test_a_known_person_gets_the_new_token_and_counts_as_just_seen(house, oauth, ada):
+    user = house.add("ada")
+    house.conn.execute("UPDATE users SET last_login_at = '2001-01-01'")
+    house.simulator.revoke("ada")
+
+    done = logging_in(house, oauth, ada.back(), named=user)
+
+    assert (done.new, done.user.id) == (False, user.id)
+    [(_, _, sealed)] = stored(house)
+    assert house.vault.open(sealed) == "ada-again"
+    [seen] = house.conn.execute("SELECT last_login_at FROM users").fetchone()
+    assert seen == house.at.replace(tzinfo=None)
+
+
+def test_without_a_name_a_known_person_is_found_by_foursquare_s_id(house, oauth, ada, ben):
+    house.add("ada")
+    user = house.add("ben")
+    house.simulator.revoke("ben")
+
+    done = logging_in(house, oauth, ben.back())
+
+    assert (done.new, done.user.id) == (False, user.id)
+    assert house.vault.open(stored(house)[1][2]) == "ben-again"
+    assert house.vault.open(stored(house)[0][2]) == "ada"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_somebody_else_than_named_changes_nothing(house, oauth, ada, ben, known):
+    user = house.add("ada")
+    if known:
+        house.add("ben")
+    before = stored(house)
+
+    with pytest.raises(UserExists, match=r"not to user \d+ \(ada\).*nothing was changed") as error:
+        logging_in(house, oauth, ben.back(), named=user)
+
+    assert stored(house) == before
+    assert ben.told == [error.value]
+
+
+def test_strays_are_told_so_and_the_login_goes_on(house, oauth, ada, ben):
+    done = logging_in(
+        house, oauth, ben.back(state="forged"), ben.arriving("code=c"), ada.back(), ben.back()
+    )
+
+    assert done.user.foursquare_user_id == ada.user_id
+    assert [type(told) for told in ben.told] == [StrayReturn, StrayReturn]
+    exchanged = [seen for seen in house.simulator.requests if seen.path == "oauth2/access_token"]
+    assert len(exchanged) == 1
+    assert len(stored(house)) == 1
+
+
+def test_who_denies_ends_the_login(house, oauth, ada):
+    with pytest.raises(LoginFailed, match="denied"):
+        logging_in(house, oauth, ada.back(decision="deny"), ada.back())
+
+    assert stored(house) == []
+    assert len(ada.told) == 1
+
+
+def test_a_used_code_ends_the_login(house, oauth, ada):
+    logging_in(house, oauth, arrival := ada.back())
+
+    with pytest.raises(LoginFailed, match="invalid_grant"):
+        logging_in(house, oauth, arrival)
+
+
+def test_when_nobody_comes_back_that_is_said(house, oauth):
+    with pytest.raises(LoginFailed, match="before anybody came back"):
+        logging_in(house, oauth)
+
+
+def test_foursquare_may_stumble_when_asked_whose_token_it_is(house, oauth, ada):
+    house.simulator.fail(Fault("server_error", path="users/self"))
+
+    assert logging_in(house, oauth, ada.back()).new
+
+
+def test_foursquare_going_away_after_the_exchange_stores_nothing(house, oauth, ada):
+    house.simulator.fail(Fault("bad_gateway", path="users/self", times=None))
+
+    with pytest.raises(FoursquareAway):
+        logging_in(house, oauth, ada.back())
+
+    assert stored(house) == []
+    assert isinstance(ada.told[0], FoursquareAway)
+
+
+def test_a_user_who_was_removed_meanwhile_is_not_renewed(house, oauth, ada):
+    user = house.add("ada")
+    accounts.remove(user, pool=house.pool, now=house.now())
+
+    with pytest.raises(UnknownUser, match="removed meanwhile"):
+        logging_in(house, oauth, ada.back(), named=user)
+
+    assert stored(house) == []
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_names_and_reasons_can_t_break_the_page(house, oauth, ada):
+    done = logging_in(house, oauth, ada.back())
+    house.conn.execute("UPDATE users SET display_name = '<script>alert(1)</script>'")
+    renamed = LoggedIn(house.user(done.user.id), new=True)
+
+    for page in (render.page(renamed), render.page(SettingsError("<script>"))):
+        assert page.startswith("<!DOCTYPE html>")
+        assert "&lt;script&gt;" in page
+        assert "<script>" not in page
+
+
+def test_an_arrival_shows_nobody_its_code():
+    assert "c0de" not in repr(Arrival("code=c0de", print))

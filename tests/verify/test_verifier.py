@@ -1,0 +1,358 @@
+"""A whole history compared id by id: complete, or what is missing, different, extra."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from checkinsync.cli.render import verify as render
+from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
+from checkinsync.simulator.faults import Fault
+from checkinsync.verify.result import Kind, Proof, Unfinished
+from checkinsync.verify.verifier import verify
+from support.factories import NOW
+
+NEWEST = int(NOW.timestamp()) - 3600
+ADA = "token-ada"
+CHECKINS = "users/self/checkins"
+ORDERS = pytest.mark.parametrize("order", ["created", "id"])
+
+
+@pytest.fixture
+def ada(house):
+    """A user whose whole history is stored."""
+
+    def ada(count: int, **more):
+        house.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
+        user = house.add(ADA)
+        house.import_(user)
+        house.at += timedelta(days=1)
+        return user
+
+    return ada
+
+
+@pytest.fixture
+def prove(house):
+    def prove(user, **more):
+        house.simulator.requests.clear()
+        more.setdefault("go_on", lambda: None)
+        return verify(
+            user,
+            pool=house.pool,
+            foursquare=house.foursquare,
+            vault=house.vault,
+            keeper=house.keeper,
+            now=house.now,
+            **more,
+        )
+
+    return prove
+
+
+def found(proof: Proof, kind: Kind) -> set[str]:
+    return {finding.foursquare_id for finding in proof.findings if finding.kind is kind}
+
+
+def forget(house, item_id: str) -> None:
+    house.conn.execute("DELETE FROM checkins WHERE foursquare_id = %s", [item_id])
+
+
+def rows(house) -> list:
+    return house.conn.execute("SELECT * FROM checkins ORDER BY id").fetchall()
+
+
+@ORDERS
+@pytest.mark.parametrize("count", [0, 1, 249, 250, 251, 1700])
+def test_a_complete_history_is_complete(house, ada, prove, order, count):
+    house.simulator.switches.order = order
+    user = ada(count, late=0.05)
+    before = rows(house)
+
+    proof = prove(user)
+
+    assert proof.complete
+    assert (proof.shown, proof.stored, proof.told) == (count, count, count)
+    assert not proof.findings
+    assert rows(house) == before
+    assert house.conn.execute("SELECT count(*) FROM verification_items").fetchone() == (0,)
+
+
+@ORDERS
+def test_one_missing_row_among_many_is_found_and_repaired(house, ada, prove, order):
+    house.simulator.switches.order = order
+    user = ada(3000, late=0.01)
+    lost = house.simulator.world.accounts[ADA].ids[1717]
+    forget(house, lost)
+
+    proof = prove(user)
+
+    assert not proof.complete
+    assert found(proof, Kind.MISSING) == {lost}
+    assert lost not in house.stored(user)
+    repaired = prove(user, repair=True)
+    assert repaired.complete
+    assert found(repaired, Kind.MISSING) == {lost}
+    assert house.has_everything(user, ADA)
+    assert not prove(user).findings
+
+
+def test_what_differs_is_told_by_kind_month_and_part(house, ada, prove):
+    user = ada(600)
+    world = house.simulator.world
+    ids = world.accounts[ADA].ids
+    world.edit(ADA, ids[200], shout="edited")
+    world.delete(ADA, ids[300])
+    forget(house, ids[400])
+    forget(house, ids[401])
+
+    proof = prove(user)
+
+    assert found(proof, Kind.MISSING) == {ids[400], ids[401]}
+    assert found(proof, Kind.EXTRA) == {ids[300]}
+    [edit] = [finding for finding in proof.findings if finding.kind is Kind.DIFFERENT]
+    assert (edit.foursquare_id, edit.detail) == (ids[200], "shout")
+    assert sum(counted.total() for _, counted in proof.by_month) == 4
+    text = render.as_text(proof)
+    assert all(ids[n] in text for n in (200, 300, 400, 401))
+    assert "Not complete: 2 missing, 1 different, 1 extra" in text
+
+
+def test_a_repair_marks_what_is_extra_and_the_next_nights_bury_it(house, ada, prove):
+    user = ada(600, late=0.3)
+    gone = house.simulator.world.accounts[ADA].ids[300]
+    house.simulator.world.delete(ADA, gone)
+
+    repaired = prove(user, repair=True)
+
+    assert repaired.complete
+    assert found(repaired, Kind.EXTRA) == {gone}
+    house.night(user)
+    assert house.conn.execute(
+        "SELECT foursquare_id FROM checkins WHERE deleted_at IS NOT NULL"
+    ).fetchall() == [(gone,)]
+    assert not prove(user).findings
+
+
+def test_more_than_can_be_believed_waits_for_an_operator_s_word(house, ada, prove):
+    user = ada(400)
+    account = house.simulator.world.accounts[ADA]
+    gone = account.ids[100:200]
+    for item_id in gone:
+        account.delete(item_id)
+
+    repaired = prove(user, repair=True)
+
+    assert found(repaired, Kind.EXTRA) == set(gone)
+    assert not repaired.complete
+    assert "--accept-deletions" in render.verdict(repaired)
+    accepted = prove(user, repair=True, accept_deletions=True)
+    assert accepted.complete
+    assert accepted.stored == 300
+    assert not prove(user).findings
+    house.night(user)
+    assert not prove(user).findings
+
+
+def test_what_counts_as_gone_and_is_shown_is_missing(house, ada, prove):
+    user = ada(300)
+    item_id = house.simulator.world.accounts[ADA].ids[100]
+    house.conn.execute("UPDATE checkins SET deleted_at = now() WHERE foursquare_id = %s", [item_id])
+
+    assert found(prove(user), Kind.MISSING) == {item_id}
+    assert prove(user, repair=True).complete
+    assert house.conn.execute("SELECT count(deleted_at) FROM checkins").fetchone() == (0,)
+
+
+@ORDERS
+def test_it_goes_on_where_a_rate_limit_cut_it_off(house, ada, prove, order):
+    house.simulator.switches.order = order
+    user = ada(3000)
+    lost = house.simulator.world.accounts[ADA].ids[50]
+    forget(house, lost)
+    house.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=6, seconds=600))
+
+    first = prove(user)
+
+    assert isinstance(first, Unfinished)
+    assert isinstance(first.error, RateLimited)
+    assert 1000 < first.seen < 1300
+    assert "no verdict yet" in render.unfinished(first)
+    house.at += timedelta(minutes=11)
+    house.simulator.world.add(ADA, created_at=int(house.at.timestamp()) - 30)
+    second = prove(user)
+    assert house.requests < 13
+    assert found(second, Kind.MISSING) >= {lost}
+    assert second.shown == 3001
+
+
+def test_it_waits_for_the_reset_if_told_to(house, ada, prove):
+    user = ada(1500)
+    house.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
+    waited = []
+
+    proof = prove(user, wait=waited.append)
+
+    assert proof.complete
+    assert len(waited) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [("server_error", FoursquareAway), ("invalid_auth", TokenRejected)]
+)
+def test_cut_off_it_tells_how_far_it_got_and_no_verdict(house, ada, prove, kind, error):
+    user = ada(1500)
+    house.simulator.fail(Fault(kind, path=CHECKINS, nth=4, times=None))
+
+    result = prove(user)
+
+    assert isinstance(result, Unfinished)
+    assert isinstance(result.error, error)
+    assert result.seen
+    assert house.conn.execute(
+        "SELECT count(*) FROM checkins WHERE missing_since IS NOT NULL"
+    ).fetchone() == (0,)
+    assert house.conn.execute(
+        "SELECT count(*) FROM import_leases WHERE expires_at > now()"
+    ).fetchone() == (0,)
+
+
+def test_asked_to_stop_it_stops_between_two_pages(house, ada, prove):
+    user = ada(1500)
+
+    def go_on():
+        if house.requests == 3:
+            raise Interrupted("stop")
+
+    result = prove(user, go_on=go_on)
+
+    assert isinstance(result, Unfinished)
+    assert result.seen > 700
+    assert prove(user).complete
+
+
+def test_an_import_at_work_is_left_alone(house, ada, prove):
+    user = ada(10)
+    house.conn.execute(
+        "UPDATE import_leases SET expires_at = now() + '90 s', owner = 'elsewhere 1 1'"
+    )
+
+    result = prove(user)
+
+    assert isinstance(result, Unfinished)
+    assert isinstance(result.error, AtWork)
+
+
+def test_the_application_s_rows_without_an_id_are_told(house, prove):
+    house.simulator.world.add_account(ADA, count=50, newest=NEWEST)
+    user = house.add(ADA)
+    item = house.simulator.world.accounts[ADA].items[7]
+    house.conn.execute(
+        """
+        INSERT INTO checkins (user_id, venue_id, venue_name, checkin_date)
+        VALUES (%(user)s, %(venue)s, 'the same', to_timestamp(%(at)s) AT TIME ZONE 'UTC'),
+               (%(user)s, 'nowhere', 'lost upstream', '2011-01-01')
+        """,
+        {"user": user.id, "venue": item["venue"]["id"], "at": item["createdAt"]},
+    )
+
+    proof = prove(user)
+
+    assert [row.venue_name for row in proof.nameless] == ["lost upstream"]
+    assert found(proof, Kind.DIFFERENT) == {item["id"]}
+    assert len(found(proof, Kind.MISSING)) == 49
+    repaired = prove(user, repair=True)
+    assert repaired.complete
+    assert [row.venue_name for row in repaired.nameless] == ["lost upstream"]
+    assert "lost upstream" in render.as_text(repaired)
+
+
+def test_what_is_in_quarantine_is_no_gap(house, prove):
+    house.simulator.world.add_account(ADA, count=30, newest=NEWEST)
+    house.simulator.world.add_variants(ADA, newest=NEWEST)
+    user = house.add(ADA)
+    house.import_(user)
+
+    proof = prove(user)
+
+    assert proof.complete
+    assert proof.unreadable
+
+
+@pytest.mark.parametrize("reading", [{"page_cap": 50}, {"hide_every": 7}, {"count_excess": 17}])
+def test_foursquare_s_own_total_is_told_and_decides_nothing(house, ada, prove, reading):
+    for name, value in reading.items():
+        setattr(house.simulator.switches, name, value)
+    user = ada(700)
+
+    proof = prove(user)
+
+    assert proof.complete
+    assert proof.told == 700 + reading.get("count_excess", 0)
+    assert proof.shown == len(house.simulator.shown_ids(ADA))
+
+
+def test_a_history_that_changes_while_it_is_verified_is_no_gap(house, ada, prove):
+    user = ada(1500)
+    account = house.simulator.world.accounts[ADA]
+
+    def change(seen):
+        account.delete(account.newest_first()[3].id)
+
+    house.simulator.on_request = change
+    proof = prove(user)
+
+    assert not found(proof, Kind.MISSING)
+    assert not found(proof, Kind.DIFFERENT)
+
+
+def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(house, ada, prove):
+    house.simulator.switches.hourly_limit = 1000  # the simulator's clock stands still
+    user = ada(70_000)
+    lost = house.simulator.world.accounts[ADA].ids[43_210]
+    forget(house, lost)
+
+    repaired = prove(user, repair=True)
+
+    assert found(repaired, Kind.MISSING) == {lost}
+    assert repaired.complete
+    proof = prove(user)
+    assert (proof.shown, proof.stored, proof.findings) == (70_000, 70_000, ())
+
+
+def test_one_empty_answer_is_not_taken_for_an_empty_history(house, ada, prove):
+    user = ada(300)
+    empty = '{"meta":{"code":200},"response":{"checkins":{"count":0,"items":[]}}}'
+    house.simulator.fail(Fault("says", path=CHECKINS, status=200, body=empty))
+
+    proof = prove(user, repair=True, accept_deletions=True)
+
+    assert (proof.complete, proof.shown, proof.stored) == (True, 300, 300)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("shout", "written over"),
+        ("venue_name", "Elsewhere"),
+        ("checkin_date", "2001-01-01"),
+        ("latitude", 1.5),
+        ("is_private", None),
+    ],
+)
+def test_a_row_that_somebody_wrote_over_is_found_and_repaired(house, ada, prove, column, value):
+    user = ada(300)
+    item_id = house.simulator.world.accounts[ADA].ids[100]
+    before = rows(house)
+    house.conn.execute(
+        f"UPDATE checkins SET {column} = %s WHERE foursquare_id = %s", [value, item_id]
+    )
+
+    proof = prove(user)
+
+    assert found(proof, Kind.DIFFERENT) == {item_id}
+    assert prove(user, repair=True).complete
+    assert not prove(user).findings
+    assert len(rows(house)) == len(before)
+    assert house.conn.execute("SELECT count(*) FROM checkin_revisions").fetchone() == (0,)
