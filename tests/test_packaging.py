@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from checkinsync.migrations import sql_files
+from checkinsync.migrations import files
 
 ROOT = Path(__file__).parent.parent
 MIGRATIONS = {path.name for path in (ROOT / "sql").glob("*.sql")}
@@ -48,9 +48,7 @@ def test_an_installed_package_finds_its_own_migrations(
 ) -> None:
     with zipfile.ZipFile(wheels[1]) as archive:
         archive.extractall(tmp_path)
-    ask = (
-        "import checkinsync.migrations.sql_files as f; print(f.directory(), *f.names(), sep='\\n')"
-    )
+    ask = "import checkinsync.migrations.files as f; print(f.directory(), *f.names(), sep='\\n')"
 
     out = subprocess.run(
         [sys.executable, "-c", ask],
@@ -71,5 +69,5 @@ def test_the_sdist_holds_sources_and_no_leftovers(wheels: tuple[Path, Path]) -> 
 
 
 def test_a_checkout_finds_its_migrations() -> None:
-    assert sql_files.directory().samefile(ROOT / "sql")
-    assert {file.name for file in sql_files.read()} == MIGRATIONS
+    assert files.directory().samefile(ROOT / "sql")
+    assert {file.name for file in files.read()} == MIGRATIONS

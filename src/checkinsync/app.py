@@ -16,22 +16,23 @@ from checkinsync.doctor import checks
 from checkinsync.errors import RateLimited, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.foursquare.oauth import Client, OAuth
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import User
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, OnPage
-from checkinsync.nightly.plan import Plan, Planned, planned
-from checkinsync.nightly.run import Inbox, orchestrate
+from checkinsync.nightly.plan import RunOptions, RunPlan, planned
+from checkinsync.nightly.run import Inbox, run
+from checkinsync.nightly.summary import RunSummary
 from checkinsync.resources import database_url, open_foursquare, open_pooled, open_vault
-from checkinsync.shutdown import Stop
+from checkinsync.shutdown import Shutdown
 from checkinsync.store import jobs, sync_state, users
-from checkinsync.store.lease_renewal import EVERY, Keeper
+from checkinsync.store.lease_renewal import EVERY, LeaseRenewer
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync.import_now import import_by_hand
 from checkinsync.sync.import_user import import_user
-from checkinsync.sync.outcome import Imported, RunSummary
+from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Nightly, Scope
 from checkinsync.users.login import Arrival, LoggedIn, login
-from checkinsync.verify.result import Proof, Unfinished
+from checkinsync.verify.result import Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,9 @@ class App:
     settings: Settings
     pool: Pool
     foursquare: Foursquare
-    vault: Vault
-    keeper: Keeper
-    stop: Stop
+    vault: Keyring
+    keeper: LeaseRenewer
+    stop: Shutdown
     now: Callable[[], datetime]
     """The one clock: aware, UTC."""
 
@@ -117,7 +118,7 @@ class App:
         accept_deletions: bool,
         wait: bool,
         on_page: Callable[[jobs.Progress], None] = lambda _: None,
-    ) -> Proof | Unfinished:
+    ) -> VerificationResult | Unfinished:
         """One user's whole history compared; see `verify`."""
         return verify(
             user,
@@ -176,10 +177,10 @@ class App:
             yield oauth
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> RunOptions:
         """How a run is to go."""
         s = self.settings
-        return Plan(
+        return RunOptions(
             active_days=s.active_days,
             stagger=s.stagger,
             window=s.window,
@@ -193,7 +194,7 @@ class App:
 
     def orchestrate(self) -> RunSummary:
         """The nightly run; see `orchestrate`."""
-        return orchestrate(
+        return run(
             pool=self.pool,
             keeper=self.keeper,
             import_one=self._import_one,
@@ -206,7 +207,7 @@ class App:
             requests=lambda: self.foursquare.requests,
         )
 
-    def planned(self) -> Planned:
+    def planned(self) -> RunPlan:
         """What a run would do if it started now."""
         return planned(pool=self.pool, opens=self.vault.can_open, plan=self.plan, now=self.now())
 
@@ -247,7 +248,7 @@ def utc_now() -> datetime:
 @contextmanager
 def open_app(
     settings: Settings,
-    stop: Stop,
+    stop: Shutdown,
     *,
     now: Callable[[], datetime] = utc_now,
     renewed_every: float = EVERY,
@@ -264,14 +265,14 @@ def open_app(
         foursquare = stack.enter_context(
             open_foursquare(settings, stop, now=now, remembered_way=remembered)
         )
-        keeper = Keeper(pool, every=renewed_every)
+        keeper = LeaseRenewer(pool, every=renewed_every)
         stack.callback(keeper.close)
         yield App(settings, pool, foursquare, vault, keeper, stop, now)
 
 
 def examine(
     examined: Examined,
-    stop: Stop,
+    stop: Shutdown,
     *,
     chosen: Sequence[str] | None,
     now: Callable[[], datetime] = utc_now,

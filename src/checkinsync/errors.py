@@ -27,6 +27,16 @@ class SettingsError(CheckinsyncError):
     exit_code = 78
 
 
+class WrongEncryptionKey(SettingsError):
+    """No key decrypts any stored token: the key is wrong, not the users."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the encryption key decrypts none of the stored tokens; nothing was changed. Set "
+            "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that encrypted them"
+        )
+
+
 class ApplicationNotSwitched(SettingsError):
     """The web application, which knows one key only, would be locked out of its users' tokens.
 

@@ -11,9 +11,10 @@ from checkinsync.config.settings import Settings
 from checkinsync.embedded import Running
 from checkinsync.errors import DatabaseAway, SchemaBehind, SettingsError
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.keys.keyring import KEY_FILE, Vault, keys_of_home
+from checkinsync.keys.key_file import KEY_FILE, keys_of_home
+from checkinsync.keys.keyring import Keyring
 from checkinsync.migrations import migrate
-from checkinsync.shutdown import Stop
+from checkinsync.shutdown import Shutdown
 from checkinsync.store.pool import Pool, direct, open_pool, transaction
 
 A_MOMENT = 2.0
@@ -78,12 +79,12 @@ def _pending(pool: Pool, url: str) -> list[str]:
             raise
 
 
-def open_vault(settings: Settings, *, also: Sequence[str] = ()) -> Vault:
+def open_vault(settings: Settings, *, also: Sequence[str] = ()) -> Keyring:
     """The keys; the embedded database makes itself one. Raises SettingsError without any.
 
     `also`: keys that only open, behind the others.
     """
-    return Vault([*encryption_keys(settings), *also])
+    return Keyring([*encryption_keys(settings), *also])
 
 
 def encryption_keys(settings: Settings) -> tuple[str, ...]:
@@ -99,7 +100,7 @@ def encryption_keys(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def vault_at_hand(settings: Settings) -> Vault | None:
+def vault_at_hand(settings: Settings) -> Keyring | None:
     """The keys that are there already; makes none, and does without. Raises SettingsError."""
     made = settings.database_url is None and (settings.home / KEY_FILE).exists()
     return open_vault(settings) if settings.encryption_keys or made else None
@@ -108,7 +109,7 @@ def vault_at_hand(settings: Settings) -> Vault | None:
 @contextmanager
 def open_foursquare(
     settings: Settings,
-    stop: Stop,
+    stop: Shutdown,
     *,
     now: Callable[[], datetime],
     remembered_way: str | None = None,

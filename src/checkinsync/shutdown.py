@@ -14,7 +14,7 @@ EXIT_BASE = 128
 """A process ended by signal N exits with 128 + N: 130 for SIGINT, 143 for SIGTERM."""
 
 
-class Stop:
+class Shutdown:
     """Whether somebody asked to stop. Work that can be cut anywhere is cut at once; a run or an
     import, inside `at_good_moments`, finishes its page first. Asked twice, all is cut at once."""
 

@@ -19,9 +19,9 @@ from bench.places import PAGE, TESTS, database, foursquare
 from bench.simulated import TOKEN
 from checkinsync.embedded import Running
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Profile
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import Profile
+from checkinsync.store.lease_renewal import LeaseRenewer
 from checkinsync.store.pool import open_pool
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.scope import Full
@@ -76,8 +76,8 @@ def _apart(*arguments: str) -> Figures:
 
 
 def _import(address: str, url: str) -> Figures:
-    pool, vault = open_pool(url, size=2), Vault(["00" * 32])
-    keeper = Keeper(pool)
+    pool, vault = open_pool(url, size=2), Keyring(["00" * 32])
+    keeper = LeaseRenewer(pool)
     service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
     added = accounts.add(Profile("1", "somebody", None), TOKEN, pool=pool, vault=vault, now=_now())
     user = accounts.find(str(added.id), pool=pool)

@@ -46,9 +46,9 @@ def lease(running: Running) -> Table:
 
 def _leased(pool: Pool, user: int) -> None:
     with transaction(pool) as conn:
-        held = leases.claim(conn, user, alive=())
+        held = leases.acquire(conn, user, alive=())
         assert held is not None
-        leases.hold(conn, held)
+        leases.ensure_held(conn, held)
         leases.release(conn, held)
 
 

@@ -14,15 +14,15 @@ from bench.places import database, foursquare
 from bench.simulated import TOKEN
 from checkinsync.embedded import Running
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Profile, User
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import Profile, User
+from checkinsync.store.lease_renewal import LeaseRenewer
 from checkinsync.store.pool import Pool, open_pool
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Full, Nightly, Scope
 from checkinsync.users import accounts
-from checkinsync.verify.result import Proof
+from checkinsync.verify.result import VerificationResult
 from checkinsync.verify.verifier import verify
 
 SIZES = (5_000, 70_000)
@@ -35,9 +35,9 @@ class Stored:
     """A user whose whole history is stored; its newest check-ins are from June 2025."""
 
     pool: Pool
-    keeper: Keeper
+    keeper: LeaseRenewer
     service: Foursquare
-    vault: Vault
+    vault: Keyring
     user: User
     at: datetime = datetime(2025, 6, 16, 2, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ class Stored:
         self.at += NIGHT
         return self.import_(Nightly(timedelta(days=14)), spare=spare)
 
-    def verify(self) -> Proof:
+    def verify(self) -> VerificationResult:
         """The whole history, id by id."""
         proof = verify(
             self.user,
@@ -70,7 +70,7 @@ class Stored:
             now=lambda: self.at,
             go_on=lambda: None,
         )
-        assert isinstance(proof, Proof)
+        assert isinstance(proof, VerificationResult)
         assert proof.complete
         return proof
 
@@ -78,12 +78,12 @@ class Stored:
 @contextmanager
 def _stored(running: Running, size: int) -> Iterator[Stored]:
     with foursquare(size) as address:
-        pool, vault = open_pool(database(running), size=2), Vault(["00" * 32])
+        pool, vault = open_pool(database(running), size=2), Keyring(["00" * 32])
         service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
         profile = Profile("1", "somebody", None)
         added = accounts.add(profile, TOKEN, pool=pool, vault=vault, now=_now())
         user = accounts.find(str(added.id), pool=pool)
-        history = Stored(pool, Keeper(pool), service, vault, user)
+        history = Stored(pool, LeaseRenewer(pool), service, vault, user)
         history.import_(Full())
         yield history
         history.keeper.close()
@@ -106,7 +106,7 @@ def verifying(running: Running) -> Table:
 
 def _rows(running: Running, size: int) -> list[tuple[str, ...]]:
     with _stored(running, size) as history:
-        ways: dict[str, Callable[[], Imported | Proof]] = {
+        ways: dict[str, Callable[[], Imported | VerificationResult]] = {
             "`import-user --full`": lambda: history.import_(Full()),
             "`verify`": history.verify,
             "a night": lambda: history.night(spare=False),
@@ -120,7 +120,7 @@ def _rows(running: Running, size: int) -> list[tuple[str, ...]]:
     ]
 
 
-def _median(way: Callable[[], Imported | Proof]) -> tuple[float, int]:
+def _median(way: Callable[[], Imported | VerificationResult]) -> tuple[float, int]:
     seconds, requests = [], 0
     for _ in range(ROUNDS):
         start = time.perf_counter()

@@ -10,10 +10,11 @@ import pytest
 
 from checkinsync.doctor import diagnosis
 from checkinsync.doctor import findings as finding
-from checkinsync.doctor.findings import Level, Place, Pooling, SecretFile, Server
+from checkinsync.doctor.findings import Level, Pooling, SecretFile, Server
+from checkinsync.embedded.place import Place
 from checkinsync.errors import AtWork
-from checkinsync.model.checkin import Profile, User
-from checkinsync.sync.outcome import RunRecord
+from checkinsync.model.user import Profile, User
+from checkinsync.nightly.summary import RunRecord
 from support.factories import NOW
 
 SERVER = Server(

@@ -18,8 +18,8 @@ from checkinsync.doctor import checks
 from checkinsync.doctor import queries as server
 from checkinsync.doctor.findings import Finding, Level, Pooling
 from checkinsync.errors import DatabaseRefused
-from checkinsync.keys.keyring import Vault
-from checkinsync.shutdown import Stop
+from checkinsync.keys.keyring import Keyring
+from checkinsync.shutdown import Shutdown
 from checkinsync.simulator.faults import Fault
 from checkinsync.store.pool import direct
 from support.pooler import pooled
@@ -36,7 +36,7 @@ def report(url: str, *, chosen=None, now=None, **settings: str) -> checks.Report
         for name, value in settings.items()
     }
     clock = {} if now is None else {"now": now}
-    return examine(examine_settings(environ), Stop(), chosen=chosen, **clock)
+    return examine(examine_settings(environ), Shutdown(), chosen=chosen, **clock)
 
 
 def of(report: checks.Report, check: str) -> list[Finding]:
@@ -92,7 +92,7 @@ def test_an_embedded_database_is_looked_at_and_its_lost_key_is_not_replaced(used
     examined = examine_settings({"CHECKINSYNC_HOME": str(used_home)})
     worthless = replace(examined.settings, disposable=True)  # root's server may run as nobody
 
-    found = examine(replace(examined, settings=worthless), Stop(), chosen=None)
+    found = examine(replace(examined, settings=worthless), Shutdown(), chosen=None)
 
     assert "encryption.key is missing" in only(found, "keys").says
     assert not (used_home / "encryption.key").exists()
@@ -122,7 +122,7 @@ def test_a_broken_address_is_not_taken_for_the_embedded_database(tmp_path: Path)
         "CHECKINSYNC_ENCRYPTION_KEY": KEY,
     }
 
-    found = examine(examine_settings(environ), Stop(), chosen=None)
+    found = examine(examine_settings(environ), Shutdown(), chosen=None)
 
     assert "not looked at" in only(found, "database").says
     assert not (tmp_path / "home").exists()
@@ -315,10 +315,10 @@ def test_the_last_run_s_age_is_told(db: str, conn):
 
 
 def test_it_says_which_key_opens_what_and_which_may_go(db: str, conn):
-    spare, vault = "5" * 64, Vault([KEY])
+    spare, vault = "5" * 64, Keyring([KEY])
     for name, sealed in (
         ("Ada", vault.seal("a")),
-        ("Ben", Vault([OLD_KEY]).seal("b")),
+        ("Ben", Keyring([OLD_KEY]).seal("b")),
         ("Chloé", None),
     ):
         add(conn, name, sealed)
@@ -336,7 +336,7 @@ def test_it_says_which_key_opens_what_and_which_may_go(db: str, conn):
 
 
 def test_a_key_that_the_application_still_uses_may_not_go(db: str, conn):
-    add(conn, "Ada", Vault([KEY]).seal("a"))
+    add(conn, "Ada", Keyring([KEY]).seal("a"))
 
     found = report(db, encryption_key=f"{KEY},{PHRASE}", ENCRYPTION_KEY=PHRASE)
 
@@ -353,8 +353,8 @@ def test_an_application_s_key_that_is_none_of_ours_is_a_problem(db: str):
 
 
 def test_whose_token_no_key_opens_is_told_by_name(db: str, conn):
-    add(conn, "Ada", Vault([KEY]).seal("a"))
-    ben = add(conn, "Ben", Vault([WRONG_KEY]).seal("b"))
+    add(conn, "Ada", Keyring([KEY]).seal("a"))
+    ben = add(conn, "Ben", Keyring([WRONG_KEY]).seal("b"))
 
     found = report(db)
 
@@ -364,7 +364,7 @@ def test_whose_token_no_key_opens_is_told_by_name(db: str, conn):
 
 
 def test_keys_that_open_nothing_at_all_are_wrong_settings(db: str, conn):
-    add(conn, "Ada", Vault([WRONG_KEY]).seal("a"))
+    add(conn, "Ada", Keyring([WRONG_KEY]).seal("a"))
 
     found = report(db)
 

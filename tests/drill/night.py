@@ -21,11 +21,11 @@ import click
 
 from checkinsync.app import LOOK, App, open_app
 from checkinsync.cli import checkinsync
-from checkinsync.cli.context import Door
+from checkinsync.cli.context import Context
 from checkinsync.errors import CheckinsyncError
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.run import Inbox
-from checkinsync.shutdown import Stop
+from checkinsync.shutdown import Shutdown
 from checkinsync.store.lease_renewal import EVERY
 from drill import seams
 from drill.clock import Clock
@@ -33,7 +33,7 @@ from drill.clock import Clock
 A_BUG = 1
 
 
-class HandedStop(Stop):
+class HandedStop(Shutdown):
     """Sleeps no longer than it takes to move the clock on."""
 
     def __init__(self, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class HandedApp(App):
 
 
 @dataclass(frozen=True)
-class HandedDoor(Door):
+class HandedDoor(Context):
     """A door that opens such an App."""
 
     clock: Clock
@@ -83,7 +83,7 @@ class HandedDoor(Door):
             yield handed
 
 
-def run(door: Door, words: list[str]) -> int:
+def run(door: Context, words: list[str]) -> int:
     """The command; its errors are told as the program tells them."""
     command = checkinsync.get_command(click.Context(checkinsync), words[0])
     assert command is not None, words

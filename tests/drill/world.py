@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from checkinsync.keys.keyring import Vault
+from checkinsync.keys.keyring import Keyring
 from checkinsync.simulator.history import Entry
 from drill import script
 from drill.checks import Checks, Violation
@@ -59,7 +59,7 @@ class World:
         self.foursquare = Foursquare(seed, clock=self.clock.seconds)
         self.player = Player(self.foursquare, database, self.clock, folder, clock_path)
         self.checks = Checks(self.foursquare, database, whole=calm >= SETTLES)
-        self.vault = Vault([KEY])
+        self.vault = Keyring([KEY])
         self.report = Report(seed, self._about())
         self.large_on = script.large_events(seed, storm)
 

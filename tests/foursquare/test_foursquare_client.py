@@ -22,7 +22,7 @@ from checkinsync.errors import (
     TokenRejected,
     TokenUnreadable,
 )
-from checkinsync.foursquare.client import Conversation, Foursquare
+from checkinsync.foursquare.client import Foursquare, UserClient
 from checkinsync.foursquare.transport import Patience
 from checkinsync.model.checkin import Checkin
 from checkinsync.simulator.server import Fault, Seen, Server
@@ -67,7 +67,7 @@ def foursquare(connect, simulator) -> Foursquare:
 
 
 @pytest.fixture
-def conversation(foursquare) -> Conversation:
+def conversation(foursquare) -> UserClient:
     return foursquare.conversation(TOKEN)
 
 
@@ -117,7 +117,7 @@ def http(status: str, *headers: str, body: bytes = b"") -> bytes:
 ME = b'{"meta":{"code":200},"response":{"user":{"id":"12"}}}'
 
 
-def page(conversation: Conversation) -> list[str]:
+def page(conversation: UserClient) -> list[str]:
     return [item.key for item in conversation.page(offset=0, limit=250).items]
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from checkinsync.errors import SettingsError, TokenUnreadable
-from checkinsync.keys.keyring import KEY_FILE, Vault, keys_of_home, make_key
+from checkinsync.keys.key_file import KEY_FILE, keys_of_home
+from checkinsync.keys.keyring import Keyring, make_key
 from support.webapp.crypto import node
 
 RAW_KEY = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -21,19 +22,19 @@ SAMPLE = "0f0e0d0c0b0a09080706050403020100:49f821315519e322b5bc1c8b6e78b950:ef9f
 
 
 def test_a_token_of_the_application_opens() -> None:
-    assert Vault([RAW_KEY]).open(SAMPLE) == "TOKEN-ALPHA"
-    assert Vault([RAW_KEY.upper()]).open(SAMPLE.upper()) == "TOKEN-ALPHA"
+    assert Keyring([RAW_KEY]).open(SAMPLE) == "TOKEN-ALPHA"
+    assert Keyring([RAW_KEY.upper()]).open(SAMPLE.upper()) == "TOKEN-ALPHA"
 
 
 @pytest.mark.parametrize("key", [RAW_KEY, "a pass phrase, with a comma", "ключ", "x", RAW_KEY[:-1]])
 @pytest.mark.parametrize("token", ["TOKEN-ALPHA", "", "tökén"])
 def test_what_is_sealed_opens_again_and_looks_different_each_time(key: str, token: str) -> None:
-    vault = Vault([key])
+    vault = Keyring([key])
 
     sealed = vault.seal(token)
 
     assert vault.open(sealed) == token
-    assert Vault([key]).can_open(sealed)
+    assert Keyring([key]).can_open(sealed)
     assert sealed != vault.seal(token)
     assert token == "" or token not in sealed
 
@@ -41,7 +42,7 @@ def test_what_is_sealed_opens_again_and_looks_different_each_time(key: str, toke
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
 @pytest.mark.parametrize("key", [RAW_KEY, "a pass phrase, with a comma"])
 def test_the_applications_platform_and_we_open_each_others_tokens(key: str) -> None:
-    vault = Vault([key])
+    vault = Keyring([key])
 
     assert vault.open(node("seal", key, "TOKEN-BÊTA")) == "TOKEN-BÊTA"
     assert node("open", key, vault.seal("TOKEN-BÊTA")) == "TOKEN-BÊTA"
@@ -49,13 +50,13 @@ def test_the_applications_platform_and_we_open_each_others_tokens(key: str) -> N
 
 def test_the_first_key_seals_and_all_open() -> None:
     old, new = make_key(), make_key()
-    sealed_before = Vault([old]).seal("TOKEN-ALPHA")
+    sealed_before = Keyring([old]).seal("TOKEN-ALPHA")
 
-    both = Vault([new, old])
+    both = Keyring([new, old])
 
     assert both.open(sealed_before) == "TOKEN-ALPHA"
-    assert Vault([new]).can_open(both.seal("TOKEN-ALPHA"))
-    assert not Vault([old]).can_open(both.seal("TOKEN-ALPHA"))
+    assert Keyring([new]).can_open(both.seal("TOKEN-ALPHA"))
+    assert not Keyring([old]).can_open(both.seal("TOKEN-ALPHA"))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_the_first_key_seals_and_all_open() -> None:
     ],
 )
 def test_text_that_was_not_sealed_so_is_unreadable_and_not_repeated(stored: str) -> None:
-    vault = Vault([RAW_KEY])
+    vault = Keyring([RAW_KEY])
 
     assert not vault.can_open(stored)
     with pytest.raises(TokenUnreadable) as caught:
@@ -84,7 +85,7 @@ def test_text_that_was_not_sealed_so_is_unreadable_and_not_repeated(stored: str)
 
 
 def test_neither_repr_nor_errors_show_a_key_or_a_token() -> None:
-    vault = Vault(["s3cret-key", RAW_KEY])
+    vault = Keyring(["s3cret-key", RAW_KEY])
 
     assert "s3cret" not in repr(vault) + repr(vars(vault))
     with pytest.raises(ValueError, match="surrogates") as caught:
@@ -95,7 +96,7 @@ def test_neither_repr_nor_errors_show_a_key_or_a_token() -> None:
 
 def test_no_key_is_a_setting_that_is_missing() -> None:
     with pytest.raises(SettingsError, match="CHECKINSYNC_ENCRYPTION_KEY"):
-        Vault([])
+        Keyring([])
 
 
 def test_a_missing_key_is_made_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
@@ -154,23 +155,23 @@ def test_a_home_that_can_hold_no_key_is_named(tmp_path: Path) -> None:
 
 
 def test_a_key_s_fingerprint_is_the_same_however_it_is_written_and_tells_nothing_of_it() -> None:
-    one, same, other = Vault([RAW_KEY, RAW_KEY.upper(), RAW_KEY[:-1]]).keys
+    one, same, other = Keyring([RAW_KEY, RAW_KEY.upper(), RAW_KEY[:-1]]).keys
 
     assert one == same
     assert other.fingerprint != one.fingerprint
     assert len(one.fingerprint) == 8
     assert one.fingerprint not in RAW_KEY
     assert (one.looks_cut, other.looks_cut) == (False, True)
-    assert not Vault(["cafe", "no hex digits at all, but a phrase"]).keys[0].looks_cut
+    assert not Keyring(["cafe", "no hex digits at all, but a phrase"]).keys[0].looks_cut
 
 
 def test_which_key_opens_a_token_is_told_by_its_number() -> None:
     old, new = make_key(), make_key()
 
-    vault = Vault([new, old])
+    vault = Keyring([new, old])
 
     assert vault.opened_by(vault.seal("TOKEN-ALPHA")) == 0
-    assert vault.opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1
+    assert vault.opened_by(Keyring([old]).seal("TOKEN-ALPHA")) == 1
     assert vault.opened_by(SAMPLE) is None
     assert vault.opened_by("TOKEN-ALPHA") is None
 
@@ -182,4 +183,4 @@ def test_the_key_of_a_home_may_be_followed_by_older_ones(tmp_path: Path) -> None
     (tmp_path / KEY_FILE).write_text(f"{new}\n{old}\n")
 
     assert keys_of_home(tmp_path) == (new, old)
-    assert Vault(keys_of_home(tmp_path)).opened_by(Vault([old]).seal("TOKEN-ALPHA")) == 1
+    assert Keyring(keys_of_home(tmp_path)).opened_by(Keyring([old]).seal("TOKEN-ALPHA")) == 1

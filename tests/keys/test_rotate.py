@@ -7,10 +7,10 @@ import pytest
 
 from checkinsync.errors import ApplicationNotSwitched, Interrupted
 from checkinsync.keys import queries as tokens
-from checkinsync.keys.keyring import Vault
+from checkinsync.keys.keyring import Keyring
 from checkinsync.keys.queries import Resealed
 from checkinsync.keys.rotate import BATCH, check_application, rotate_keys
-from checkinsync.keys.usage import Rotation
+from checkinsync.keys.usage import RotationResult
 from checkinsync.store import sync_state, users
 from checkinsync.store.pool import transaction
 from support.factories import NOW
@@ -19,14 +19,14 @@ NEW, OLD, OLDER, LOST = "a" * 64, "the old pass phrase", "b" * 64, "c" * 64
 REASON = "Foursquare says no"
 
 
-def rotate(pool, *keys: str, write: bool = True, **more) -> Rotation:
+def rotate(pool, *keys: str, write: bool = True, **more) -> RotationResult:
     more = {"go_on": lambda: None, "sleep": lambda _: None} | more
-    return rotate_keys(pool=pool, vault=Vault(keys), write=write, **more)
+    return rotate_keys(pool=pool, vault=Keyring(keys), write=write, **more)
 
 
 def add(conn: psycopg.Connection, key: str, count: int = 1) -> list[int]:
     """Users whose tokens are sealed with this key."""
-    vault = Vault([key])
+    vault = Keyring([key])
     [start] = conn.execute("SELECT coalesce(max(id), 0) FROM users").fetchone()
     for number in range(start + 1, start + 1 + count):
         conn.execute(
@@ -72,7 +72,7 @@ def test_every_token_is_sealed_with_the_first_key_and_told_by_the_key_that_opene
 
     assert rotation.found.counts() == (2, BATCH + 3, 4)
     assert rotation.complete
-    opened = {number: Vault([NEW]).open(text) for number, text in stored(conn).items()}
+    opened = {number: Keyring([NEW]).open(text) for number, text in stored(conn).items()}
     assert opened == {number: f"token {number}" for number in before}
     assert [stored(conn)[number] for number in (1, 2)] == [before[1], before[2]]
 
@@ -142,7 +142,7 @@ def test_who_reconnected_before_is_not_rejected_again_by_a_rotation(pool, conn):
     [number] = add(conn, OLD)
     reject(pool, number, unreadable=False)
     with transaction(pool) as own:
-        users.set_token(own, number, sealed_token=Vault([OLD]).seal("another"), at=NOW)
+        users.set_token(own, number, sealed_token=Keyring([OLD]).seal("another"), at=NOW)
 
     rotate(pool, NEW, OLD)
 
@@ -224,10 +224,10 @@ def test_who_leaves_meanwhile_is_not_missed(pool, conn, db):
 def test_the_application_s_own_key_may_be_the_first_however_it_is_written(pool, conn):
     conn.execute("CREATE TABLE migrations (name TEXT)")
 
-    check_application(Vault([NEW, OLD]), application_key=NEW.upper(), pool=pool)
+    check_application(Keyring([NEW, OLD]), application_key=NEW.upper(), pool=pool)
     for known in (None, OLD):
         with pytest.raises(ApplicationNotSwitched, match="--application-switched") as refused:
-            check_application(Vault([NEW, OLD]), application_key=known, pool=pool)
+            check_application(Keyring([NEW, OLD]), application_key=known, pool=pool)
         assert refused.value.exit_code == 78
         assert OLD not in str(refused.value)
         assert NEW not in str(refused.value)
@@ -248,9 +248,9 @@ def test_the_application_s_own_key_may_be_the_first_however_it_is_written(pool, 
 )
 def test_a_database_of_our_own_is_told_from_the_application_s(pool, conn, trace):
     add(conn, OLD)
-    check_application(Vault([NEW, OLD]), application_key=None, pool=pool)
+    check_application(Keyring([NEW, OLD]), application_key=None, pool=pool)
 
     conn.execute(trace)
 
     with pytest.raises(ApplicationNotSwitched):
-        check_application(Vault([NEW, OLD]), application_key=None, pool=pool)
+        check_application(Keyring([NEW, OLD]), application_key=None, pool=pool)

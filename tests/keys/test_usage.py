@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from checkinsync.keys.usage import Census, Rotation
-from checkinsync.model.checkin import User
+from checkinsync.keys.usage import KeyUsage, RotationResult
+from checkinsync.model.user import User
 
 
 def user(number: int, sealed: str) -> User:
@@ -13,8 +13,8 @@ def user(number: int, sealed: str) -> User:
 USERS = [user(1, "0"), user(2, "1"), user(3, "x"), user(4, "1"), user(5, "0")]
 
 
-def census(users: list[User]) -> Census:
-    return Census.of(users, keys=3, opened_by=lambda text: None if text == "x" else int(text))
+def census(users: list[User]) -> KeyUsage:
+    return KeyUsage.of(users, keys=3, opened_by=lambda text: None if text == "x" else int(text))
 
 
 def test_everybody_is_counted_under_one_key_or_under_none():
@@ -33,7 +33,7 @@ def test_two_batches_are_counted_as_one():
 
 def test_a_rotation_is_complete_when_no_token_is_left_behind():
     def complete(users: list[User], left: tuple[User, ...] = ()) -> bool:
-        return Rotation((), census(users), left, written=True).complete
+        return RotationResult((), census(users), left, written=True).complete
 
     assert complete(USERS[:2])
     assert not complete(USERS)

@@ -9,13 +9,13 @@ import pytest
 from checkinsync.cli.render import migrate as render
 from checkinsync.errors import MigrationRefused
 from checkinsync.migrations import files
-from checkinsync.migrations.files import Applied, SqlFile, State, Statement
+from checkinsync.migrations.files import Applied, Migration, State, Statement
 
-ONE, TWO, THREE = (SqlFile(f"00{n}_add.sql", f"SELECT {n};\n") for n in (1, 2, 3))
+ONE, TWO, THREE = (Migration(f"00{n}_add.sql", f"SELECT {n};\n") for n in (1, 2, 3))
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def noted(file: SqlFile, *, baseline: bool = False) -> Applied:
+def noted(file: Migration, *, baseline: bool = False) -> Applied:
     return Applied(file.name, file.sha256, AT, baseline)
 
 
@@ -25,8 +25,8 @@ def test_what_is_not_in_the_ledger_is_pending_in_order() -> None:
 
 
 def test_changed_missing_and_late_files_are_refused_together_by_name() -> None:
-    changed = SqlFile(ONE.name, "SELECT 'another';")
-    gone = SqlFile("004_gone.sql", "")
+    changed = Migration(ONE.name, "SELECT 'another';")
+    gone = Migration("004_gone.sql", "")
 
     with pytest.raises(MigrationRefused) as caught:
         files.undone([changed, TWO, THREE], [noted(ONE), noted(THREE), noted(gone)])
@@ -40,9 +40,9 @@ def test_changed_missing_and_late_files_are_refused_together_by_name() -> None:
 
 
 def test_the_status_tells_each_file_and_since_when() -> None:
-    changed = SqlFile(TWO.name, "SELECT 'another';")
+    changed = Migration(TWO.name, "SELECT 'another';")
     ledger = [noted(ONE, baseline=True), noted(TWO), noted(THREE)]
-    late = SqlFile("004_late.sql", "SELECT 4")
+    late = Migration("004_late.sql", "SELECT 4")
 
     stand = files.standings([ONE, changed, late], ledger)
 
@@ -60,12 +60,12 @@ def test_the_status_tells_each_file_and_since_when() -> None:
 @pytest.mark.parametrize("name", ["add.sql", "1_add.sql", "001-add.sql", "001_Add.sql"])
 def test_a_name_without_an_order_is_refused(name: str) -> None:
     with pytest.raises(MigrationRefused, match=name):
-        SqlFile(name, "")
+        Migration(name, "")
 
 
 def test_two_files_with_one_number_are_refused() -> None:
     with pytest.raises(MigrationRefused, match=r"001_add\.sql and 001_other\.sql"):
-        files.in_order([SqlFile("001_other.sql", ""), ONE])
+        files.in_order([Migration("001_other.sql", ""), ONE])
 
 
 def test_an_unknown_number_is_refused_with_those_that_are_there() -> None:
@@ -77,7 +77,7 @@ def test_an_unknown_number_is_refused_with_those_that_are_there() -> None:
 def test_a_file_in_a_transaction_is_sent_whole() -> None:
     text = "SELECT 1;\nDO $$ BEGIN\n  NULL;\nEND $$;\n"
 
-    assert SqlFile("001_x.sql", text).statements == [Statement(text, 1)]
+    assert Migration("001_x.sql", text).statements == [Statement(text, 1)]
 
 
 def test_a_file_without_transaction_is_cut_at_the_ends_of_lines() -> None:
@@ -86,7 +86,7 @@ def test_a_file_without_transaction_is_cut_at_the_ends_of_lines() -> None:
         "\nSELECT 3;\nSELECT 4\n-- the end;\n"
     )
 
-    statements = SqlFile("001_x.sql", text).statements
+    statements = Migration("001_x.sql", text).statements
 
     assert [s.line for s in statements] == [1, 6, 8]
     assert [s.text.strip().splitlines()[-1].strip() for s in statements] == [
@@ -96,4 +96,4 @@ def test_a_file_without_transaction_is_cut_at_the_ends_of_lines() -> None:
 
 def test_a_file_without_transaction_may_hold_no_function_body() -> None:
     with pytest.raises(MigrationRefused, match="function bodies"):
-        SqlFile("001_x.sql", "-- no transaction\nDO $$ BEGIN NULL; END $$;")
+        Migration("001_x.sql", "-- no transaction\nDO $$ BEGIN NULL; END $$;")

@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from checkinsync.migrations import locks, sql_files
-from checkinsync.migrations.files import SqlFile
+from checkinsync.migrations import files, locks
+from checkinsync.migrations.files import Migration
 from checkinsync.migrations.locks import Footprint, Lock, Mode
 from support.webapp import database
 from support.webapp.database import VARIANTS, WebApp
@@ -18,7 +18,7 @@ THERE = {"users", "checkins", "import_jobs", "checkin_photos"}
 
 
 def foretold(text: str, there: set[str] = THERE) -> Footprint:
-    return locks.of(SqlFile("001_x.sql", text), there=there)
+    return locks.of(Migration("001_x.sql", text), there=there)
 
 
 def held(conn: psycopg.Connection[Any], tables: set[str]) -> dict[str, Mode]:
@@ -46,7 +46,7 @@ def test_every_file_of_ours_takes_the_locks_that_are_foretold(
         database.build(empty_url, app)
     with psycopg.connect(empty_url, autocommit=True) as conn:
         there = {row[0] for row in conn.execute(database.ITS_TABLES)}
-        for file in sql_files.read():
+        for file in files.read():
             if file.alone:
                 for statement in file.statements:
                     conn.execute(statement.text.encode())
@@ -60,7 +60,7 @@ def test_every_file_of_ours_takes_the_locks_that_are_foretold(
 
 
 def test_on_an_empty_database_nobody_waits() -> None:
-    assert all(not locks.of(file, there=()).locks for file in sql_files.read())
+    assert all(not locks.of(file, there=()).locks for file in files.read())
 
 
 @pytest.mark.parametrize(

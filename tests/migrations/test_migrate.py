@@ -24,12 +24,12 @@ from checkinsync.errors import (
     SchemaBehind,
     SettingsError,
 )
-from checkinsync.migrations import migrate, sql_files
+from checkinsync.migrations import files, migrate
 from checkinsync.migrations import runner as migrations
-from checkinsync.migrations.files import SqlFile, State
+from checkinsync.migrations.files import Migration, State
 
 UP = (
-    "import sys, pathlib; from checkinsync import migrate; "
+    "import sys, pathlib; from checkinsync.migrations import migrate; "
     "print(*(a.name for a in migrate.up(sys.argv[1], directory=pathlib.Path(sys.argv[2]))))"
 )
 
@@ -65,7 +65,7 @@ def test_an_empty_database_gets_everything_once(empty_url: str) -> None:
     first = migrate.up(empty_url, sleep=no_sleep)
     second = migrate.up(empty_url, sleep=no_sleep)
 
-    names = [file.name for file in sql_files.read()]
+    names = [file.name for file in files.read()]
     assert [row.name for row in first] == names
     assert second == []
     assert {s.state for s in migrate.status(empty_url)} == {State.APPLIED}
@@ -82,7 +82,7 @@ def test_every_index_is_valid(empty_url: str) -> None:
 
 
 def test_plan_status_and_check_write_nothing(empty_url: str) -> None:
-    names = [file.name for file in sql_files.read()]
+    names = [file.name for file in files.read()]
 
     assert [step.file.name for step in migrate.plan(empty_url).steps] == names
     assert {s.state for s in migrate.status(empty_url)} == {State.PENDING}
@@ -295,7 +295,7 @@ def test_an_index_half_built_by_a_killed_runner_is_built_anew(empty_url: str) ->
     """With our own files: the build waits for an old snapshot, and its session is ended there."""
     migrate.up(empty_url)
     ask(empty_url, "DELETE FROM checkinsync_migrations WHERE name LIKE '004%'")
-    (fourth,) = (file for file in sql_files.read() if file.number == 4)
+    (fourth,) = (file for file in files.read() if file.number == 4)
     with psycopg.connect(empty_url) as backup, ThreadPoolExecutor() as aside:
         backup.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         backup.execute("SELECT 1 FROM checkins")
@@ -319,7 +319,7 @@ STUCK = """
 """
 
 
-def apply_again(url: str, file: SqlFile) -> None:
+def apply_again(url: str, file: Migration) -> None:
     with migrations.connected(url) as conn:
         migrations.apply(conn, file, sleep=no_sleep)
 

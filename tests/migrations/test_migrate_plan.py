@@ -222,7 +222,7 @@ def test_as_json_programs_get_the_same(before: Story) -> None:
             "waits": "readers and writers",
         }
     ]
-    assert third["sql"] == (Path(migrate.sql_files.directory()) / third["name"]).read_text()
+    assert third["sql"] == (Path(migrate.files.directory()) / third["name"]).read_text()
     assert before.run("migrate", "--json").code == 2
 
 

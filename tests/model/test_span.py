@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from checkinsync.model.changes import Stored, Toll, Unseen
+from checkinsync.model.changes import RecentDeletions, Stored, Unseen
 from checkinsync.model.checkin import Unreadable
-from checkinsync.model.span import EVERYTHING, Listed, Order, Span, Verified, entered_at
+from checkinsync.model.span import EVERYTHING, Order, PageOrder, Span, VerifiedSpan, entered_at
 from checkinsync.sync.coverage import covered
-from checkinsync.sync.deletions import AGAIN_AFTER, judge
-from checkinsync.sync.reconcile import reconcile, unseen
+from checkinsync.sync.deletions import AGAIN_AFTER, judge, unseen
+from checkinsync.sync.reconcile import reconcile
 from support.factories import NOW, checkin, history
 
 DAY = timedelta(days=1)
@@ -113,9 +113,9 @@ def test_the_order_is_told_by_a_page_that_can_be_in_one_only():
     whole = history(6)
     late = checkin(whole[3].created_at + HOUR, 50, entered=NOW)
 
-    assert Listed.of(whole, now=NOW).order is None
-    assert Listed.of([*whole[:3], late, *whole[3:]], now=NOW).order is Order.CREATED
-    assert Listed.of([late, *whole], now=NOW).order is Order.ENTERED
+    assert PageOrder.of(whole, now=NOW).order is None
+    assert PageOrder.of([*whole[:3], late, *whole[3:]], now=NOW).order is Order.CREATED
+    assert PageOrder.of([late, *whole], now=NOW).order is Order.ENTERED
 
 
 # --- whatever happens to a list -------------------------------------------------------------------
@@ -195,7 +195,7 @@ def unseen_of(count: int, expected: int, **marks) -> Unseen:
 @example(4, 250, 0, 80)
 @example(3, 3, 0, 3)
 def test_more_than_three_and_more_than_their_share_are_withheld(count, expected, gone, total):
-    marks = judge(unseen_of(count, expected), Toll(total, gone), now=NOW)
+    marks = judge(unseen_of(count, expected), RecentDeletions(total, gone), now=NOW)
 
     too_many = (count > 3 and count > 0.2 * expected) or (
         gone + count > 3 and gone + count > 0.05 * total
@@ -210,16 +210,16 @@ def test_the_second_look_counts_twenty_hours_after_the_first():
     late = unseen_of(2, 100, missing_since=NOW - AGAIN_AFTER)
     unsure = Unseen(late.rows, late.expected)
 
-    assert judge(early, Toll(100, 2), now=NOW).again == ()
-    assert judge(late, Toll(100, 2), now=NOW).again == (0, 1)
-    assert judge(unsure, Toll(100, 2), now=NOW).again == ()
+    assert judge(early, RecentDeletions(100, 2), now=NOW).again == ()
+    assert judge(late, RecentDeletions(100, 2), now=NOW).again == (0, 1)
+    assert judge(unsure, RecentDeletions(100, 2), now=NOW).again == ()
 
 
 def test_what_is_marked_already_is_not_counted_twice():
     marked = unseen_of(5, 100, missing_since=NOW - DAY)
 
-    assert judge(marked, Toll(100, 5), now=NOW).again
-    assert judge(marked, Toll(100, 6), now=NOW).withheld
+    assert judge(marked, RecentDeletions(100, 5), now=NOW).again
+    assert judge(marked, RecentDeletions(100, 6), now=NOW).withheld
 
 
 # --- what was verified when -----------------------------------------------------------------------
@@ -230,7 +230,7 @@ def comparisons(draw):
     newest = draw(st.integers(1, 30))
     oldest = draw(st.one_of(st.none(), st.integers(0, newest)))
     at = NOW + draw(st.integers(0, 9)) * DAY
-    return Verified(day(newest), None if oldest is None else day(oldest), at)
+    return VerifiedSpan(day(newest), None if oldest is None else day(oldest), at)
 
 
 def day(number: int) -> datetime:
@@ -239,7 +239,7 @@ def day(number: int) -> datetime:
 
 @given(st.lists(comparisons(), max_size=8))
 def test_each_moment_is_in_the_last_comparison_that_covered_it(drawn):
-    known: list[Verified] = []
+    known: list[VerifiedSpan] = []
     for new in drawn:
         known = covered(known, new)
 
@@ -251,5 +251,5 @@ def test_each_moment_is_in_the_last_comparison_that_covered_it(drawn):
     assert [span.newest for span in known] == sorted({s.newest for s in known}, reverse=True)
 
 
-def holds(span: Verified, moment: datetime) -> bool:
+def holds(span: VerifiedSpan, moment: datetime) -> bool:
     return moment < span.newest and (span.oldest is None or moment > span.oldest)

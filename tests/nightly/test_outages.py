@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from checkinsync.nightly.outages import DATABASE, FOURSQUARE, Breaker
+from checkinsync.nightly.outages import DATABASE, FOURSQUARE, CircuitBreaker
 from support.factories import NOW
 
 
 def test_three_users_in_a_row_without_an_answer_and_it_is_away():
-    breaker = Breaker(FOURSQUARE)
+    breaker = CircuitBreaker(FOURSQUARE)
 
     for user in (1, 2, 2, 1):
         breaker.unanswered(user, 1, now=NOW)
@@ -20,7 +20,7 @@ def test_three_users_in_a_row_without_an_answer_and_it_is_away():
 
 
 def test_one_answer_in_between_and_it_is_there():
-    breaker = Breaker(FOURSQUARE)
+    breaker = CircuitBreaker(FOURSQUARE)
 
     for user in range(10):
         breaker.unanswered(user, 1, now=NOW)
@@ -31,7 +31,7 @@ def test_one_answer_in_between_and_it_is_there():
 
 
 def test_the_attempts_before_the_outage_are_remembered():
-    breaker = Breaker(FOURSQUARE)
+    breaker = CircuitBreaker(FOURSQUARE)
 
     for user, attempt in ((1, 1), (1, 2), (2, 1), (3, 1)):
         breaker.unanswered(user, attempt, now=NOW)
@@ -40,7 +40,7 @@ def test_the_attempts_before_the_outage_are_remembered():
 
 
 def test_pauses_grow_and_never_reach_beyond_giving_up():
-    breaker, at, pauses = Breaker(DATABASE), NOW, []
+    breaker, at, pauses = CircuitBreaker(DATABASE), NOW, []
     while at < NOW + DATABASE.gives_up_after:
         breaker.away(at)
         pauses.append((breaker.next_probe - at).total_seconds())

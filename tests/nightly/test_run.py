@@ -21,9 +21,9 @@ from checkinsync.errors import (
     SettingsError,
     TokenRejected,
 )
-from checkinsync.model.checkin import Saved
-from checkinsync.nightly.plan import Plan
-from checkinsync.nightly.run import orchestrate
+from checkinsync.model.changes import Saved
+from checkinsync.nightly import run as nightly
+from checkinsync.nightly.plan import RunOptions
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
@@ -33,7 +33,7 @@ from support.factories import NOW
 MINUTE = timedelta(minutes=1)
 DONE = Imported(Saved(new=1), requests=1, seconds=0.5, cursor=NOW)
 
-PLAN = Plan(
+PLAN = RunOptions(
     active_days=30,
     stagger=2 * MINUTE,
     window=timedelta(hours=4),
@@ -80,12 +80,12 @@ def imports(clock):
 @pytest.fixture
 def run(pool, keeper, clock, imports):
     def run(plan=PLAN, *, opens=lambda _: True, go_on=lambda: None, **changes):
-        return orchestrate(
+        return nightly.run(
             pool=pool,
             keeper=keeper,
             import_one=imports,
             opens=opens,
-            plan=Plan(**{**vars_of(plan), **changes}),
+            plan=RunOptions(**{**vars_of(plan), **changes}),
             host="test",
             now=clock.now,
             wait=clock.wait,
@@ -96,8 +96,8 @@ def run(pool, keeper, clock, imports):
     return run
 
 
-def vars_of(plan: Plan) -> dict:
-    return {name: getattr(plan, name) for name in Plan.__slots__}
+def vars_of(plan: RunOptions) -> dict:
+    return {name: getattr(plan, name) for name in RunOptions.__slots__}
 
 
 def outcomes(summary) -> dict:
@@ -416,7 +416,7 @@ def test_a_second_run_is_refused_at_once(conn, pool, run):
         run()
 
     with transaction(pool) as other:
-        assert leases.claim(other, 7, alive=()) is not None
+        assert leases.acquire(other, 7, alive=()) is not None
 
 
 def test_a_run_that_ended_lets_the_next_one_start(conn, run):

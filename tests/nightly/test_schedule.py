@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from checkinsync.model.checkin import User
-from checkinsync.nightly.schedule import Agenda, plan, stagger_within
+from checkinsync.model.user import User
+from checkinsync.nightly.schedule import Queue, plan, stagger_within
 from support.factories import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -39,7 +39,7 @@ def test_a_rate_limited_user_starts_after_his_reset():
 
 
 def test_nothing_is_taken_before_its_time_or_without_a_worker():
-    agenda = Agenda(entries(2), workers=1)
+    agenda = Queue(entries(2), workers=1)
 
     assert agenda.take(NOW, running=1) is None
     assert agenda.take(NOW, running=0).user.id == 1
@@ -49,7 +49,7 @@ def test_nothing_is_taken_before_its_time_or_without_a_worker():
 
 def test_a_retry_leaves_the_last_worker_to_first_starts():
     first, second = entries(2)
-    agenda = Agenda([second], workers=2)
+    agenda = Queue([second], workers=2)
     agenda.again(first, NOW, attempt=2)
 
     assert agenda.take(NOW, running=1) is None
@@ -57,14 +57,14 @@ def test_a_retry_leaves_the_last_worker_to_first_starts():
 
 
 def test_a_retry_takes_any_worker_when_no_first_start_is_left():
-    agenda = Agenda([], workers=2)
+    agenda = Queue([], workers=2)
     agenda.again(entries(1)[0], NOW, attempt=2)
 
     assert agenda.take(NOW, running=1) is not None
 
 
 def test_after_a_pause_starts_keep_their_distance():
-    agenda = Agenda(entries(3), workers=9)
+    agenda = Queue(entries(3), workers=9)
 
     agenda.postpone(10 * MINUTE)
 
@@ -74,7 +74,7 @@ def test_after_a_pause_starts_keep_their_distance():
 
 def test_what_is_left_is_told_in_the_plan_s_order():
     one, two, three = entries(3)
-    agenda = Agenda([three, two], workers=1)
+    agenda = Queue([three, two], workers=1)
     agenda.again(one, NOW + 99 * MINUTE, attempt=3)
 
     assert [entry.user.id for entry in agenda.rest()] == [1, 2, 3]

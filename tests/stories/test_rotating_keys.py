@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from checkinsync.keys.keyring import Vault
+from checkinsync.keys.keyring import Keyring
 from support.stories import KEY, WRONG_KEY, Story
 from support.webapp.crypto import node
 
@@ -21,7 +21,7 @@ BOTH = f"{NEW_KEY},{KEY}"
 SWITCHED = "--application-switched"
 ADDRESS = "postgres://app:the-password-of-the-database@db.example/app?sslmode=require"
 
-PRINT = {NEW_KEY: Vault([NEW_KEY]).keys[0].fingerprint, KEY: Vault([KEY]).keys[0].fingerprint}
+PRINT = {NEW_KEY: Keyring([NEW_KEY]).keys[0].fingerprint, KEY: Keyring([KEY]).keys[0].fingerprint}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def _keys(story: Story) -> None:
 
 def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
     """So many users' tokens by id."""
-    vault = Vault([key])
+    vault = Keyring([key])
     tokens = {number: f"A-TOKEN-NOBODY-MAY-SEE-{number}" for number in range(1, count + 1)}
     with (
         story.conn.cursor() as cursor,
@@ -52,14 +52,14 @@ def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
 
 def opened(story: Story, *keys: str) -> dict[int, str]:
     """What is stored, opened."""
-    vault = Vault(keys)
+    vault = Keyring(keys)
     rows = story.rows("SELECT id, access_token_encrypted FROM users")
     return {number: vault.open(text) for number, text in rows}
 
 
 def sealed_with(story: Story, key: str) -> int:
     """How many tokens that key opens."""
-    vault = Vault([key])
+    vault = Keyring([key])
     rows = story.rows("SELECT access_token_encrypted FROM users")
     return sum(vault.can_open(text) for (text,) in rows)
 
@@ -150,7 +150,7 @@ def test_what_the_application_stores_meanwhile_is_kept(story: Story):
 
     def application() -> None:
         """Users who reconnect, one after the other, sealed with the key that it knows."""
-        vault, number = Vault([NEW_KEY]), 0
+        vault, number = Keyring([NEW_KEY]), 0
         with psycopg.connect(story.url, autocommit=True) as conn:
             while not done.is_set():
                 user, number = 1 + number % 60, number + 1

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Profile, User
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import Profile, User
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.run import Inbox
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.store.lease_renewal import LeaseRenewer
 from checkinsync.store.pool import Pool, open_pool
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Imported
@@ -59,8 +59,8 @@ def pool(db: str) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def keeper(pool: Pool) -> Iterator[Keeper]:
-    keeper = Keeper(pool)
+def keeper(pool: Pool) -> Iterator[LeaseRenewer]:
+    keeper = LeaseRenewer(pool)
     yield keeper
     keeper.close()
 
@@ -84,12 +84,14 @@ def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> li
 class House:
     """A pool, a simulated Foursquare, and imports of its users; what App is to the program."""
 
-    def __init__(self, pool: Pool, keeper: Keeper, simulator: Server, conn: psycopg.Connection):
+    def __init__(
+        self, pool: Pool, keeper: LeaseRenewer, simulator: Server, conn: psycopg.Connection
+    ):
         self.pool = pool
         self.keeper = keeper
         self.simulator = simulator
         self.conn = conn
-        self.vault = Vault(["00" * 32])
+        self.vault = Keyring(["00" * 32])
         self.at = NOW
         self.foursquare = self.connected()
 
@@ -173,7 +175,7 @@ def simulator() -> Iterator[Server]:
 
 
 @pytest.fixture
-def house(pool: Pool, keeper: Keeper, simulator: Server, conn) -> Iterator[House]:
+def house(pool: Pool, keeper: LeaseRenewer, simulator: Server, conn) -> Iterator[House]:
     house = House(pool, keeper, simulator, conn)
     yield house
     house.foursquare.close()

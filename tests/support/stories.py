@@ -21,7 +21,7 @@ import pytest
 from psycopg import sql
 
 import checkinsync
-from checkinsync.keys.keyring import Vault
+from checkinsync.keys.keyring import Keyring
 from checkinsync.simulator.seen import Seen
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
@@ -94,7 +94,7 @@ class Story:
     processes: list[Started] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.vault = Vault([KEY])
+        self.vault = Keyring([KEY])
         self.environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(checkinsync.__file__).parents[1]),  # what the tests import, too

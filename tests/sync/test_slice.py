@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkinsync.model.checkin import PAGE, Page
+from checkinsync.model.listing import PAGE, Page
 from checkinsync.model.span import Span
 from checkinsync.sync.slice import MARGIN, MOST, Slice, pages, share
 from support.factories import NOW, history

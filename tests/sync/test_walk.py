@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from checkinsync.errors import OffsetIgnored, UnsteadyList
-from checkinsync.model.checkin import Checkin, Mark, Page, Unreadable, Window
+from checkinsync.model.checkin import Checkin, Unreadable
+from checkinsync.model.listing import Checkpoint, Page, Window
 from checkinsync.sync.walk import Ask, Walk, first_limit, is_past
 from support.factories import NOW, checkin, hex_id, history
 
@@ -296,7 +297,7 @@ def test_a_list_that_never_stands_still_is_given_up():
 # --- going on where an earlier attempt stopped --------------------------------------------------
 
 
-def begun(listing: Listing, pages: int) -> tuple[Mark, set[str]]:
+def begun(listing: Listing, pages: int) -> tuple[Checkpoint, set[str]]:
     """A first import that was killed after so many pages."""
     walk, shown = full(), set()
     for _ in range(pages):
@@ -306,7 +307,7 @@ def begun(listing: Listing, pages: int) -> tuple[Mark, set[str]]:
     return walk.mark(started_at=NOW), shown
 
 
-def resumed(listing: Listing, mark: Mark, stored: set[str], *, later: timedelta) -> set[str]:
+def resumed(listing: Listing, mark: Checkpoint, stored: set[str], *, later: timedelta) -> set[str]:
     top = Window(mark.started_at - timedelta(days=14))
     listing.asked.clear()
     return walked(listing, Walk(top, now=NOW + later, expected=60, mark=mark), stored)

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from checkinsync.cli.atomic_file import whole_file
+from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.errors import FileInTheWay, FileNotWritten, UserRemoved
 from checkinsync.store.pool import Pool
 from checkinsync.users import accounts
@@ -293,7 +293,7 @@ def test_what_fails_half_way_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
 
     def fill() -> None:
-        with whole_file(path, replace=False) as file:
+        with write_atomically(path, replace=False) as file:
             file.write(b"half of it")
             raise OSError(28, os.strerror(28))
 
@@ -307,7 +307,7 @@ def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "x"
 
     def fill() -> None:
-        with whole_file(path, replace=False) as file:
+        with write_atomically(path, replace=False) as file:
             file.write(b"ours")
             path.write_text("theirs")
 

@@ -19,7 +19,7 @@ from checkinsync.errors import (
 )
 from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.simulator.faults import Fault
-from checkinsync.users import accounts
+from checkinsync.users import removal
 from checkinsync.users.login import Arrival, LoggedIn, login
 from support.environment import House
 
@@ -194,7 +194,7 @@ def test_foursquare_going_away_after_the_exchange_stores_nothing(house, oauth, a
 
 def test_a_user_who_was_removed_meanwhile_is_not_renewed(house, oauth, ada):
     user = house.add("ada")
-    accounts.remove(user, pool=house.pool, now=house.now())
+    removal.remove(user, pool=house.pool, now=house.now())
 
     with pytest.raises(UnknownUser, match="removed meanwhile"):
         logging_in(house, oauth, ada.back(), named=user)

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from checkinsync.errors import AtWork, UserFailed
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.store.pool import Pool
-from checkinsync.users import accounts, removal_queries
+from checkinsync.users import accounts, removal, removal_queries
 from support.environment import add_users
 from support.factories import NOW
 from support.stories import QUIET, Story
@@ -91,7 +91,7 @@ def test_everything_goes_and_is_told_in_numbers(
 ) -> None:
     one, other = two
 
-    gone = accounts.remove(one, pool=pool, now=NOW, batch=batch)
+    gone = removal.remove(one, pool=pool, now=NOW, batch=batch)
 
     assert gone == {
         "photos": 22,
@@ -119,7 +119,7 @@ def test_a_batch_that_is_committed_stays_and_the_next_removal_goes_on(
             [one.id],
         )
         with pytest.raises(AtWork, match="another program is at work on rows of user"):
-            accounts.remove(one, pool=pool, now=NOW, batch=10)
+            removal.remove(one, pool=pool, now=NOW, batch=10)
 
         [(_, checkins, photos, jobs, _, _), _] = conn.execute(OF_A_USER).fetchall()
         assert (checkins, photos, jobs) == (5, 0, 3)
@@ -130,7 +130,7 @@ def test_a_batch_that_is_committed_stays_and_the_next_removal_goes_on(
         assert stands[0] == "paused"
         assert stands[2] == f"is being removed; `checkinsync users remove {one.id}` ends it"
 
-    assert accounts.remove(one, pool=pool, now=NOW, batch=10)["check-ins"] == 5
+    assert removal.remove(one, pool=pool, now=NOW, batch=10)["check-ins"] == 5
 
 
 def test_an_import_at_work_is_respected(
@@ -149,7 +149,7 @@ def test_an_import_at_work_is_respected(
 
     for user in two:
         with pytest.raises(AtWork, match="is being imported now"):
-            accounts.remove(user, pool=pool, now=NOW)
+            removal.remove(user, pool=pool, now=NOW)
 
     conn.execute("DELETE FROM import_jobs WHERE status = 'running'")
     assert conn.execute(OF_A_USER).fetchall() == before
@@ -176,7 +176,7 @@ def test_nobody_can_import_him_meanwhile(
         """
     )
 
-    assert accounts.remove(one, pool=pool, now=NOW, batch=10)["check-ins"] == 25
+    assert removal.remove(one, pool=pool, now=NOW, batch=10)["check-ins"] == 25
 
 
 def test_a_table_of_the_application_that_holds_on_to_him_is_named(
@@ -193,10 +193,10 @@ def test_a_table_of_the_application_that_holds_on_to_him_is_named(
     conn.execute("INSERT INTO strava_bikes SELECT id FROM users")
 
     with pytest.raises(UserFailed, match="table strava_rides refer to them"):
-        accounts.remove(one, pool=pool, now=NOW)
+        removal.remove(one, pool=pool, now=NOW)
 
     conn.execute("DELETE FROM strava_rides")
-    accounts.remove(one, pool=pool, now=NOW)
+    removal.remove(one, pool=pool, now=NOW)
     assert conn.execute("SELECT user_id FROM strava_bikes").fetchall() == [(other.id,)]
 
 
@@ -235,10 +235,10 @@ def test_killed_half_way_he_is_not_imported_and_the_next_removal_ends_it(story: 
             """,
             [ada.id],
         )
-        removal = story.start("users", "remove", str(ada.id), "--yes")
+        removing = story.start("users", "remove", str(ada.id), "--yes")
         story.until(lambda: kept(story, ada.id) == 200)
-        removal.signal(signal.SIGKILL)
-        assert removal.ended().code == -signal.SIGKILL
+        removing.signal(signal.SIGKILL)
+        assert removing.ended().code == -signal.SIGKILL
 
     asked = len(story.requests(ada))
     assert story.run("orchestrate") == QUIET

@@ -9,7 +9,7 @@ import pytest
 from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.simulator.faults import Fault
-from checkinsync.verify.result import Kind, Proof, Unfinished
+from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 from support.factories import NOW
 
@@ -51,7 +51,7 @@ def prove(house):
     return prove
 
 
-def found(proof: Proof, kind: Kind) -> set[str]:
+def found(proof: VerificationResult, kind: Kind) -> set[str]:
     return {finding.foursquare_id for finding in proof.findings if finding.kind is kind}
 
 

@@ -7,7 +7,7 @@ import importlib
 import click
 
 from checkinsync import __version__
-from checkinsync.cli.context import Door
+from checkinsync.cli.context import Context
 
 COMMANDS = {
     "migrate": "Bring the database's schema up to date.",
@@ -81,4 +81,4 @@ def checkinsync(
 
     Settings come from the environment (CHECKINSYNC_…) or from a TOML file; see the README.
     """
-    ctx.obj = Door(-1 if quiet else verbose, log_format, log_file)
+    ctx.obj = Context(-1 if quiet else verbose, log_format, log_file)

@@ -13,7 +13,7 @@ from checkinsync.errors import FileInTheWay, FileNotWritten
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+def write_atomically(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     """Written beside `path` (mode 0600) and put there at the block's end; on an error, nowhere.
 
     Raises FileInTheWay where there is one and `replace` was not said, FileNotWritten.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from checkinsync.cli.terminal import on_terminal
 from checkinsync.config.durations import parse_duration
 from checkinsync.config.settings import (
     Examined,
@@ -25,7 +25,7 @@ from checkinsync.errors import SettingsError
 
 if TYPE_CHECKING:
     from checkinsync.app import App
-    from checkinsync.shutdown import Stop
+    from checkinsync.shutdown import Shutdown
     from checkinsync.store.pool import Pool
 
 
@@ -58,7 +58,7 @@ def duration_of(setting: str) -> Duration:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Context:
     """The global options, and what is opened with them."""
 
     verbosity: int
@@ -121,63 +121,10 @@ class Door:
             yield settings, pool
 
 
-def listening() -> Stop:
+def listening() -> Shutdown:
     """Signals are heard from now on."""
-    from checkinsync.shutdown import Stop  # noqa: PLC0415
+    from checkinsync.shutdown import Shutdown  # noqa: PLC0415
 
-    stop = Stop()
+    stop = Shutdown()
     stop.listen()
     return stop
-
-
-def on_terminal() -> bool:
-    """Whether somebody watches."""
-    return _is_terminal(sys.stdout) and _is_terminal(sys.stderr)
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # None: it was closed before we began
-
-
-def say_json(value: object) -> None:
-    """A result for programs."""
-    import json  # noqa: PLC0415
-
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-@contextmanager
-def stdout_at_once() -> Iterator[BinaryIO]:
-    """Standard output for bytes, which gets them all at the block's end, or on an error none."""
-    import tempfile  # noqa: PLC0415
-
-    if _is_terminal(sys.stdout):
-        raise click.UsageError("this is nothing for a terminal: redirect it, or name a file")
-    with tempfile.TemporaryFile() as file:
-        yield file
-        file.seek(0)
-        while chunk := file.read(2**16):
-            click.echo(chunk, nl=False)
-
-
-def token_from_stdin() -> str:
-    """A Foursquare token, never from argv, where everybody could read it."""
-    stdin: TextIO | None = sys.stdin
-    if _is_terminal(stdin):
-        token = click.prompt("Foursquare token", hide_input=True, err=True)
-    else:
-        token = "" if stdin is None else stdin.readline()
-    token = str(token).strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise click.UsageError(
-            "the Foursquare token is read from standard input, on one line: "
-            "`checkinsync users add < token.txt`"
-        )
-    return token
-
-
-def confirm(question: str) -> None:
-    """Ask before what can't be undone. Raises Abort on a no."""
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"nobody is there to be asked: {question} Say --yes if you mean it")
-    click.confirm(question, abort=True, err=True)

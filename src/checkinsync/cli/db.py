@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from checkinsync.cli.context import Door, confirm
+from checkinsync.cli.context import Context
+from checkinsync.cli.terminal import confirm
 from checkinsync.embedded import Running
 from checkinsync.errors import SettingsError
 from checkinsync.resources import embedded_database
@@ -51,7 +52,7 @@ def restore(ctx: click.Context, *, file: Path, yes: bool) -> None:
     ctx.exit(_run(ctx.obj, "pg_restore", *options, str(file)))
 
 
-def _run(door: Door, program: str, *arguments: str) -> int:
+def _run(door: Context, program: str, *arguments: str) -> int:
     """One of PostgreSQL's programs on the embedded database; returns its exit code."""
     settings = door.settings()
     if settings.database_url is not None:

@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from checkinsync import demo as play
+from checkinsync.app import App, open_app
 from checkinsync.cli import log
-from checkinsync.cli.context import Door, listening
+from checkinsync.cli.context import Context, listening
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render_run
 from checkinsync.cli.render import status as render_status
 from checkinsync.cli.render import verify as render_proof
+from checkinsync.config.settings import Settings
+from checkinsync.migrations import migrate
+from checkinsync.model.user import User
+from checkinsync.nightly import status
+from checkinsync.nightly.summary import RunSummary
+from checkinsync.resources import embedded_database
+from checkinsync.shutdown import Shutdown
+from checkinsync.simulator import demo as people
+from checkinsync.simulator.faults import Fault
+from checkinsync.simulator.server import Server
+from checkinsync.store.pool import transaction
+from checkinsync.users import accounts
+from checkinsync.verify.result import Unfinished, VerificationResult
+
+CHECKINS = "users/self/checkins"
+
+RESET = 4.0
+"""Seconds until the briefly rate-limited user may go on."""
+
+Say = Callable[[str], None]
 
 QUERIES = (
     "SELECT name, state, checkins, next_action FROM sync_status(now(), 30);",
@@ -38,18 +60,18 @@ def demo(ctx: click.Context, *, keep: Path | None) -> None:
 
     Needs nothing but the package with the extra `embedded`: no server, no settings, no network.
     """
-    door: Door = ctx.obj
+    door: Context = ctx.obj
     log.configure(verbosity=door.verbosity, style=door.log_format, path=door.log_file)
     with _home(keep) as home:
-        night = play.night(home, stop=listening(), say=click.echo, watching=run_progress)
-    click.echo(f"\n{render_run.as_table(night.summary)}")
-    click.echo(f"\ncheckinsync status:\n\n{render_status.status_text(night.report)}")
+        played = play(home, stop=listening(), say=click.echo, watching=run_progress)
+    click.echo(f"\n{render_run.as_table(played.summary)}")
+    click.echo(f"\ncheckinsync status:\n\n{render_status.status_text(played.report)}")
     click.echo("\ncheckinsync verify all:\n")
-    for proof in night.proofs:
+    for proof in played.proofs:
         click.echo(render_proof.in_one_line(proof))
     click.echo()
     click.echo(_where(keep))
-    if not night.went_as_planned:
+    if not played.went_as_planned:
         raise click.ClickException("the night did not go as planned; this is a bug, please report")
     click.echo("\nEvery check-in that Foursquare shows is stored, once.")
 
@@ -77,3 +99,101 @@ def _where(keep: Path | None) -> str:
     shell = f"CHECKINSYNC_HOME={keep.absolute()} checkinsync db shell"
     queries = "\n".join(f"  {query}" for query in QUERIES)
     return f"The data are in {keep.absolute()}. Look around with\n\n  {shell}\n\n{queries}"
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What came of it."""
+
+    summary: RunSummary
+    report: status.Report
+    proofs: tuple[VerificationResult | Unfinished, ...]
+    """What Foursquare says to it, id by id."""
+    went_as_planned: bool
+    """One token was revoked on purpose; everything else is stored, once."""
+
+
+def settings_for(home: Path, api_url: str) -> Settings:
+    """A stagger that one can watch; everything else as it is at night."""
+    return Settings(
+        home=home,
+        api_url=api_url,
+        stagger=timedelta(seconds=1.5),
+        retry_delay=timedelta(seconds=2),
+        disposable=True,
+    )
+
+
+def play(
+    home: Path, *, stop: Shutdown, say: Say, watching: Callable[[], AbstractContextManager[None]]
+) -> Night:
+    """Play it, with data below `home`; `watching` is entered while the run goes on."""
+    with Server(people.demo_world()) as foursquare, _opened(home, foursquare, stop, say) as app:
+        members = [_member(app, people.demo_token(name)) for name, _, _ in people.PEOPLE]
+        say(f"{len(members)} users have connected: {', '.join(map(str, members))}")
+        _arrange(app, foursquare, members, say)
+        say("02:00, and the run starts …")
+        with watching(), app.stop.at_good_moments():
+            summary = app.orchestrate()
+        report = status.report(pool=app.pool, now=app.now(), active_days=app.settings.active_days)
+        proofs = tuple(_proved(app, member) for member in members)
+        planned = _as_planned(app, foursquare, members, summary)
+        return Night(summary, report, proofs, planned)
+
+
+@contextmanager
+def _opened(home: Path, foursquare: Server, stop: Shutdown, say: Say) -> Iterator[App]:
+    settings = settings_for(home, foursquare.url)
+    with embedded_database(settings) as running:
+        say(f"a PostgreSQL of its own runs on a socket in {running.socket_dir}")
+        applied = migrate.up(running.url)
+        say(f"its schema is up to date ({len(applied)} migrations applied)")
+        with open_app(settings, stop) as app:
+            yield app
+
+
+def _member(app: App, token: str) -> User:
+    """The user of a token, asked for and added."""
+    profile = accounts.who_is(token, foursquare=app.foursquare)
+    added = accounts.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
+    return app.user(str(added.id))
+
+
+def _proved(app: App, member: User) -> VerificationResult | Unfinished:
+    return app.verify(member, repair=False, accept_deletions=False, wait=False)
+
+
+def _arrange(app: App, foursquare: Server, members: list[User], say: Say) -> None:
+    """The little troubles of the night."""
+    ada, ben, chloe, emi, hiro = (people.demo_token(name) for name, _, _ in people.PEOPLE)
+    app.import_user(members[2])
+    say(f"{members[2]} was imported last night and is caught up")
+    foursquare.revoke(emi)
+    say(f"{members[3]} has revoked the token at Foursquare")
+    foursquare.fail(
+        Fault("rate_limit_exceeded", token=ben, path=CHECKINS, nth=3, seconds=RESET),
+        Fault("server_error", token=ada, path=CHECKINS, nth=4),
+        Fault("cut_json", token=ada, path=CHECKINS, nth=8),
+        Fault("reset", token=hiro, path=CHECKINS, nth=1),
+        Fault("html", token=chloe, path=CHECKINS, nth=1),
+    )
+    say("Foursquare will stumble: a 500, cut JSON, a reset connection, an HTML page, a rate limit")
+
+
+def _as_planned(app: App, foursquare: Server, members: list[User], summary: RunSummary) -> bool:
+    """Whether each check-in that Foursquare shows is stored once, Emi's excepted."""
+    if (summary.synced, summary.failed) != (len(members) - 1, 1):
+        return False
+    with transaction(app.pool) as conn:
+        stored = conn.execute(
+            """
+            SELECT foursquare_user_id, array_agg(foursquare_id ORDER BY foursquare_id)
+              FROM checkins JOIN users ON users.id = user_id GROUP BY 1
+            """
+        ).fetchall()
+    truth = {
+        account.user_id: sorted(account.ids)
+        for account in foursquare.world.accounts.values()
+        if account.first_name != people.PEOPLE[3][0]
+    }
+    return dict(stored) == truth

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from checkinsync.app import examine
-from checkinsync.cli.context import Door, listening, say_json
+from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import doctor as render
+from checkinsync.cli.terminal import say_json
 
 
 @click.command()
@@ -30,7 +31,7 @@ def doctor(ctx: click.Context, *, online: bool, users: tuple[str, ...], as_json:
     """
     if users and not online:
         raise click.UsageError("--user goes with --online")
-    door: Door = ctx.obj
+    door: Context = ctx.obj
     examined = door.examined()
     report = examine(examined, listening(), chosen=users if online else None)
     if as_json:

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.context import Door, on_terminal, say_json
+from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import orchestrate as render
+from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.sync.outcome import ended_with
 from checkinsync.sync.scope import Full, Scope, Since
 
@@ -29,7 +30,7 @@ from checkinsync.sync.scope import Full, Scope, Since
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.pass_obj
 def import_user(
-    door: Door, user: str, *, full: bool, since: datetime | None, wait: bool, as_json: bool
+    door: Context, user: str, *, full: bool, since: datetime | None, wait: bool, as_json: bool
 ) -> None:
     """Import one user now.
 

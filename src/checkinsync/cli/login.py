@@ -15,7 +15,7 @@ from http import HTTPStatus
 import click
 
 from checkinsync.cli import terminal
-from checkinsync.cli.context import Door, Duration
+from checkinsync.cli.context import Context, Duration
 from checkinsync.cli.render import login as render
 from checkinsync.config import validators
 from checkinsync.config.durations import written
@@ -48,7 +48,9 @@ OURS = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY")
     help="How long to wait for whoever logs in.",
 )
 @click.pass_obj
-def login(door: Door, user: str | None, *, port: int, no_browser: bool, timeout: timedelta) -> None:
+def login(
+    door: Context, user: str | None, *, port: int, no_browser: bool, timeout: timedelta
+) -> None:
     """Log in at Foursquare in a browser: adds a user, or renews a token.
 
     With USER the login has to be this user's; anybody else's is refused. The application has to be

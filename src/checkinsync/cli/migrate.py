@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from checkinsync.cli.context import Door, listening, say_json
+from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import migrate as render
+from checkinsync.cli.terminal import say_json
 from checkinsync.migrations import migrate as verbs
 from checkinsync.resources import migration_url, vault_at_hand
 
@@ -25,7 +26,7 @@ from checkinsync.resources import migration_url, vault_at_hand
 @click.option("--json", "as_json", is_flag=True, help="With --plan: as JSON.")
 @click.pass_obj
 def migrate(
-    door: Door, *, plan: bool, status: bool, check: bool, baseline: int | None, as_json: bool
+    door: Context, *, plan: bool, status: bool, check: bool, baseline: int | None, as_json: bool
 ) -> None:
     """Bring the database's schema up to date; run it at each deploy.
 

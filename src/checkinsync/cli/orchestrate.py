@@ -8,10 +8,11 @@ from datetime import timedelta
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.context import Door, duration_of, on_terminal, say_json
+from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
-from checkinsync.sync.outcome import RunSummary
+from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.nightly.summary import RunSummary
 
 
 @click.command()
@@ -44,7 +45,7 @@ def orchestrate(
     the run. Exit codes: 0 all done, 3 partly, 5 rate limit or quota, 69 database or Foursquare
     away, 75 another run is at work.
     """
-    door: Door = ctx.obj
+    door: Context = ctx.obj
     with door.app(**options) as app:
         if dry_run:
             _print_plan(app, as_json=as_json)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from checkinsync.cli.context import Door, listening, say_json
+from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import rotate_keys as render
+from checkinsync.cli.terminal import say_json
 from checkinsync.config.settings import as_the_application_has_it
 from checkinsync.errors import ApplicationNotSwitched, SettingsError
 from checkinsync.keys import rotate as verbs
@@ -52,7 +53,7 @@ def rotate_keys(
     Exit codes: 0 all tokens are sealed with the first key, 3 some are not (no key opens them),
     78 the application would be locked out.
     """
-    door: Door = ctx.obj
+    door: Context = ctx.obj
     also = () if address is None else (_database_url(address),)
     with door.pool() as (settings, pool):
         stop = listening()

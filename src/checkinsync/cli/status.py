@@ -7,8 +7,9 @@ from datetime import timedelta
 import click
 
 from checkinsync.app import utc_now
-from checkinsync.cli.context import Door, duration_of, say_json
+from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.render import status as render
+from checkinsync.cli.terminal import say_json
 from checkinsync.nightly import status as verbs
 
 STALE = 7
@@ -24,7 +25,7 @@ STALE = 7
 @click.pass_context
 def status(ctx: click.Context, *, as_json: bool, max_age: timedelta | None) -> None:
     """The last runs, what is at work, and how each user is doing."""
-    door: Door = ctx.obj
+    door: Context = ctx.obj
     with door.pool() as (settings, pool):
         report = verbs.report(
             pool=pool,

@@ -7,8 +7,11 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TextIO
+from typing import BinaryIO, TextIO
+
+import click
 
 from checkinsync.users.loopback import nobody_came
 
@@ -41,3 +44,56 @@ def _chunk(number: int, deadline: float, within: timedelta) -> bytes:
 
 def _text(line: bytes) -> str:
     return line.decode(errors="replace").strip()
+
+
+def on_terminal() -> bool:
+    """Whether somebody watches."""
+    return is_terminal(sys.stdout) and is_terminal(sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: it was closed before we began
+
+
+def say_json(value: object) -> None:
+    """A result for programs."""
+    import json  # noqa: PLC0415
+
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def stdout_at_once() -> Iterator[BinaryIO]:
+    """Standard output for bytes, which gets them all at the block's end, or on an error none."""
+    import tempfile  # noqa: PLC0415
+
+    if is_terminal(sys.stdout):
+        raise click.UsageError("this is nothing for a terminal: redirect it, or name a file")
+    with tempfile.TemporaryFile() as file:
+        yield file
+        file.seek(0)
+        while chunk := file.read(2**16):
+            click.echo(chunk, nl=False)
+
+
+def token_from_stdin() -> str:
+    """A Foursquare token, never from argv, where everybody could read it."""
+    stdin: TextIO | None = sys.stdin
+    if is_terminal(stdin):
+        token = click.prompt("Foursquare token", hide_input=True, err=True)
+    else:
+        token = "" if stdin is None else stdin.readline()
+    token = str(token).strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise click.UsageError(
+            "the Foursquare token is read from standard input, on one line: "
+            "`checkinsync users add < token.txt`"
+        )
+    return token
+
+
+def confirm(question: str) -> None:
+    """Ask before what can't be undone. Raises Abort on a no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nobody is there to be asked: {question} Say --yes if you mean it")
+    click.confirm(question, abort=True, err=True)

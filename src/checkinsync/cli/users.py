@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from checkinsync.app import utc_now
-from checkinsync.cli.atomic_file import whole_file
-from checkinsync.cli.context import Door, confirm, say_json, stdout_at_once, token_from_stdin
+from checkinsync.cli.atomic_file import write_atomically
+from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
-from checkinsync.model.checkin import Profile
+from checkinsync.cli.terminal import confirm, say_json, stdout_at_once, token_from_stdin
+from checkinsync.model.user import Profile
 from checkinsync.nightly import status as standing
-from checkinsync.users import accounts as verbs
+from checkinsync.users import accounts, removal
 from checkinsync.users.export import export_user
 
 
@@ -27,7 +28,7 @@ def users() -> None:
 @click.option("--name", metavar="NAME", help="The display name, with --foursquare-id.")
 @click.option("--show-secret", is_flag=True, help="Print the user's secret token as well.")
 @click.pass_obj
-def add(door: Door, *, foursquare_id: str | None, name: str | None, show_secret: bool) -> None:
+def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool) -> None:
     """Read a Foursquare token from standard input and add its user."""
     if name and not foursquare_id:
         raise click.UsageError("--name goes with --foursquare-id")
@@ -35,9 +36,9 @@ def add(door: Door, *, foursquare_id: str | None, name: str | None, show_secret:
         raise click.UsageError("--foursquare-id is Foursquare's number for the user, digits only")
     token = token_from_stdin()
     with door.app() as app:
-        asked = None if foursquare_id else verbs.who_is(token, foursquare=app.foursquare)
+        asked = None if foursquare_id else accounts.who_is(token, foursquare=app.foursquare)
         profile = asked or Profile(str(foursquare_id), name, None)
-        added = verbs.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
+        added = accounts.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
     click.echo(added.id)
     if show_secret:
         click.echo(added.secret_token)
@@ -47,13 +48,13 @@ def add(door: Door, *, foursquare_id: str | None, name: str | None, show_secret:
 @click.argument("user")
 @click.option("--unchecked", is_flag=True, help="Do not ask Foursquare whose token it is.")
 @click.pass_obj
-def set_token(door: Door, user: str, *, unchecked: bool) -> None:
+def set_token(door: Context, user: str, *, unchecked: bool) -> None:
     """Read a new Foursquare token for USER from standard input."""
     token = token_from_stdin()
     with door.app() as app:
         found = app.user(user)
-        profile = None if unchecked else verbs.who_is(token, foursquare=app.foursquare)
-        verbs.set_token(
+        profile = None if unchecked else accounts.who_is(token, foursquare=app.foursquare)
+        accounts.set_token(
             found, token, profile=profile, pool=app.pool, vault=app.vault, now=app.now()
         )
     click.echo(f"{found} has a new token and is imported in the next run")
@@ -62,7 +63,7 @@ def set_token(door: Door, user: str, *, unchecked: bool) -> None:
 @users.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the names of `status`.")
 @click.pass_obj
-def list_users(door: Door, *, as_json: bool) -> None:
+def list_users(door: Context, *, as_json: bool) -> None:
     """A line per user."""
     with door.pool() as (settings, pool):
         report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
@@ -75,10 +76,10 @@ def list_users(door: Door, *, as_json: bool) -> None:
 @users.command()
 @click.argument("user")
 @click.pass_obj
-def show(door: Door, user: str) -> None:
+def show(door: Context, user: str) -> None:
     """Everything that is known of USER, but secrets."""
     with door.pool() as (settings, pool):
-        found = verbs.find(user, pool=pool)
+        found = accounts.find(user, pool=pool)
         status, _ = standing.of_user(
             found, pool=pool, now=utc_now(), active_days=settings.active_days
         )
@@ -88,22 +89,22 @@ def show(door: Door, user: str) -> None:
 @users.command()
 @click.argument("user")
 @click.pass_obj
-def pause(door: Door, user: str) -> None:
+def pause(door: Context, user: str) -> None:
     """Leave USER out of the nightly runs."""
     with door.pool() as (_, pool):
-        found = verbs.find(user, pool=pool)
-        verbs.pause(found, pool=pool, now=utc_now())
+        found = accounts.find(user, pool=pool)
+        accounts.pause(found, pool=pool, now=utc_now())
     click.echo(f"{found} is paused; `checkinsync users resume {found.id}` ends it")
 
 
 @users.command()
 @click.argument("user")
 @click.pass_obj
-def resume(door: Door, user: str) -> None:
+def resume(door: Context, user: str) -> None:
     """Take USER into the nightly runs again."""
     with door.pool() as (_, pool):
-        found = verbs.find(user, pool=pool)
-        verbs.pause(found, pool=pool, now=None)
+        found = accounts.find(user, pool=pool)
+        accounts.pause(found, pool=pool, now=None)
     click.echo(f"{found} is imported again, if active and connected")
 
 
@@ -111,20 +112,20 @@ def resume(door: Door, user: str) -> None:
 @click.argument("user")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def remove(door: Door, user: str, *, yes: bool) -> None:
+def remove(door: Context, user: str, *, yes: bool) -> None:
     """Remove USER and everything of theirs, check-ins included; cut off, run it again.
 
     `checkinsync users export USER` gives them all of it first.
     """
     with door.pool() as (settings, pool):
-        found = verbs.find(user, pool=pool)
+        found = accounts.find(user, pool=pool)
         if not yes:
             status, _ = standing.of_user(
                 found, pool=pool, now=utc_now(), active_days=settings.active_days
             )
             question = f"Remove {found} with {status.checkins} check-ins for ever?"
             confirm(question)
-        gone = verbs.remove(found, pool=pool, now=utc_now())
+        gone = removal.remove(found, pool=pool, now=utc_now())
     told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
     click.echo(f"removed {found}: {told}")
 
@@ -140,13 +141,13 @@ def remove(door: Door, user: str, *, yes: bool) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.pass_obj
-def export(door: Door, user: str, *, output: Path | None, force: bool) -> None:
+def export(door: Context, user: str, *, output: Path | None, force: bool) -> None:
     """Write everything that is stored of USER into a zip of JSON, for USER; no token is in it."""
     to_stdout = output == Path("-")
     with door.pool() as (_, pool):
-        found = verbs.find(user, pool=pool)
+        found = accounts.find(user, pool=pool)
         path = output or Path(f"checkinsync-user-{found.id}.zip")
-        with stdout_at_once() if to_stdout else whole_file(path, replace=force) as file:
+        with stdout_at_once() if to_stdout else write_atomically(path, replace=force) as file:
             counts = export_user(found, file, pool=pool, now=utc_now())
     told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())
     click.echo(f"{path}: {found}: {told}", err=to_stdout)

@@ -8,12 +8,13 @@ from contextlib import nullcontext
 import click
 
 from checkinsync.app import App
-from checkinsync.cli.context import Door, on_terminal, say_json
+from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import verify as render
+from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import FoursquareAway, Interrupted, QuotaExceeded
-from checkinsync.model.checkin import User
-from checkinsync.verify.result import Proof, Unfinished
+from checkinsync.model.user import User
+from checkinsync.verify.result import Unfinished, VerificationResult
 
 GAP = 8
 PARTIAL = 3
@@ -54,7 +55,7 @@ def verify(
     """
     if accept_deletions and not repair:
         raise click.UsageError("--accept-deletions goes with --repair")
-    door: Door = ctx.obj
+    door: Context = ctx.obj
     with door.app() as app:
         chosen = app.connected() if user == EVERYBODY else [app.user(user)]
         if not chosen:
@@ -73,7 +74,7 @@ def verify(
 
 def _results(
     app: App, chosen: list[User], *, repair: bool, accept_deletions: bool, wait: bool
-) -> Iterator[Proof | Unfinished]:
+) -> Iterator[VerificationResult | Unfinished]:
     """One after the other, until somebody asks to stop, or asking on is no use."""
     unanswered = 0
     for user in chosen:
@@ -92,21 +93,21 @@ def _results(
             return
 
 
-def _say(result: Proof | Unfinished, *, as_json: bool) -> None:
+def _say(result: VerificationResult | Unfinished, *, as_json: bool) -> None:
     if isinstance(result, Unfinished):
         click.echo(f"checkinsync: {render.unfinished(result)}", err=True)
     elif not as_json:
         click.echo(render.as_text(result))
 
 
-def _exit_code(results: list[Proof | Unfinished], *, alone: bool) -> int:
+def _exit_code(results: list[VerificationResult | Unfinished], *, alone: bool) -> int:
     """Interrupted first, then a gap, then what kept a verdict from coming. Of everybody, those
     who must log in again are told, and count for nothing: no verification can help that."""
     errors = [result.error for result in results if isinstance(result, Unfinished)]
     interrupted = [error.exit_code for error in errors if isinstance(error, Interrupted)]
     if interrupted:
         return interrupted[0]
-    if any(isinstance(result, Proof) and not result.complete for result in results):
+    if any(isinstance(result, VerificationResult) and not result.complete for result in results):
         return GAP
     if alone:
         return errors[0].exit_code if errors else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from checkinsync.app import utc_now
-from checkinsync.cli.context import Door
+from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
 from checkinsync.nightly import status as verbs
 from checkinsync.users import accounts
@@ -14,7 +14,7 @@ from checkinsync.users import accounts
 @click.command()
 @click.argument("user")
 @click.pass_obj
-def why(door: Door, user: str) -> None:
+def why(door: Context, user: str) -> None:
     """One line: why USER was or was not synced, and what happens next."""
     with door.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)

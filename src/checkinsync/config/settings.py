@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from checkinsync.config import validators
-from checkinsync.config.sources import PREFIX, Given, Parser
+from checkinsync.config.sources import PREFIX, Parser, Sources
 from checkinsync.errors import SettingsError
 
 MOST_CONNECTIONS = 10
@@ -135,9 +135,9 @@ class Examined:
     """Files that hold a secret, the settings file among them if it does."""
 
 
-def _taken(environ: Mapping[str, str], file: Mapping[str, Any]) -> tuple[Settings, Given]:
+def _taken(environ: Mapping[str, str], file: Mapping[str, Any]) -> tuple[Settings, Sources]:
     """What can be used, and how it was given."""
-    given = Given(environ, file)
+    given = Sources(environ, file)
     values = given.read(_PARSERS, secrets=_SECRETS)
     for name, variable, parser in _STAND_INS:
         if name not in given.broken:
@@ -168,7 +168,7 @@ def as_the_application_has_it(environ: Mapping[str, str], variable: str) -> str 
     None where it is not there, or can't be read: that is a problem only for whoever needs it.
     """
     values: dict[str, str] = {}
-    Given(environ, {}).fall_back(values, variable, variable, str)
+    Sources(environ, {}).fall_back(values, variable, variable, str)
     return values.get(variable)
 
 

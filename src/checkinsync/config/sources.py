@@ -19,7 +19,7 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 Parser = Callable[[str], Any]
 
 
-class Given:
+class Sources:
     """The environment and the file; the environment wins, and empty text counts as nothing."""
 
     def __init__(self, environ: Mapping[str, str], file: Mapping[str, Any]) -> None:

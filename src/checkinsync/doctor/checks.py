@@ -19,23 +19,17 @@ from checkinsync.config.settings import Examined
 from checkinsync.doctor import diagnosis
 from checkinsync.doctor import findings as finding
 from checkinsync.doctor import queries as server
-from checkinsync.doctor.findings import (
-    DATABASE,
-    SETTINGS,
-    Finding,
-    Place,
-    Pooling,
-    SecretFile,
-    Server,
-)
+from checkinsync.doctor.findings import DATABASE, SETTINGS, Finding, Pooling, SecretFile, Server
 from checkinsync.embedded import place as places
+from checkinsync.embedded.place import Place
 from checkinsync.errors import CheckinsyncError, Interrupted, NoToken, RateLimited
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys import queries as tokens
-from checkinsync.keys.keyring import KEY_FILE, Vault
-from checkinsync.keys.usage import Census, Key
-from checkinsync.migrations import ledger, sql_files
-from checkinsync.model.checkin import User
+from checkinsync.keys.key_file import KEY_FILE
+from checkinsync.keys.keyring import Keyring
+from checkinsync.keys.usage import Key, KeyUsage
+from checkinsync.migrations import files, ledger
+from checkinsync.model.user import User
 from checkinsync.nightly import queries
 from checkinsync.store import users
 from checkinsync.store.pool import Connection, direct
@@ -61,7 +55,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     keys: tuple[Key, ...]
-    census: Census | None
+    census: KeyUsage | None
     """Which key opens whose token; None where it could not be looked."""
 
     @property
@@ -83,7 +77,7 @@ def examine(
     examined: Examined,
     *,
     address: Callable[[], AbstractContextManager[str]],
-    open_vault: Callable[[], Vault],
+    open_vault: Callable[[], Keyring],
     online: Online | None,
     now: Callable[[], datetime],
 ) -> Report:
@@ -105,7 +99,7 @@ class _Visit:
         examined: Examined,
         *,
         address: Callable[[], AbstractContextManager[str]],
-        open_vault: Callable[[], Vault],
+        open_vault: Callable[[], Keyring],
         online: Online | None,
         now: Callable[[], datetime],
     ) -> None:
@@ -115,10 +109,10 @@ class _Visit:
         self.online = online
         self.now = now
         self.findings: list[Finding] = []
-        self.vault: Vault | None = None
+        self.vault: Keyring | None = None
         self.place: Place | None = None
         self.pooling = Pooling.NONE
-        self.census: Census | None = None
+        self.census: KeyUsage | None = None
 
     def look(self, check: str, look: Look) -> None:
         """Look as far as it goes; where it breaks off, that is found, too."""
@@ -258,9 +252,9 @@ class _Visit:
         vault = self.vault
         if vault is None:
             return
-        census, last = Census.of([], keys=len(vault.keys), opened_by=vault.opened_by), 0
+        census, last = KeyUsage.of([], keys=len(vault.keys), opened_by=vault.opened_by), 0
         while batch := _batch(conn, last):
-            census += Census.of(batch, keys=len(vault.keys), opened_by=vault.opened_by)
+            census += KeyUsage.of(batch, keys=len(vault.keys), opened_by=vault.opened_by)
             last = batch[-1].id
         self.census = census
         application, settings = self._application(), self.examined.settings
@@ -274,7 +268,7 @@ class _Visit:
         """The fingerprint of the application's key, where it is known and there is one."""
         key = self.examined.settings.application_key
         embedded = self.examined.settings.database_url is None
-        return None if key is None or embedded else Vault([key]).keys[0].fingerprint
+        return None if key is None or embedded else Keyring([key]).keys[0].fingerprint
 
     def _runs(self, conn: Connection) -> Iterator[Finding]:
         with server.reading(conn):
@@ -332,7 +326,7 @@ class _Visit:
 def _schema(conn: Connection) -> Iterator[Finding]:
     with server.reading(conn):
         applied, invalid = ledger.rows(conn), server.invalid_indexes(conn)
-    yield from diagnosis.of_schema(sql_files.read(), applied, invalid)
+    yield from diagnosis.of_schema(files.read(), applied, invalid)
 
 
 def _batch(conn: Connection, last: int) -> list[User]:

@@ -11,7 +11,6 @@ from checkinsync.doctor.findings import (
     SETTINGS,
     TOKEN,
     Finding,
-    Place,
     Pooling,
     SecretFile,
     Server,
@@ -19,11 +18,12 @@ from checkinsync.doctor.findings import (
     problem,
     warning,
 )
+from checkinsync.embedded.place import Place
 from checkinsync.errors import MigrationRefused
-from checkinsync.keys.usage import Census, Key
-from checkinsync.migrations.files import Applied, SqlFile, State, standings, undone
-from checkinsync.model.checkin import Profile, User
-from checkinsync.sync.outcome import RunRecord
+from checkinsync.keys.usage import Key, KeyUsage
+from checkinsync.migrations.files import Applied, Migration, State, standings, undone
+from checkinsync.model.user import Profile, User
+from checkinsync.nightly.summary import RunRecord
 
 OLDEST = 140000
 """PostgreSQL 14, as a `server_version_num`."""
@@ -163,7 +163,7 @@ def of_migration_address(pooling: Pooling, *, same: bool) -> Finding:
 
 
 def of_schema(
-    files: Sequence[SqlFile], ledger: Sequence[Applied], invalid: Sequence[str]
+    files: Sequence[Migration], ledger: Sequence[Applied], invalid: Sequence[str]
 ) -> Iterator[Finding]:
     """Migrations pending or changed, and indexes that were left half-built."""
     stand = standings(files, ledger)
@@ -184,7 +184,7 @@ def of_schema(
         )
 
 
-def _pending(pending: Sequence[SqlFile], applied: int, newer: Sequence[str]) -> Finding:
+def _pending(pending: Sequence[Migration], applied: int, newer: Sequence[str]) -> Finding:
     if pending:
         names = ", ".join(file.name for file in pending)
         return problem("schema", f"pending: {names}", "checkinsync migrate", exit_code=SCHEMA)
@@ -201,7 +201,7 @@ def _pending(pending: Sequence[SqlFile], applied: int, newer: Sequence[str]) -> 
 
 
 def of_keys(
-    keys: Sequence[Key], census: Census, *, application: str | None, place: str
+    keys: Sequence[Key], census: KeyUsage, *, application: str | None, place: str
 ) -> Iterator[Finding]:
     """Which key opens what, and which may go.
 
@@ -261,7 +261,7 @@ def of_application_key(keys: Sequence[Key], application: str | None) -> Iterator
         )
 
 
-def _unreadable(census: Census) -> Iterator[Finding]:
+def _unreadable(census: KeyUsage) -> Iterator[Finding]:
     closed = census.unreadable
     if not closed:
         return

@@ -106,17 +106,6 @@ class Pooling(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an embedded database lives."""
-
-    folder: Path
-    account: str
-    """Who runs it."""
-    free: int
-    """Bytes left on its disk."""
-
-
-@dataclass(frozen=True, slots=True)
 class SecretFile:
     """A file that holds a secret, or settings."""
 

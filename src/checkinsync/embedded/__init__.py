@@ -20,7 +20,7 @@ from checkinsync.embedded import cluster as clusters
 from checkinsync.embedded.binaries import Programs
 from checkinsync.embedded.cluster import PORT, ROLE, Cluster
 from checkinsync.embedded.server import DATABASE, Server
-from checkinsync.embedded.sharing import Membership, turn
+from checkinsync.embedded.sharing import SharedUse, exclusive
 from checkinsync.errors import EmbeddedDatabaseError, SettingsError
 
 __all__ = ["Running", "serving"]
@@ -111,12 +111,12 @@ def _checked(
     return cluster, clients
 
 
-def _joined(cluster: Cluster, clients: Programs, *, for_tests: bool) -> tuple[Server, Membership]:
+def _joined(cluster: Cluster, clients: Programs, *, for_tests: bool) -> tuple[Server, SharedUse]:
     """Be a user of the server before it is looked for, so that nobody stops it meanwhile."""
-    with turn(cluster.base / "turn.lock"):
+    with exclusive(cluster.base / "turn.lock"):
         service = binaries.within_reach(clients, cluster.account, base=cluster.base)
         server = Server(cluster, clients, service)
-        member = Membership(cluster.base / "users.lock")
+        member = SharedUse(cluster.base / "users.lock")
         with ExitStack() as undo:
             undo.callback(_go, server, member)
             if not cluster.exists:
@@ -128,12 +128,12 @@ def _joined(cluster: Cluster, clients: Programs, *, for_tests: bool) -> tuple[Se
     return server, member
 
 
-def _leave(server: Server, member: Membership) -> None:
-    with turn(server.cluster.base / "turn.lock"):
+def _leave(server: Server, member: SharedUse) -> None:
+    with exclusive(server.cluster.base / "turn.lock"):
         _go(server, member)
 
 
-def _go(server: Server, member: Membership) -> None:
+def _go(server: Server, member: SharedUse) -> None:
     """A server that does not stop is told, not raised: the work is done and stored."""
     if member.leave() and (complaint := server.stop()):
         log.warning("the embedded database does not stop: %s", complaint)

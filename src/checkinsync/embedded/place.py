@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pwd
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from checkinsync.doctor.findings import Place
-from checkinsync.errors import EmbeddedDatabaseError
+from checkinsync.errors import (
+    EmbeddedDatabaseError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an embedded database lives."""
+
+    folder: Path
+    account: str
+    """Who runs it."""
+    free: int
+    """Bytes left on its disk."""
 
 
 def look(home: Path) -> Place | None:

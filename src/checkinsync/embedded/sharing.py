@@ -16,7 +16,7 @@ PATIENCE = 600.0
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
     """Hold the lock that lets one process at a time start or stop the server."""
     fd = _open(path)
     try:
@@ -33,7 +33,7 @@ def turn(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-class Membership:
+class SharedUse:
     """That this process uses the server: a shared lock, from `__init__` until `leave`."""
 
     def __init__(self, path: Path) -> None:

@@ -54,7 +54,7 @@ def sendable(token: str) -> str:
     return token
 
 
-class Ways:
+class TokenPlacement:
     """Which way of sending a token an endpoint takes: found out once, known to all threads.
 
     What one endpoint takes says nothing of the next. Setting a name is atomic, and two threads

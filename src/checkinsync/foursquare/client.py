@@ -16,7 +16,9 @@ from checkinsync.errors import FoursquareAway, RequestRefused
 from checkinsync.foursquare import auth, parse, responses
 from checkinsync.foursquare.responses import CredentialsNotSeen, InvalidAuth
 from checkinsync.foursquare.transport import Patience, Transport
-from checkinsync.model.checkin import Item, Page, Profile
+from checkinsync.model.checkin import Item
+from checkinsync.model.listing import Page
+from checkinsync.model.user import Profile
 
 T = TypeVar("T")
 
@@ -68,7 +70,7 @@ class Foursquare:
             proxies_from_environment=proxies_from_environment,
             patience=patience or Patience(),
         )
-        self.ways = auth.Ways(token_in, remembered_way)
+        self.ways = auth.TokenPlacement(token_in, remembered_way)
         self.sleep = sleep
         self.now = now
         self._lock = threading.Lock()
@@ -87,13 +89,13 @@ class Foursquare:
         """HTTP requests sent in all conversations, tries included."""
         return self._requests
 
-    def conversation(self, token: str, *, patient: bool = False) -> Conversation:
+    def conversation(self, token: str, *, patient: bool = False) -> UserClient:
         """Talk for one user. Raises TokenUnreadable where the token can't be one.
 
         `patient`: where no way of sending tokens is known yet, a token that is refused in one way
         is not sent in the other at once: other users may show which way works, and spare a request.
         """
-        return Conversation(self, auth.sendable(token), patient=patient)
+        return UserClient(self, auth.sendable(token), patient=patient)
 
     def count(self) -> None:
         """One more request is sent."""
@@ -113,7 +115,7 @@ class Foursquare:
         self.transport.close()
 
 
-class Conversation:
+class UserClient:
     """What is said to Foursquare with one user's token; for one thread at a time."""
 
     def __init__(self, foursquare: Foursquare, token: str, *, patient: bool = False) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
+from checkinsync.config import validators
 from checkinsync.errors import (
     CheckinsyncError,
     FoursquareAway,
@@ -23,7 +24,7 @@ from checkinsync.errors import (
     StrayReturn,
     TokenUnreadable,
 )
-from checkinsync.foursquare import address, auth
+from checkinsync.foursquare import auth
 from checkinsync.foursquare.responses import Answer
 from checkinsync.foursquare.transport import Patience, Transport
 
@@ -71,14 +72,14 @@ class OAuth:
 
         Raises SettingsError where `oauth_url` would give secrets away.
         """
-        self._base = address.checked(oauth_url, setting=address.OAUTH)
+        self._base = validators.base_url(oauth_url, setting=validators.OAUTH)
         self._client = client
         self._redirect = redirect
         self._transport = Transport(
             oauth_url,
             proxies_from_environment=proxies_from_environment,
             patience=patience or Patience(),
-            setting=address.OAUTH,
+            setting=validators.OAUTH,
         )
 
     def address(self, state: str) -> str:

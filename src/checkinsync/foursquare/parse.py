@@ -9,7 +9,9 @@ import msgspec
 
 from checkinsync.errors import FoursquareAway
 from checkinsync.foursquare import mapping, sanitize, schema
-from checkinsync.model.checkin import NAMELESS, Item, Page, Profile, Unreadable
+from checkinsync.model.checkin import NAMELESS, Item, Unreadable
+from checkinsync.model.listing import Page
+from checkinsync.model.user import Profile
 
 COUNTERS = frozenset(
     {"stats", "beenHere", "hereNow", "likes", "like", "comments", "posts", "score", "isMayor"}

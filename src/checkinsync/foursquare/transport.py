@@ -19,8 +19,9 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from checkinsync import __version__
+from checkinsync.config import validators
 from checkinsync.errors import FoursquareAway
-from checkinsync.foursquare import address, redaction, transport_errors
+from checkinsync.foursquare import redaction, transport_errors
 from checkinsync.foursquare.responses import Answer
 
 HEADERS: Mapping[str, str] = {
@@ -72,13 +73,13 @@ class Transport:
         *,
         proxies_from_environment: bool,
         patience: Patience,
-        setting: str = address.API,
+        setting: str = validators.API,
     ) -> None:
         """`setting`: the name of the one that holds the address.
 
         Raises SettingsError where the address would give tokens away.
         """
-        self._base = address.checked(url, setting=setting)
+        self._base = validators.base_url(url, setting=setting)
         self._patience = patience
         # In the clear, which is for this machine only, a proxy would carry the token elsewhere.
         self._trust_env = proxies_from_environment and self._base.startswith("https:")

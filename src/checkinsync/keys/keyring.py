@@ -9,11 +9,8 @@ import hashlib
 import os
 import re
 import secrets
-import stat
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,8 +22,6 @@ from checkinsync.keys.usage import Key
 BLOCK = 16
 """Bytes of the IV, and of the tag."""
 
-KEY_FILE = "encryption.key"
-"""In the embedded database's folder: the key that was made for it; old ones may follow it."""
 
 FINGERPRINT = b"checkinsync: fingerprint of a key\n"
 """Hashed in front of a key, so that its fingerprint is of no use anywhere else."""
@@ -38,10 +33,10 @@ NEARLY_A_KEY = 32
 """From so many hex digits on a key is meant to be 64, and some were lost or added."""
 
 _SEALED = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):((?:[0-9a-fA-F]{2})*)")
-_RAW_KEY = re.compile(r"[0-9a-fA-F]{64}")
+RAW_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
-class Vault:
+class Keyring:
     """Several keys: the first seals, all open."""
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -124,11 +119,11 @@ class _Key:
     @property
     def looks_cut(self) -> bool:
         is_hex = re.fullmatch(r"[0-9a-fA-F]+", self._text) is not None
-        return is_hex and len(self._text) >= NEARLY_A_KEY and not _RAW_KEY.fullmatch(self._text)
+        return is_hex and len(self._text) >= NEARLY_A_KEY and not RAW_KEY.fullmatch(self._text)
 
     @cached_property
     def _bytes(self) -> bytes:
-        if _RAW_KEY.fullmatch(self._text):
+        if RAW_KEY.fullmatch(self._text):
             return bytes.fromhex(self._text)
         # the application's own parameters and salt: with others its tokens would stay shut
         kdf = Scrypt(salt=b"salt", length=32, n=16384, r=8, p=1)
@@ -138,49 +133,3 @@ class _Key:
 def make_key() -> str:
     """A new key: 64 hex digits, 32 random bytes."""
     return secrets.token_hex(32)
-
-
-def keys_of_home(home: Path) -> tuple[str, ...]:
-    """The keys in `home`; a missing one is made first, the same for processes at the same time.
-
-    Raises SettingsError where it can't be read or made, is no key, or is open to others.
-    """
-    path = home / KEY_FILE
-    try:
-        if not path.exists():
-            _make(path)
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SettingsError(f"{path} is open to others; close it: chmod 600 {path}")
-        keys = tuple(path.read_text(encoding="ascii").replace(",", " ").split())
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no text"
-        raise SettingsError(f"the key {path} can't be read or made ({why})") from None
-    if not keys or not all(map(_RAW_KEY.fullmatch, keys)):
-        raise SettingsError(f"{path} holds no key of 64 hex digits; restore it from a backup")
-    return keys
-
-
-def _make(path: Path) -> None:
-    """Written whole under another name first: whoever sees the file sees all of it."""
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o711)  # as root, the database's account has to pass, whatever the umask
-    number, draft = tempfile.mkstemp(prefix=f"{KEY_FILE}.", dir=path.parent)  # with mode 0600
-    try:
-        with os.fdopen(number, "w", encoding="ascii") as file:
-            file.write(make_key() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            if os.geteuid() == 0:  # whoever owns the folder runs the program at night
-                owner = path.parent.stat()
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-        os.link(draft, path)  # never replaces the key of a process that was quicker
-    except FileExistsError:
-        pass
-    finally:
-        Path(draft).unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # tokens sealed with a key that a power cut took away are lost
-    finally:
-        os.close(folder)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.store.pool import Connection
 
 

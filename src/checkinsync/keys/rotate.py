@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 from checkinsync.errors import ApplicationNotSwitched
 from checkinsync.keys import queries
-from checkinsync.keys.keyring import Vault
+from checkinsync.keys.keyring import Keyring
 from checkinsync.keys.queries import Resealed
-from checkinsync.keys.usage import Census, Rotation
-from checkinsync.model.checkin import User
+from checkinsync.keys.usage import KeyUsage, RotationResult
+from checkinsync.model.user import User
 from checkinsync.store.pool import Pool, transaction
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,11 @@ PAUSE = 1.0
 def rotate_keys(
     *,
     pool: Pool,
-    vault: Vault,
+    vault: Keyring,
     write: bool,
     go_on: Callable[[], None],
     sleep: Callable[[float], None],
-) -> Rotation:
+) -> RotationResult:
     """Seal what another key than the first one opens; `write=False` only looks.
 
     `go_on` is called between batches and may raise; what was sealed stays. Raises DatabaseAway.
@@ -52,12 +52,12 @@ def rotate_keys(
         sleep(PAUSE)
         more, left = _batch(_again(pool, left), pool=pool, vault=vault, write=write)
         found += more
-    return Rotation(vault.keys, found, tuple(left), written=write)
+    return RotationResult(vault.keys, found, tuple(left), written=write)
 
 
 def _batch(
-    users: Sequence[User], *, pool: Pool, vault: Vault, write: bool
-) -> tuple[Census, list[User]]:
+    users: Sequence[User], *, pool: Pool, vault: Keyring, write: bool
+) -> tuple[KeyUsage, list[User]]:
     """What was found and is done, and who is left since somebody else was writing their rows."""
     census = _census(users, vault)
     if not write or not census.to_seal:
@@ -72,8 +72,8 @@ def _batch(
     return census.without(left), left
 
 
-def _census(users: Sequence[User], vault: Vault) -> Census:
-    return Census.of(users, keys=len(vault.keys), opened_by=vault.opened_by)
+def _census(users: Sequence[User], vault: Keyring) -> KeyUsage:
+    return KeyUsage.of(users, keys=len(vault.keys), opened_by=vault.opened_by)
 
 
 def _next(pool: Pool, last: int) -> list[User]:
@@ -87,7 +87,7 @@ def _again(pool: Pool, users: Sequence[User]) -> list[User]:
         return queries.of(conn, [user.id for user in users])
 
 
-def check_application(vault: Vault, *, application_key: str | None, pool: Pool) -> None:
+def check_application(vault: Keyring, *, application_key: str | None, pool: Pool) -> None:
     """Refuse where the application would be left with tokens that it can't open.
 
     It knows one key only. That it is our first one can be seen where the environment names it;
@@ -95,7 +95,7 @@ def check_application(vault: Vault, *, application_key: str | None, pool: Pool) 
     ApplicationNotSwitched.
     """
     first = vault.keys[0].fingerprint
-    if application_key is not None and Vault([application_key]).keys[0].fingerprint == first:
+    if application_key is not None and Keyring([application_key]).keys[0].fingerprint == first:
         return
     with transaction(pool) as conn:
         if not queries.application_is_here(conn):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class KeyUsage:
     """Whose stored token is opened by which key; `opened` has a group of users for each key."""
 
     opened: tuple[tuple[User, ...], ...]
@@ -28,7 +28,7 @@ class Census:
     @classmethod
     def of(
         cls, users: Iterable[User], *, keys: int, opened_by: Callable[[str], int | None]
-    ) -> Census:
+    ) -> KeyUsage:
         """Users with tokens, by the number of the key that opens theirs (the first one is 0)."""
         groups: list[list[User]] = [[] for _ in range(keys)]
         unreadable: list[User] = []
@@ -37,10 +37,10 @@ class Census:
             (unreadable if number is None else groups[number]).append(user)
         return cls(tuple(map(tuple, groups)), tuple(unreadable))
 
-    def __add__(self, other: Census) -> Census:
+    def __add__(self, other: KeyUsage) -> KeyUsage:
         """Both groups of users together."""
         pairs = zip(self.opened, other.opened, strict=True)
-        return Census(
+        return KeyUsage(
             tuple(mine + theirs for mine, theirs in pairs), self.unreadable + other.unreadable
         )
 
@@ -58,19 +58,19 @@ class Census:
         """Tokens that each key opens."""
         return tuple(map(len, self.opened))
 
-    def without(self, users: Iterable[User]) -> Census:
+    def without(self, users: Iterable[User]) -> KeyUsage:
         """The same, but for these users."""
         gone = {user.id for user in users}
         groups = (tuple(u for u in group if u.id not in gone) for group in self.opened)
-        return Census(tuple(groups), tuple(u for u in self.unreadable if u.id not in gone))
+        return KeyUsage(tuple(groups), tuple(u for u in self.unreadable if u.id not in gone))
 
 
 @dataclass(frozen=True, slots=True)
-class Rotation:
+class RotationResult:
     """What a rotation did, or would do."""
 
     keys: tuple[Key, ...]
-    found: Census
+    found: KeyUsage
     """By the keys that opened them before; without those who are `left`."""
     left: tuple[User, ...]
     """Somebody else was writing their rows all the time; their tokens are as they were."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from itertools import pairwise
+from pathlib import Path
 
 from checkinsync.errors import MigrationRefused
 
@@ -28,7 +29,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class SqlFile:
+class Migration:
     """A migration. Raises MigrationRefused for a name that says no order."""
 
     name: str
@@ -95,7 +96,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MigrationStatus:
     """A migration, how it stands, and since when it is applied (None: it is not)."""
 
     name: str
@@ -103,14 +104,14 @@ class Standing:
     applied_at: datetime | None
 
 
-def standings(files: Sequence[SqlFile], ledger: Sequence[Applied]) -> list[Standing]:
+def standings(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[MigrationStatus]:
     """Every file and every row of the ledger, in order."""
     known = {file.name: file for file in files}
     rows = {row.name: row for row in ledger}
     return [_standing(name, known.get(name), rows.get(name)) for name in sorted({*known, *rows})]
 
 
-def undone(files: Sequence[SqlFile], ledger: Sequence[Applied]) -> list[SqlFile]:
+def undone(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migration]:
     """What is to be applied, in order. Raises MigrationRefused where the order was broken."""
     stand = standings(files, ledger)
     problems = [_PROBLEMS[s.state].format(s.name) for s in stand if s.state in _PROBLEMS]
@@ -126,7 +127,7 @@ def undone(files: Sequence[SqlFile], ledger: Sequence[Applied]) -> list[SqlFile]
     return [file for file in in_order(files) if file.name in pending]
 
 
-def up_to(files: Sequence[SqlFile], number: int) -> list[SqlFile]:
+def up_to(files: Sequence[Migration], number: int) -> list[Migration]:
     """The files up to this number. Raises MigrationRefused where no file has it."""
     ordered = in_order(files)
     if number not in {file.number for file in ordered}:
@@ -135,7 +136,7 @@ def up_to(files: Sequence[SqlFile], number: int) -> list[SqlFile]:
     return [file for file in ordered if file.number <= number]
 
 
-def in_order(files: Sequence[SqlFile]) -> list[SqlFile]:
+def in_order(files: Sequence[Migration]) -> list[Migration]:
     """Sorted. Raises MigrationRefused where two files have one number."""
     ordered = sorted(files, key=lambda file: file.name)
     for one, other in pairwise(ordered):
@@ -144,17 +145,45 @@ def in_order(files: Sequence[SqlFile]) -> list[SqlFile]:
     return ordered
 
 
-def _standing(name: str, file: SqlFile | None, row: Applied | None) -> Standing:
+def _standing(name: str, file: Migration | None, row: Applied | None) -> MigrationStatus:
     if row is None:
-        return Standing(name, State.PENDING, None)
+        return MigrationStatus(name, State.PENDING, None)
     if file is None:
-        return Standing(name, State.MISSING, row.applied_at)
+        return MigrationStatus(name, State.MISSING, row.applied_at)
     if file.sha256 != row.sha256:
-        return Standing(name, State.CHANGED, row.applied_at)
-    return Standing(name, State.BASELINE if row.baseline else State.APPLIED, row.applied_at)
+        return MigrationStatus(name, State.CHANGED, row.applied_at)
+    return MigrationStatus(name, State.BASELINE if row.baseline else State.APPLIED, row.applied_at)
 
 
 _PROBLEMS = {
     State.CHANGED: "{} was changed after it was applied: restore it, and write a new one",
     State.MISSING: "{} was applied and is missing here: this program is older than the schema",
 }
+
+
+def directory() -> Path:
+    """Inside an installed package, else beside the sources."""
+    package = Path(__file__).parents[1]
+    packaged = package / "sql"
+    return packaged if packaged.is_dir() else package.parents[1] / "sql"
+
+
+def read(folder: Path | None = None) -> list[Migration]:
+    """All migrations, in order; `folder`: another one than ours. Raises MigrationRefused."""
+    folder = folder or directory()
+    found = in_order([_file(path) for path in folder.glob("*.sql")])
+    if not found:
+        raise MigrationRefused(f"{folder} holds no migrations; install checkinsync again")
+    return found
+
+
+def names() -> list[str]:
+    """The names alone, in order: cheap enough for every command."""
+    return sorted(path.name for path in directory().glob("*.sql"))
+
+
+def _file(path: Path) -> Migration:
+    try:
+        return Migration(path.name, path.read_bytes().decode())
+    except (OSError, UnicodeDecodeError):
+        raise MigrationRefused(f"{path} can't be read as text in UTF-8") from None

@@ -5,7 +5,7 @@ Nothing here rests on the session's time zone.
 
 from __future__ import annotations
 
-from checkinsync.migrations.files import Applied, SqlFile
+from checkinsync.migrations.files import Applied, Migration
 from checkinsync.store.pool import Connection
 
 
@@ -34,7 +34,7 @@ def rows(conn: Connection) -> list[Applied]:
     return [Applied(*row) for row in found]
 
 
-def note(conn: Connection, file: SqlFile, *, baseline: bool = False) -> Applied:
+def note(conn: Connection, file: Migration, *, baseline: bool = False) -> Applied:
     """A row of the ledger."""
     row = conn.execute(
         """

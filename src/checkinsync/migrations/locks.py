@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from checkinsync.migrations.files import SqlFile
+from checkinsync.migrations.files import Migration
 
 PACE = 50_000_000
 """Bytes of a table that are read in a second, to be told beforehand; three times as many were
@@ -133,7 +133,7 @@ _RULES = (
 )
 
 
-def of(file: SqlFile, *, there: Collection[str]) -> Footprint:
+def of(file: Migration, *, there: Collection[str]) -> Footprint:
     """What this file does to the tables that are `there` before any file is applied."""
     text = _plain(file.text, there)
     matches = [match for rule in _RULES for match in rule.matches(text)]

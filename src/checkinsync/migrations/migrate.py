@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checkinsync.errors import SchemaBehind
-from checkinsync.migrations import files as schema
-from checkinsync.migrations import ledger, locks, preflight, runner, sql_files
-from checkinsync.migrations.files import Applied, SqlFile, Standing
+from checkinsync.migrations import files, ledger, locks, preflight, runner
+from checkinsync.migrations.files import Applied, Migration, MigrationStatus
 from checkinsync.migrations.locks import Footprint
-from checkinsync.migrations.preflight import Survey
+from checkinsync.migrations.preflight import Preflight
 from checkinsync.migrations.runner import Sleep
 from checkinsync.store.pool import Connection
 
@@ -21,7 +20,7 @@ from checkinsync.store.pool import Connection
 class Step:
     """A file that is pending, and what it will do to the tables that are there."""
 
-    file: SqlFile
+    file: Migration
     footprint: Footprint
 
 
@@ -29,7 +28,7 @@ class Step:
 class Plan:
     """What `up` would find, and what it would do."""
 
-    found: Survey
+    found: Preflight
     tokens: int
     """Stored ones."""
     unopened: tuple[int, ...] | None
@@ -43,9 +42,9 @@ def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) ->
     `directory`: another folder than `sql/`; `sleep` takes seconds and may raise. Raises
     MigrationRefused, MigrationFailed, DatabaseAway, AtWork; what was applied before stays.
     """
-    files = sql_files.read(directory)
+    migrations = files.read(directory)
     with runner.connected(url) as conn, runner.only_runner(conn, sleep=sleep):
-        pending = schema.undone(files, ledger.rows(conn))
+        pending = files.undone(migrations, ledger.rows(conn))
         ledger.make(conn)
         return [runner.apply(conn, file, sleep=sleep) for file in pending]
 
@@ -57,9 +56,9 @@ def plan(
 
     Raises MigrationRefused, MigrationFailed, DatabaseAway.
     """
-    files = sql_files.read(directory)
+    migrations = files.read(directory)
     with runner.connected(url) as conn, runner.looking(conn):
-        pending = schema.undone(files, ledger.rows(conn))
+        pending = files.undone(migrations, ledger.rows(conn))
         found = preflight.take(conn)
         tokens = preflight.sealed_tokens(conn) if found.has_users else []
     there = {table.name for table in found.tables}
@@ -71,18 +70,18 @@ def plan(
     )
 
 
-def status(url: str, *, directory: Path | None = None) -> list[Standing]:
+def status(url: str, *, directory: Path | None = None) -> list[MigrationStatus]:
     """How each file stands, changed and missing ones too; writes nothing. Raises DatabaseAway."""
-    files = sql_files.read(directory)
+    migrations = files.read(directory)
     with runner.connected(url) as conn:
-        return schema.standings(files, ledger.rows(conn))
+        return files.standings(migrations, ledger.rows(conn))
 
 
 def check(url: str, *, directory: Path | None = None) -> None:
     """Raise SchemaBehind where something is pending, MigrationRefused where `up` would."""
-    files = sql_files.read(directory)
+    migrations = files.read(directory)
     with runner.connected(url) as conn:
-        lacking = schema.undone(files, ledger.rows(conn))
+        lacking = files.undone(migrations, ledger.rows(conn))
     if lacking:
         names = ", ".join(file.name for file in lacking)
         raise SchemaBehind(f"the schema lacks {names}; run `checkinsync migrate`")
@@ -96,12 +95,12 @@ def baseline(
     Verifies nothing. Returns what was not noted before. Raises MigrationRefused for a number that
     no file has, DatabaseAway, AtWork.
     """
-    files = schema.up_to(sql_files.read(directory), number)
+    migrations = files.up_to(files.read(directory), number)
     with runner.connected(url) as conn, runner.only_runner(conn, sleep=sleep):
         ledger.make(conn)
         noted = {row.name for row in ledger.rows(conn)}
         with conn.transaction():
-            new = [file for file in files if file.name not in noted]
+            new = [file for file in migrations if file.name not in noted]
             return [ledger.note(conn, file, baseline=True) for file in new]
 
 
@@ -111,4 +110,4 @@ def pending(conn: Connection) -> list[str]:
     A database that is newer than this program lacks nothing.
     """
     applied = {row.name for row in ledger.rows(conn)}
-    return [name for name in sql_files.names() if name not in applied]
+    return [name for name in files.names() if name not in applied]

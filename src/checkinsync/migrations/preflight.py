@@ -44,7 +44,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class Preflight:
     """What is there; numbers of rows are by user id."""
 
     tables: tuple[Table, ...] = ()
@@ -74,12 +74,12 @@ class Survey:
         return {table.name: table.size for table in self.tables}
 
 
-def take(conn: Connection) -> Survey:
+def take(conn: Connection) -> Preflight:
     """Look at everything, in the caller's transaction."""
     columns = _columns(conn)
     known = {name for name, there in columns.items() if there >= BASIS[name]}
     photos = {"checkins", "checkin_photos"} <= known
-    return Survey(
+    return Preflight(
         tables=_tables(conn),
         strange=tuple(sorted(set(columns) - known)),
         absent=_absent(conn, columns),

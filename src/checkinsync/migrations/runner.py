@@ -16,7 +16,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed
 from checkinsync.migrations import ledger
-from checkinsync.migrations.files import Applied, SqlFile, Statement
+from checkinsync.migrations.files import Applied, Migration, Statement
 from checkinsync.store.pool import Connection, direct, is_away
 
 Sleep = Callable[[float], None]
@@ -92,7 +92,7 @@ def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
             conn.execute("SELECT pg_advisory_unlock(%(lock)s)", {"lock": RUNNER_LOCK})
 
 
-def apply(conn: Connection, file: SqlFile, *, sleep: Sleep) -> Applied:
+def apply(conn: Connection, file: Migration, *, sleep: Sleep) -> Applied:
     """Run a file and note it, trying again where a table is in use. Raises MigrationFailed."""
     run = _run_alone if file.alone else _run
     level = logging.WARNING  # once, not at each of a hundred attempts
@@ -112,7 +112,7 @@ def apply(conn: Connection, file: SqlFile, *, sleep: Sleep) -> Applied:
         ) from None
 
 
-def _run(conn: Connection, file: SqlFile) -> Applied:
+def _run(conn: Connection, file: Migration) -> Applied:
     """All of it and its row of the ledger, or nothing."""
     with conn.transaction():
         _bound(conn, LOCK_TIMEOUT, in_transaction=True)
@@ -121,7 +121,7 @@ def _run(conn: Connection, file: SqlFile) -> Applied:
         return ledger.note(conn, file)
 
 
-def _run_alone(conn: Connection, file: SqlFile) -> Applied:
+def _run_alone(conn: Connection, file: Migration) -> Applied:
     """One statement after the other; cut off anywhere, the file is run again from its top."""
     for statement in file.statements:
         patient = "CONCURRENTLY" in statement.text.upper()
@@ -141,7 +141,7 @@ def _bound(conn: Connection, lock_timeout: str, *, in_transaction: bool) -> None
     )
 
 
-def _execute(conn: Connection, file: SqlFile, statement: Statement) -> None:
+def _execute(conn: Connection, file: Migration, statement: Statement) -> None:
     try:
         conn.execute(statement.text.encode())
     except (LockNotAvailable, DeadlockDetected):
@@ -154,7 +154,7 @@ def _execute(conn: Connection, file: SqlFile, statement: Statement) -> None:
         raise MigrationFailed(f"{place}: {_said(error)}; {stays}") from None
 
 
-def _in_use(conn: Connection, file: SqlFile, error: psycopg.Error) -> str:
+def _in_use(conn: Connection, file: Migration, error: psycopg.Error) -> str:
     """What is in the way, and who, as far as our role may know: the oldest transactions first."""
     rows = conn.execute(
         """

@@ -87,7 +87,7 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
-class Toll:
+class RecentDeletions:
     """How much of a user's history has gone lately, in check-ins."""
 
     stored: int
@@ -97,7 +97,7 @@ class Toll:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class DeletionMarks:
     """What becomes of check-ins that were not shown, by row."""
 
     missing: tuple[int, ...] = ()
@@ -129,3 +129,24 @@ class Revision:
     before: dict[str, Any]
     after: dict[str, Any]
     """The values of each part, fit for JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a page of check-ins did to the table, in check-ins."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    gone: int = 0
+
+    def __add__(self, other: Saved) -> Saved:
+        """Two pages' work together."""
+        return Saved(
+            self.new + other.new,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.quarantined + other.quarantined,
+            self.gone + other.gone,
+        )

@@ -25,7 +25,7 @@ class Order(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class PageOrder:
     """A page's readable check-ins in its order, by both their instants."""
 
     created: tuple[datetime, ...]
@@ -35,7 +35,7 @@ class Listed:
     """The later instant of the last check-in that has both: "past" is said by the later one."""
 
     @classmethod
-    def of(cls, items: Iterable[Item], *, now: datetime) -> Listed:
+    def of(cls, items: Iterable[Item], *, now: datetime) -> PageOrder:
         """Read off a page; items that can't be read say nothing."""
         checkins = [item for item in items if isinstance(item, Checkin)]
         created = tuple(checkin.created_at for checkin in checkins)
@@ -87,7 +87,7 @@ class Span:
         `known`: the order of the list, where another page has told it. None where the page is in
         no known order.
         """
-        listed = Listed.of(items, now=now)
+        listed = PageOrder.of(items, now=now)
         if not listed.orders:
             return None
         orders = frozenset({known}) if known in listed.orders else listed.orders
@@ -158,7 +158,7 @@ EVERYTHING = Span()
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedSpan:
     """A stretch of a user's history that was last compared with Foursquare at `at`."""
 
     newest: datetime

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from checkinsync.errors import CheckinsyncError, Interrupted
-from checkinsync.model.checkin import Saved, User
+from checkinsync.model.changes import Saved
+from checkinsync.model.user import User
 from checkinsync.nightly.schedule import Entry
 from checkinsync.store.jobs import Progress
 from checkinsync.sync.outcome import Imported, Outcome, ended_with

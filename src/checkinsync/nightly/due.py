@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkinsync.model.checkin import Candidate, User
+from checkinsync.model.user import Candidate, User
 
 
 @dataclass(frozen=True, slots=True)
-class Tonight:
+class Selection:
     """The active users, sorted out; each group by id."""
 
     due: tuple[tuple[User, datetime | None], ...]
@@ -30,7 +30,7 @@ def sort_out(
     max_age: timedelta | None,
     importing: Collection[int],
     opens: Callable[[str], bool],
-) -> Tonight:
+) -> Selection:
     """`importing`: ids of users whom somebody imports just now; `opens`: whether a key fits."""
     everyone = list(candidates)
     due: list[tuple[User, datetime | None]] = []
@@ -54,7 +54,7 @@ def sort_out(
         else:
             due.append((user, _not_before(candidate, now)))
     nothing_opens = bool(sealed) and not readable
-    return Tonight(tuple(due), tuple(skipped), tuple(unreadable), nothing_opens)
+    return Selection(tuple(due), tuple(skipped), tuple(unreadable), nothing_opens)
 
 
 def why_not(

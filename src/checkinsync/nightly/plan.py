@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkinsync.errors import SettingsError
-from checkinsync.model.checkin import PAGE, User, Window
+from checkinsync.errors import WrongEncryptionKey
+from checkinsync.model.listing import PAGE, Window
+from checkinsync.model.user import User
 from checkinsync.nightly import due, schedule
 from checkinsync.nightly.schedule import Entry
 from checkinsync.store import checkins, jobs, leases, sync_state, users
@@ -17,7 +18,7 @@ from checkinsync.sync.walk import first_limit
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunOptions:
     """How a run is to go, from settings and options."""
 
     active_days: int
@@ -34,7 +35,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class RunPlan:
     """A run that was not started, for `--dry-run`."""
 
     entries: tuple[Entry, ...]
@@ -45,7 +46,9 @@ class Planned:
     stagger: timedelta
 
 
-def tonight(*, pool: Pool, opens: Callable[[str], bool], plan: Plan, now: datetime) -> due.Tonight:
+def select_due(
+    *, pool: Pool, opens: Callable[[str], bool], plan: RunOptions, now: datetime
+) -> due.Selection:
     """Who is due. Raises SettingsError where no key opens any token; DatabaseAway."""
     with transaction(pool) as conn:
         candidates = users.active(conn, at=now, days=plan.active_days)
@@ -54,26 +57,28 @@ def tonight(*, pool: Pool, opens: Callable[[str], bool], plan: Plan, now: dateti
         candidates, now=now, max_age=plan.max_age, importing=busy, opens=opens
     )
     if sorted_out.no_token_opens:
-        raise SettingsError(NOTHING_OPENS)
+        raise WrongEncryptionKey
     return sorted_out
 
 
-def slots(sorted_out: due.Tonight, *, plan: Plan, now: datetime) -> list[Entry]:
+def slots(sorted_out: due.Selection, *, plan: RunOptions, now: datetime) -> list[Entry]:
     """When each of them starts."""
     return schedule.plan(sorted_out.due, now=now, stagger=plan.stagger, window=plan.window)
 
 
-def planned(*, pool: Pool, opens: Callable[[str], bool], plan: Plan, now: datetime) -> Planned:
+def planned(
+    *, pool: Pool, opens: Callable[[str], bool], plan: RunOptions, now: datetime
+) -> RunPlan:
     """What a run would do if it started now."""
-    sorted_out = tonight(pool=pool, opens=opens, plan=plan, now=now)
+    sorted_out = select_due(pool=pool, opens=opens, plan=plan, now=now)
     entries = slots(sorted_out, plan=plan, now=now)
     with transaction(pool) as conn:
         requests = {entry.user.id: _requests(conn, entry.user.id, plan) for entry in entries}
     stagger = schedule.stagger_within(plan.window, plan.stagger, starts=len(entries))
-    return Planned(tuple(entries), sorted_out.skipped, sorted_out.unreadable, requests, stagger)
+    return RunPlan(tuple(entries), sorted_out.skipped, sorted_out.unreadable, requests, stagger)
 
 
-def _requests(conn: Connection, user_id: int, plan: Plan) -> int | None:
+def _requests(conn: Connection, user_id: int, plan: RunOptions) -> int | None:
     known = sync_state.load(conn, user_id)
     window = Window.after(known.cursor, overlap=plan.overlap)
     expected = checkins.expected_in(conn, user_id, window)
@@ -83,9 +88,3 @@ def _requests(conn: Connection, user_id: int, plan: Plan) -> int | None:
     whole = expected == stored
     walked = 1 + max(0, expected - first_limit(window, expected)) // PAGE
     return walked + (1 if whole else slice_pages(stored - expected))
-
-
-NOTHING_OPENS = (
-    "the encryption key opens none of the stored tokens; nothing was changed. Set "
-    "CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that sealed them"
-)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.store.pool import Connection
-from checkinsync.sync.outcome import RunRecord, RunSummary
 
 
 def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:

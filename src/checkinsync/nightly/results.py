@@ -7,11 +7,12 @@ from collections.abc import Collection
 from datetime import datetime
 
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model.checkin import Saved, User
-from checkinsync.nightly.summary import suspicious, verdict
+from checkinsync.model.changes import Saved
+from checkinsync.model.user import User
+from checkinsync.nightly.summary import RunSummary, run_outcome, suspicious
 from checkinsync.store.pool import Pool
 from checkinsync.sync import record
-from checkinsync.sync.outcome import Failed, Outcome, RunSummary, UserReport
+from checkinsync.sync.outcome import Failed, Outcome, UserReport
 
 
 def told(error: Exception) -> str:
@@ -19,7 +20,7 @@ def told(error: Exception) -> str:
     return str(error) if isinstance(error, CheckinsyncError) else type(error).__name__
 
 
-class Tally:
+class RunResults:
     """One report for each user who has ended, and what each one's attempts have stored."""
 
     def __init__(self, *, pool: Pool, started: datetime) -> None:
@@ -69,7 +70,7 @@ class Tally:
         paused: bool,
     ) -> RunSummary:
         """The run in one value, with its exit code; see `verdict`."""
-        outcome, code = verdict(
+        outcome, code = run_outcome(
             [report.outcome for report in self._reports],
             stop=stop,
             nothing_heard=nothing_heard,

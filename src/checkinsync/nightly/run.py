@@ -27,19 +27,19 @@ from checkinsync.errors import (
     TokenUnreadable,
     UnsteadyList,
 )
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.nightly import due, queries
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
-from checkinsync.nightly.outages import Breaker
-from checkinsync.nightly.plan import Plan, slots, tonight
-from checkinsync.nightly.results import Tally, told
-from checkinsync.nightly.schedule import Agenda, Entry
-from checkinsync.nightly.services import FOURSQUARE_NAME, Services
-from checkinsync.nightly.summary import PARTIAL
+from checkinsync.nightly.outages import FOURSQUARE_NAME, CircuitBreaker, Outages
+from checkinsync.nightly.plan import RunOptions, select_due, slots
+from checkinsync.nightly.results import RunResults, told
+from checkinsync.nightly.schedule import Entry, Queue
+from checkinsync.nightly.summary import PARTIAL, RunSummary
 from checkinsync.store import leases
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.store.lease_renewal import LeaseRenewer
 from checkinsync.store.pool import Pool, probe, transaction
-from checkinsync.sync.outcome import Failed, RetryAt, RunSummary, Skipped
+from checkinsync.sync.outcome import Failed, RetryAt, Skipped
+from checkinsync.verify import queries as verifications
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,13 @@ def delays(delay: timedelta) -> wait_base:
     return wait_exponential(multiplier=seconds) + wait_random(0, seconds / 20)
 
 
-def orchestrate(
+def run(
     *,
     pool: Pool,
-    keeper: Keeper,
+    keeper: LeaseRenewer,
     import_one: ImportOne,
     opens: Callable[[str], bool],
-    plan: Plan,
+    plan: RunOptions,
     host: str,
     now: Callable[[], datetime],
     wait: Wait,
@@ -93,12 +93,12 @@ def orchestrate(
     """
     started = now()
     with transaction(pool) as conn:
-        lease = leases.claim(conn, leases.RUN, alive=keeper.tokens())
+        lease = leases.acquire(conn, leases.RUN, alive=keeper.tokens())
     if lease is None:
         raise AtWork("another run is at work; it is left alone")
     try:
         with keeper.keeping(lease):
-            sorted_out = tonight(pool=pool, opens=opens, plan=plan, now=started)
+            sorted_out = select_due(pool=pool, opens=opens, plan=plan, now=started)
             with transaction(pool) as conn:
                 run_id = queries.start(conn, at=started, host=host, due=_due(sorted_out))
             run = _Run(
@@ -120,7 +120,7 @@ def orchestrate(
             leases.release(conn, lease)
 
 
-def _due(sorted_out: due.Tonight) -> int:
+def _due(sorted_out: due.Selection) -> int:
     return len(sorted_out.due) + len(sorted_out.unreadable)
 
 
@@ -128,6 +128,7 @@ def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
     with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
         assert summary.run_id is not None
         queries.finish(conn, summary.run_id, summary)
+        verifications.forget(conn, before=summary.started_at - verifications.KEPT)
     figures = {"due": summary.due, "synced": summary.synced, "failed": summary.failed}
     figures |= {"skipped": summary.skipped, "requests": summary.requests}
     _log("run_finished", summary.run_id, outcome=summary.outcome, **figures)
@@ -144,7 +145,7 @@ class _Run:
         *,
         pool: Pool,
         import_one: ImportOne,
-        plan: Plan,
+        plan: RunOptions,
         now: Callable[[], datetime],
         wait: Wait,
         go_on: Callable[[], None],
@@ -158,21 +159,21 @@ class _Run:
         self.now = now
         self.wait = wait
         self.asked_to_go_on = go_on
-        self.agenda = Agenda((), workers=plan.workers)
+        self.agenda = Queue((), workers=plan.workers)
         self.orders: dict[int, int] = {}
         """Each user's place in the plan."""
         self.inbox: Inbox = queue.SimpleQueue()
         self.running = 0
-        self.services = Services()
+        self.services = Outages()
         self.doubted: list[Entry] = []
         """Users whose tokens were refused before anybody's was taken: asked again after others."""
-        self.tally = Tally(pool=pool, started=started)
+        self.tally = RunResults(pool=pool, started=started)
         self.stop: CheckinsyncError | None = None
         """Why nothing more is started; the imports in hand finish their pages."""
 
     # --- the plan ---------------------------------------------------------------------------------
 
-    def prepare(self, sorted_out: due.Tonight) -> None:
+    def prepare(self, sorted_out: due.Selection) -> None:
         """Say who is skipped and why, and give the others their slots."""
         log_event = self._log
         log_event("run_started", workers=self.plan.workers)
@@ -194,7 +195,7 @@ class _Run:
         for entry in entries:
             log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
         self.orders = {entry.user.id: entry.order for entry in entries}
-        self.agenda = Agenda(entries, workers=self.plan.workers)
+        self.agenda = Queue(entries, workers=self.plan.workers)
 
     # --- the loop ---------------------------------------------------------------------------------
 
@@ -258,7 +259,7 @@ class _Run:
         while (entry := self.agenda.take(self.now(), running=self.running)) is not None:
             self._start(executor, entry)
 
-    def _look_for_foursquare(self, service: Breaker, executor: ThreadPoolExecutor) -> None:
+    def _look_for_foursquare(self, service: CircuitBreaker, executor: ThreadPoolExecutor) -> None:
         """One user at a time shows whether it is back."""
         if self.running or not service.looks(self.now()):
             return
@@ -266,7 +267,7 @@ class _Run:
         if entry is not None:
             self._start(executor, entry)
 
-    def _look_for_database(self, service: Breaker) -> None:
+    def _look_for_database(self, service: CircuitBreaker) -> None:
         if not service.looks(self.now()):
             return
         if probe(self.pool):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,7 +42,7 @@ def plan(
     ]
 
 
-class Agenda:
+class Queue:
     """What is still to be done: first starts in their slots, and attempts to be made again.
 
     A retry never takes the last free worker while first starts wait: it delays nobody else's.

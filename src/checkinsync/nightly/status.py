@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.nightly import queries
+from checkinsync.nightly.summary import RunRecord
 from checkinsync.store import jobs, users
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.store.users import Status
-from checkinsync.sync.outcome import RunRecord
 
 RUNS = 10
 """How many runs are shown."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from checkinsync.errors import (
     DatabaseAway,
@@ -11,7 +13,9 @@ from checkinsync.errors import (
     QuotaExceeded,
     TokenRejected,
 )
-from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt
+from checkinsync.model.changes import Saved
+from checkinsync.model.user import User
+from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
 
 PARTIAL = 3
 AWAY = 69
@@ -28,7 +32,7 @@ def suspicious(outcomes: Sequence[Outcome]) -> bool:
     return len(tried) >= SUSPICIOUS_FROM and 2 * len(rejected) > len(tried)
 
 
-def verdict(
+def run_outcome(
     outcomes: Sequence[Outcome], *, stop: Exception | None, nothing_heard: bool, paused: bool
 ) -> tuple[str, int]:
     """The worst that applies: interrupted, then 69 before 5 before 3.
@@ -50,3 +54,66 @@ def verdict(
     if any(isinstance(outcome, RetryAt) for outcome in outcomes):
         return "rate_limited", LIMITED
     return ("partial", PARTIAL) if failures or stop is not None else ("ok", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did."""
+
+    run_id: int | None
+    started_at: datetime
+    finished_at: datetime
+    host: str
+    reports: tuple[UserReport, ...]
+    """How the users fared who were due."""
+    not_due: tuple[tuple[User, str], ...]
+    """Active users who were not, with the reason."""
+    requests: int
+    outcome: str
+    """`ok`, `partial`, `rate_limited`, `quota`, `away`, `suspect` or `interrupted`."""
+    exit_code: int
+
+    @property
+    def due(self) -> int:
+        """Users who were to be imported."""
+        return len(self.reports)
+
+    @property
+    def synced(self) -> int:
+        """Users whose window is stored."""
+        return sum(isinstance(report.outcome, Imported) for report in self.reports)
+
+    @property
+    def failed(self) -> int:
+        """Users whose import ended with an error."""
+        return sum(isinstance(report.outcome, Failed) for report in self.reports)
+
+    @property
+    def skipped(self) -> int:
+        """Users who were not imported, or not to the end, for no fault of theirs."""
+        left = sum(isinstance(report.outcome, Skipped | RetryAt) for report in self.reports)
+        return left + len(self.not_due)
+
+    @property
+    def saved(self) -> Saved:
+        """What all users' imports together stored."""
+        return sum((report.saved for report in self.reports), Saved())
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A row of `sync_runs`."""
+
+    id: int
+    started_at: datetime
+    finished_at: datetime | None
+    host: str
+    due: int
+    synced: int
+    failed: int
+    skipped: int
+    requests: int
+    new: int
+    changed: int
+    gone: int
+    outcome: str

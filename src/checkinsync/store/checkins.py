@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
-from checkinsync.model.checkin import Checkin, Window
+from checkinsync.model.checkin import Checkin
+from checkinsync.model.listing import Window
 from checkinsync.store.pool import Connection
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from checkinsync.model.changes import Marks, Stored, Toll
+from checkinsync.model.changes import DeletionMarks, RecentDeletions, Stored
 from checkinsync.model.span import Order, Span
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
@@ -69,7 +69,7 @@ def _borders(span: Span, *, now: datetime) -> dict[str, datetime | str | None]:
     }
 
 
-def toll(conn: Connection, user_id: int, *, since: datetime) -> Toll:
+def toll(conn: Connection, user_id: int, *, since: datetime) -> RecentDeletions:
     """How much of a user's history has gone, or was marked as missing, since then."""
     row = conn.execute(
         """
@@ -81,10 +81,10 @@ def toll(conn: Connection, user_id: int, *, since: datetime) -> Toll:
         {"user": user_id, "since": since},
     ).fetchone()
     assert row is not None
-    return Toll(*row)
+    return RecentDeletions(*row)
 
 
-def note(conn: Connection, marks: Marks, *, now: datetime) -> None:
+def note(conn: Connection, marks: DeletionMarks, *, now: datetime) -> None:
     """Write down what was decided; what is marked so already stays as it is."""
     conn.execute(
         """
@@ -125,7 +125,7 @@ def clear(conn: Connection, rows: Collection[int]) -> None:
     )
 
 
-def bury(conn: Connection, rows: Collection[int], *, at: datetime) -> int:
+def mark_deleted(conn: Connection, rows: Collection[int], *, at: datetime) -> int:
     """They are gone at Foursquare; returns how many were not known to be."""
     buried = conn.execute(
         """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from checkinsync.model.checkin import Lease, Saved
+from checkinsync.model.changes import Saved
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import psycopg
 
 from checkinsync.errors import DatabaseAway
-from checkinsync.model.checkin import Lease
 from checkinsync.store import leases
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Pool, transaction
 
 EVERY = 20.0
@@ -20,7 +20,7 @@ EVERY = 20.0
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class LeaseRenewer:
     """Renews in a thread of its own, one statement for all, from the first lease to `close`."""
 
     def __init__(self, pool: Pool, *, every: float = EVERY) -> None:

@@ -7,11 +7,11 @@ with each claim, and whoever slept through his lease finds another one in the ro
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import psycopg
 
 from checkinsync.errors import LeaseLost
-from checkinsync.model.checkin import Lease
 from checkinsync.store import lease_owner
 from checkinsync.store.pool import Connection
 
@@ -19,7 +19,15 @@ RUN = 0
 """The reserved user id whose lease is that of the run itself; the serial ids begin at 1."""
 
 
-def claim(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | None:
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to import one user, as long as its token is the one in the table."""
+
+    user_id: int
+    token: int
+
+
+def acquire(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | None:
     """Take the lease for 90 s; None where a living import holds it.
 
     An owner of this host that lives no more is seen at once, others when their lease has expired.
@@ -49,7 +57,7 @@ def claim(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | 
     return None if claimed is None else Lease(user_id, claimed[0])
 
 
-def hold(conn: Connection, lease: Lease) -> None:
+def ensure_held(conn: Connection, lease: Lease) -> None:
     """Still ours, for 90 s more; the first statement of every transaction of an import.
 
     Raises LeaseLost: somebody else imports this user now, and nothing more may be written.

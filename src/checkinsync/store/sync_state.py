@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from checkinsync.model.checkin import Mark, User
+from checkinsync.model.listing import Checkpoint
 from checkinsync.model.span import Order
+from checkinsync.model.user import User
 from checkinsync.store.pool import Connection
 
 
@@ -16,7 +17,7 @@ class SyncState:
 
     cursor: datetime | None = None
     """Start of the first attempt of the last finished walk; None: none has finished."""
-    mark: Mark | None = None
+    mark: Checkpoint | None = None
     """Where the unfinished walk stands; None: there is none."""
 
 
@@ -32,7 +33,7 @@ def load(conn: Connection, user_id: int) -> SyncState:
     if row is None:
         return SyncState()
     cursor, started_at, since, offset, tail, down_to = row
-    mark = Mark(started_at, since, offset, tuple(tail), down_to) if started_at else None
+    mark = Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None
     return SyncState(cursor, mark)
 
 
@@ -100,7 +101,7 @@ def note_list(conn: Connection, user_id: int, *, order: Order | None, shift: int
     )
 
 
-def note_mark(conn: Connection, user_id: int, mark: Mark) -> None:
+def note_mark(conn: Connection, user_id: int, mark: Checkpoint) -> None:
     """An unfinished walk is contiguous down to here; commits together with the page."""
     conn.execute(
         """

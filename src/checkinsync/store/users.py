@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from checkinsync.errors import UnknownUser
-from checkinsync.model.checkin import Candidate, Profile, User
+from checkinsync.model.user import Candidate, Profile, User
 from checkinsync.store.pool import Connection
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from checkinsync.model.span import Verified
+from checkinsync.model.span import VerifiedSpan
 from checkinsync.store.pool import Connection
 
 
-def load(conn: Connection, user_id: int) -> list[Verified]:
+def load(conn: Connection, user_id: int) -> list[VerifiedSpan]:
     """A user's stretches, newest first."""
     rows = conn.execute(
         """
@@ -17,10 +17,10 @@ def load(conn: Connection, user_id: int) -> list[Verified]:
         """,
         {"user": user_id},
     )
-    return [Verified(*row) for row in rows]
+    return [VerifiedSpan(*row) for row in rows]
 
 
-def keep(conn: Connection, user_id: int, spans: Iterable[Verified]) -> None:
+def keep(conn: Connection, user_id: int, spans: Iterable[VerifiedSpan]) -> None:
     """These are all of a user's stretches now; what is stored already is not written again."""
     listed = list(spans)
     columns = {

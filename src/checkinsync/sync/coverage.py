@@ -6,12 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from checkinsync.model.span import Verified
+from checkinsync.model.listing import Page
+from checkinsync.model.span import EVERYTHING, Span, VerifiedSpan, first_at
+from checkinsync.store import verified_spans
+from checkinsync.store.pool import Connection
+from checkinsync.sync.save_page import note_unshown
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-def covered(known: Iterable[Verified], new: Verified) -> list[Verified]:
+def covered(known: Iterable[VerifiedSpan], new: VerifiedSpan) -> list[VerifiedSpan]:
     """All stretches once `new` has been compared, newest first: it takes the place of what was
     known of its time, and the others keep what reaches beyond it."""
     if _start(new) >= new.newest:
@@ -20,7 +24,7 @@ def covered(known: Iterable[Verified], new: Verified) -> list[Verified]:
     return sorted([*kept, new], key=lambda span: span.newest, reverse=True)
 
 
-def _outside(span: Verified, new: Verified) -> Iterator[Verified]:
+def _outside(span: VerifiedSpan, new: VerifiedSpan) -> Iterator[VerifiedSpan]:
     """The parts of a stretch above and below another one."""
     if span.newest > new.newest:
         yield replace(span, oldest=max(new.newest, _start(span)))
@@ -28,5 +32,43 @@ def _outside(span: Verified, new: Verified) -> Iterator[Verified]:
         yield replace(span, newest=min(_start(new), span.newest))
 
 
-def _start(span: Verified) -> datetime:
+def _start(span: VerifiedSpan) -> datetime:
     return span.oldest or BEGINNING
+
+
+def note_verified(conn: Connection, user_id: int, compared: VerifiedSpan) -> None:
+    """A stretch of the history was compared with Foursquare just now."""
+    verified_spans.keep(conn, user_id, covered(verified_spans.load(conn, user_id), compared))
+
+
+class WalkCoverage:
+    """The last page of a walk that showed anything, and what it proves."""
+
+    def __init__(self) -> None:
+        self._last: Page | None = None
+        self._span: Span | None = None
+
+    def take(self, page: Page, span: Span | None) -> None:
+        """One page more; `span`: what it proves, if anything."""
+        if page.items:
+            self._last, self._span = page, span
+
+    @property
+    def oldest(self) -> datetime | None:
+        """Down to here all has been compared; None: it is not known."""
+        return None if self._span is None else self._span.oldest
+
+    def place(self, *, now: datetime) -> int:
+        """The place in the list down to which all has been compared: see `oldest`."""
+        if self._last is None or self.oldest is None:
+            return 0
+        return self._last.offset + first_at(self._last.items, self.oldest, now=now)
+
+    def note_end(self, conn: Connection, user_id: int, *, now: datetime) -> None:
+        """The end of the list was seen: what is stored below it was not shown."""
+        if self._last is None:
+            note_unshown(conn, user_id, (), EVERYTHING, now=now)
+        elif self._span is not None:
+            whole = self._span.to_the_end(complete=True)
+            shown = {item.key for item in self._last.items}
+            note_unshown(conn, user_id, shown, whole, now=now)

@@ -6,9 +6,16 @@ a fault on the other side, and then half a history would seem to be gone.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from checkinsync.model.changes import Marks, Toll, Unseen
+from checkinsync.model.changes import (
+    DeletionMarks,
+    RecentDeletions,
+    Stored,
+    Unseen,
+)
+from checkinsync.model.span import Span, entered_at
 
 AGAIN_AFTER = timedelta(hours=20)
 """How long after the first look the second one counts."""
@@ -25,7 +32,7 @@ OF_A_USER = 0.05
 LATELY = timedelta(days=30)
 
 
-def judge(unseen: Unseen, toll: Toll, *, now: datetime) -> Marks:
+def judge(unseen: Unseen, toll: RecentDeletions, *, now: datetime) -> DeletionMarks:
     """What the rows that were not shown are to be marked as.
 
     `toll`: how much went lately, what is marked already included. Of rows that the stretch need
@@ -37,8 +44,8 @@ def judge(unseen: Unseen, toll: Toll, *, now: datetime) -> Marks:
     if _too_many(would_go, unseen.expected, OF_A_SPAN) or _too_many(
         toll.lately - counted + would_go, toll.stored, OF_A_USER
     ):
-        return Marks(withheld=tuple(row.row for row in unseen.rows))
-    return Marks(
+        return DeletionMarks(withheld=tuple(row.row for row in unseen.rows))
+    return DeletionMarks(
         missing=tuple(row.row for row in unseen.rows if row.missing_since is None),
         again=tuple(
             row.row
@@ -57,3 +64,27 @@ def lately(at: datetime, now: datetime) -> bool:
 
 def _too_many(count: int, of: int, share: float) -> bool:
     return count > FEW and count > share * of
+
+
+def unseen(
+    shown: Collection[str], stored: Iterable[Stored], span: Span, *, now: datetime
+) -> Unseen:
+    """What is stored inside the span and was not shown; `shown`: the keys of the page's items.
+
+    `stored`: rows with an id; those that the span does not hold, and those that are gone already,
+    say nothing.
+    """
+    dated = [
+        (row, entered_at(row.foursquare_id, now=now))
+        for row in stored
+        if row.foursquare_id is not None and row.deleted_at is None
+    ]
+    inside = [(row, entered) for row, entered in dated if span.holds(row.second, entered)]
+    missing = [(row, entered) for row, entered in inside if row.foursquare_id not in shown]
+    return Unseen(
+        tuple(row for row, _ in missing),
+        expected=len(inside),
+        sure=frozenset(
+            row.row for row, entered in missing if span.surely_holds(row.second, entered)
+        ),
+    )

@@ -13,12 +13,12 @@ from checkinsync.errors import (
     LeaseLost,
     QuotaExceeded,
     RateLimited,
-    SettingsError,
     TokenUnreadable,
     UserRemoved,
+    WrongEncryptionKey,
 )
-from checkinsync.model.checkin import Saved, User
-from checkinsync.nightly.plan import NOTHING_OPENS
+from checkinsync.model.changes import Saved
+from checkinsync.model.user import User
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync import record
@@ -80,4 +80,4 @@ def _refuse_a_wrong_key(opens: Callable[[str], bool], *, pool: Pool) -> None:
     with transaction(pool) as conn:
         sealed = users.sealed_tokens(conn, most=SAMPLE)
     if not any(map(opens, sealed)):
-        raise SettingsError(NOTHING_OPENS) from None
+        raise WrongEncryptionKey from None

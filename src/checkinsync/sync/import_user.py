@@ -22,21 +22,24 @@ from checkinsync.errors import (
     RateLimited,
 )
 from checkinsync.foursquare import parse
-from checkinsync.foursquare.client import Conversation, Foursquare
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Checkin, Lease, Mark, Page, Saved, User
-from checkinsync.model.span import Listed, Order, Span, Verified
+from checkinsync.foursquare.client import Foursquare, UserClient
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.changes import Saved
+from checkinsync.model.checkin import Checkin
+from checkinsync.model.listing import Checkpoint, Page
+from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan
+from checkinsync.model.user import User
 from checkinsync.store import checkins, jobs, leases, quarantine, sync_state, users
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.store.lease_renewal import LeaseRenewer
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.sync import session
+from checkinsync.sync.coverage import WalkCoverage, note_verified
 from checkinsync.sync.outcome import Imported
-from checkinsync.sync.proved import Proved, note_verified
 from checkinsync.sync.save_page import save_page
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
-from checkinsync.sync.scrub import look_back
+from checkinsync.sync.scrub import scrub
 from checkinsync.sync.walk import Walk
-from checkinsync.verify import queries
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,8 @@ def import_user(
     *,
     pool: Pool,
     foursquare: Foursquare,
-    vault: Vault,
-    keeper: Keeper,
+    vault: Keyring,
+    keeper: LeaseRenewer,
     now: Callable[[], datetime],
     scope: Scope,
     go_on: Callable[[], None] = lambda: None,
@@ -87,7 +90,7 @@ def import_user(
         return run.to_its_end(go_on)
 
 
-def _begin(conn: Connection, user: User, keeper: Keeper) -> tuple[Lease, int]:
+def _begin(conn: Connection, user: User, keeper: LeaseRenewer) -> tuple[Lease, int]:
     """Claim the lease and open the job's row, both or none. Raises AtWork, UserRemoved."""
     lease = session.claim(conn, user, keeper=keeper)
     jobs.close_leftovers(conn, user.id)
@@ -105,7 +108,7 @@ class _Import:
         pool: Pool,
         lease: Lease,
         job: int,
-        conversation: Conversation,
+        conversation: UserClient,
         now: Callable[[], datetime],
         started: datetime,
         run_id: int | None,
@@ -125,12 +128,12 @@ class _Import:
         self.on_page = on_page
         self.spare = spare
         self.looks_back = False
-        self.proved = Proved()
+        self.proved = WalkCoverage()
         self.order: Order | None = None
         self.pages = 0
         self.saved = Saved()
         self.expected: int | None = None
-        self.noted: Mark | None = None
+        self.noted: Checkpoint | None = None
         self.walk: Walk
 
     def to_its_end(self, go_on: Callable[[], None]) -> Imported:
@@ -155,7 +158,7 @@ class _Import:
     def _prepare(self) -> None:
         """Plan the walk, and try again what is in quarantine: this version may understand it."""
         with transaction(self.pool) as conn:
-            leases.hold(conn, self.lease)
+            leases.ensure_held(conn, self.lease)
             session.expect(conn, self.user)
             self.walk = self._plan(conn)
             waiting = [parse.checkin(item) for _, item in quarantine.items(conn, self.user.id)]
@@ -174,7 +177,7 @@ class _Import:
     def _take(self, page: Page) -> None:
         """One page, one transaction: its rows, the job's progress, the mark, or the end."""
         with transaction(self.pool) as conn:
-            leases.hold(conn, self.lease)
+            leases.ensure_held(conn, self.lease)
             session.expect(conn, self.user)
             at = self.now()
             span = Span.of(page.items, top=page.offset == 0, now=at)
@@ -194,7 +197,7 @@ class _Import:
 
     def _note_order(self, conn: Connection, page: Page, *, now: datetime) -> None:
         """By what the list is ordered, where a page tells it: slices find their places by it."""
-        order = Listed.of(page.items, now=now).order
+        order = PageOrder.of(page.items, now=now).order
         if order is not None and order is not self.order:
             sync_state.note_list(conn, self.user.id, order=order, shift=None)
             self.order = order
@@ -230,7 +233,6 @@ class _Import:
                 at=self.now(),
             )
             self._note_verified(conn)
-            queries.forget(conn, self.user.id, before=self.started - queries.KEPT)
         jobs.finish(conn, self.job)
         self.looks_back = isinstance(self.scope, Nightly) and self.spare()
         if not self.looks_back:
@@ -239,7 +241,7 @@ class _Import:
     def _note_verified(self, conn: Connection) -> None:
         """Down to where the walk went, all has been compared since its first attempt began."""
         if self.walk.ended or self._oldest is not None:
-            compared = Verified(self.started, self._oldest, self.first_attempt)
+            compared = VerifiedSpan(self.started, self._oldest, self.first_attempt)
             note_verified(conn, self.user.id, compared)
 
     @property
@@ -251,7 +253,7 @@ class _Import:
 
     def _look_back(self, go_on: Callable[[], None]) -> None:
         try:
-            self.saved += look_back(
+            self.saved += scrub(
                 self.user.id,
                 pool=self.pool,
                 lease=self.lease,
@@ -266,7 +268,7 @@ class _Import:
                 suppress(LeaseLost, DatabaseAway, psycopg.OperationalError),
                 transaction(self.pool) as conn,
             ):
-                leases.hold(conn, self.lease)
+                leases.ensure_held(conn, self.lease)
                 jobs.note_total(conn, self.job, self.saved, requests=self.conversation.requests)
                 leases.release(conn, self.lease)
 
@@ -285,7 +287,7 @@ class _Import:
             suppress(LeaseLost, DatabaseAway, psycopg.OperationalError),
             transaction(self.pool) as conn,
         ):
-            leases.hold(conn, self.lease)
+            leases.ensure_held(conn, self.lease)
             if isinstance(error, RateLimited) and users.stays(conn, self.user.id):
                 message, until = told(error), error.until
                 jobs.end(conn, self.job, status="rate_limited", message=message, retry_after=until)

@@ -6,12 +6,11 @@ The only place that decides. A row without an id is the application's: its check
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from checkinsync.model.changes import Changes, Rewrite, Stored, Twin, Unseen
+from checkinsync.model.changes import Changes, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
-from checkinsync.model.span import Span, entered_at
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -46,30 +45,6 @@ def _restored(kept: Iterable[Rewrite], rows: Mapping[str | None, Stored]) -> Ite
         row = rows[known.checkin.id]
         if row.doubted and row.fingerprint == known.checkin.fingerprint:
             yield row
-
-
-def unseen(
-    shown: Collection[str], stored: Iterable[Stored], span: Span, *, now: datetime
-) -> Unseen:
-    """What is stored inside the span and was not shown; `shown`: the keys of the page's items.
-
-    `stored`: rows with an id; those that the span does not hold, and those that are gone already,
-    say nothing.
-    """
-    dated = [
-        (row, entered_at(row.foursquare_id, now=now))
-        for row in stored
-        if row.foursquare_id is not None and row.deleted_at is None
-    ]
-    inside = [(row, entered) for row, entered in dated if span.holds(row.second, entered)]
-    missing = [(row, entered) for row, entered in inside if row.foursquare_id not in shown]
-    return Unseen(
-        tuple(row for row, _ in missing),
-        expected=len(inside),
-        sure=frozenset(
-            row.row for row, entered in missing if span.surely_holds(row.second, entered)
-        ),
-    )
 
 
 def adopted(

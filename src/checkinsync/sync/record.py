@@ -9,7 +9,7 @@ from datetime import datetime
 import psycopg
 
 from checkinsync.errors import DatabaseAway, NoToken, TokenRejected, TokenUnreadable
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.store import sync_state
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync.outcome import Failed, UserReport

@@ -13,14 +13,14 @@ import psycopg
 
 from checkinsync.errors import UserFailed
 from checkinsync.foursquare import parse
-from checkinsync.model.changes import Changes, Stored
-from checkinsync.model.checkin import Checkin, Item, Saved, Unreadable
+from checkinsync.model.changes import Changes, Saved, Stored
+from checkinsync.model.checkin import Checkin, Item, Unreadable
 from checkinsync.model.span import Span
 from checkinsync.store import checkins, deletions, photos, quarantine
 from checkinsync.store import revisions as revised
 from checkinsync.store.pool import Connection
-from checkinsync.sync.deletions import LATELY, judge
-from checkinsync.sync.reconcile import moments, reconcile, unseen
+from checkinsync.sync.deletions import LATELY, judge, unseen
+from checkinsync.sync.reconcile import moments, reconcile
 from checkinsync.sync.revisions import revisions
 
 ROUNDS = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from checkinsync.model.checkin import Mark, Window
+from checkinsync.model.listing import Checkpoint, Window
 
 RESUMED_OVERLAP = timedelta(days=14)
 """How much of the top a resumed `--full` reads again: what came late while it stood still."""
@@ -42,8 +42,8 @@ Scope = Nightly | Full | Since
 
 
 def begin(
-    scope: Scope, *, cursor: datetime | None, mark: Mark | None, now: datetime
-) -> tuple[Window, Mark | None]:
+    scope: Scope, *, cursor: datetime | None, mark: Checkpoint | None, now: datetime
+) -> tuple[Window, Checkpoint | None]:
     """What to ask about; with a mark, the top that an unfinished walk has to read again.
 
     `cursor`, `mark`: what is known of the user's last finished and of an unfinished walk.
@@ -58,7 +58,7 @@ def begin(
             return _top(mark, overlap, now) or Window.after(cursor, overlap=overlap), mark
 
 
-def _top(mark: Mark | None, overlap: timedelta, now: datetime) -> Window | None:
+def _top(mark: Checkpoint | None, overlap: timedelta, now: datetime) -> Window | None:
     """What an unfinished walk has to read again before it goes on; None where there is none."""
     if mark is None:
         return None

@@ -22,15 +22,18 @@ from checkinsync.errors import (
     UserFailed,
     UserRemoved,
 )
-from checkinsync.foursquare.client import Conversation
-from checkinsync.model.changes import Stored
-from checkinsync.model.checkin import PAGE, Checkin, Item, Lease, Page, Saved
-from checkinsync.model.span import Listed, Order, Span, Verified, first_at
+from checkinsync.foursquare.client import UserClient
+from checkinsync.model.changes import Saved, Stored
+from checkinsync.model.checkin import Checkin, Item
+from checkinsync.model.listing import PAGE, Page
+from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
 from checkinsync.store import checkins, deletions, leases, sync_state, users, verified_spans
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.store.sync_state import Slices
+from checkinsync.sync.confirm_deletions import ASKED, UNANSWERED, _has_no_endpoint
+from checkinsync.sync.coverage import note_verified
 from checkinsync.sync.deletions import AGAIN_AFTER
-from checkinsync.sync.proved import note_verified
 from checkinsync.sync.save_page import note_unshown, save_page
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
 
@@ -43,14 +46,6 @@ LATE_AFTER = timedelta(days=25)
 RESERVE = 30
 """Requests of the hour that a look back leaves for others."""
 
-ASKED = 100
-"""Check-ins that are asked for one by one, at most: the `checkins` endpoints have 500 an hour."""
-
-UNANSWERED = 2
-"""After so many check-ins about which nothing was said, the others are left for another night."""
-
-NO_ENDPOINT = {404, 405}
-"""Statuses by which a server says, without an `errorType`, that it has no such endpoint."""
 
 UNFORESEEN = (RequestRefused, UserFailed, psycopg.Error)
 """What an operator should hear of, though it spoils nothing."""
@@ -58,12 +53,12 @@ UNFORESEEN = (RequestRefused, UserFailed, psycopg.Error)
 log = logging.getLogger(__name__)
 
 
-def look_back(
+def scrub(
     user_id: int,
     *,
     pool: Pool,
     lease: Lease,
-    conversation: Conversation,
+    conversation: UserClient,
     reached: datetime | None,
     reached_at: int,
     now: Callable[[], datetime],
@@ -72,7 +67,7 @@ def look_back(
     """Read again what is older than `reached`, down to which tonight's window has been compared;
     None: there is nothing older. `reached_at`: the place in the list where that was.
     """
-    looking = _LookBack(
+    looking = _Scrub(
         user_id,
         pool=pool,
         lease=lease,
@@ -101,14 +96,14 @@ class _Standing:
     late: bool
 
 
-class _LookBack:
+class _Scrub:
     def __init__(
         self,
         user_id: int,
         *,
         pool: Pool,
         lease: Lease,
-        conversation: Conversation,
+        conversation: UserClient,
         reached: datetime | None,
         reached_at: int,
         now: Callable[[], datetime],
@@ -155,7 +150,7 @@ class _LookBack:
             number = at.toordinal() % len(standing.waiting)
             self._look_again(standing.waiting[number], slices)
             with transaction(self.pool) as conn:
-                leases.hold(conn, self.lease)
+                leases.ensure_held(conn, self.lease)
                 sync_state.note_looked(conn, self.user_id, at=self.now())
         elif self.reached is not None:
             self._read_slice(standing, self.reached)
@@ -221,7 +216,7 @@ class _LookBack:
         """What a page tells of the list: its order, and how many places it is longer here than what
         is stored: items in quarantine, and those that count and can't be fetched, less what has
         gone unnoticed. None: it tells nothing."""
-        order = Listed.of(page.items, now=self.now()).order
+        order = PageOrder.of(page.items, now=self.now()).order
         shift = None
         if span is not None and span.oldest is not None:
             above = self._above(conn, span.oldest, known or order)
@@ -239,7 +234,7 @@ class _LookBack:
         self, conn: Connection, page: Page, reading: Slice, *, known: Order | None
     ) -> Span | None:
         """One page, one transaction: its rows, what it does not show, what it verifies."""
-        leases.hold(conn, self.lease)
+        leases.ensure_held(conn, self.lease)
         if not users.stays(conn, self.user_id):
             raise UserRemoved("the user was removed from the database meanwhile")
         at = self.now()
@@ -251,7 +246,7 @@ class _LookBack:
         if reading.taken and span is not None:
             self._note_stretch(conn, page, span, ended=reading.ended, now=at)
         if reading.compared is not None:
-            note_verified(conn, self.user_id, Verified(*reading.compared, at))
+            note_verified(conn, self.user_id, VerifiedSpan(*reading.compared, at))
         log.info(
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
@@ -286,7 +281,7 @@ class _LookBack:
             self.unsure = row
         elif reading.proves_nothing:
             with transaction(self.pool) as conn:
-                leases.hold(conn, self.lease)
+                leases.ensure_held(conn, self.lease)
                 deletions.clear(conn, [row.row])
 
     def _ask_for_missing(self) -> None:
@@ -320,7 +315,7 @@ class _LookBack:
             if sure and not gone:
                 raise
         with transaction(self.pool) as conn:
-            leases.hold(conn, self.lease)
+            leases.ensure_held(conn, self.lease)
             self._settle(conn, row, item, gone=gone)
 
     def _was_met_nowhere(self, row: Stored) -> bool:
@@ -335,17 +330,9 @@ class _LookBack:
 
     def _settle(self, conn: Connection, row: Stored, item: Item | None, *, gone: bool) -> None:
         if gone:
-            self.saved += Saved(gone=deletions.bury(conn, [row.row], at=self.now()))
+            self.saved += Saved(gone=deletions.mark_deleted(conn, [row.row], at=self.now()))
             log.info("checkin_gone", extra={"user_id": self.user_id, "id": row.foursquare_id})
             return
         deletions.clear(conn, [row.row])
         if isinstance(item, Checkin) and item.id == row.foursquare_id:
             self.saved += save_page(conn, self.user_id, [item], now=self.now())
-
-
-def _has_no_endpoint(refusal: RequestRefused | TokenRejected) -> bool:
-    if isinstance(refusal, TokenRejected):
-        return False
-    if refusal.error_type is None:
-        return refusal.status in NO_ENDPOINT
-    return refusal.error_type == "endpoint_error" or refusal.status == 405  # noqa: PLR2004

@@ -4,10 +4,11 @@ nobody else is at work on him."""
 from __future__ import annotations
 
 from checkinsync.errors import AtWork, NoToken, UserRemoved
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Lease, User
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import User
 from checkinsync.store import jobs, leases, users
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.store.lease_renewal import LeaseRenewer
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection, Pool, transaction
 
 
@@ -20,16 +21,16 @@ def present(user: User, *, pool: Pool) -> User:
     return there
 
 
-def token_of(user: User, *, vault: Vault) -> str:
+def token_of(user: User, *, vault: Keyring) -> str:
     """His Foursquare token. Raises NoToken, TokenUnreadable."""
     if user.sealed_token is None:
         raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
     return vault.open(user.sealed_token)
 
 
-def claim(conn: Connection, user: User, *, keeper: Keeper) -> Lease:
+def claim(conn: Connection, user: User, *, keeper: LeaseRenewer) -> Lease:
     """The right to work on him. Raises AtWork where somebody else does, UserRemoved."""
-    lease = leases.claim(conn, user.id, alive=keeper.tokens())
+    lease = leases.acquire(conn, user.id, alive=keeper.tokens())
     if lease is None:
         raise AtWork(f"another import of {user} is at work")
     expect(conn, user)

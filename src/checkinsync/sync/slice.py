@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from math import ceil
 
-from checkinsync.model.checkin import PAGE, Ask, Checkin, Page, instant_of_id
+from checkinsync.model.checkin import Checkin, instant_of_id
+from checkinsync.model.listing import PAGE, Page, PageRequest
 from checkinsync.model.span import Span
 
 SLICES = 25
@@ -56,7 +57,9 @@ class Slice:
     def __init__(self, start: datetime, *, offset: int, length: int) -> None:
         """`offset`: how many items are thought to stand above `start`; `length`: check-ins."""
         self.start = start
-        self.ask: Ask | None = Ask(max(0, offset - MARGIN), min(PAGE, length + 2 * MARGIN))
+        self.ask: PageRequest | None = PageRequest(
+            max(0, offset - MARGIN), min(PAGE, length + 2 * MARGIN)
+        )
         self.newest: datetime | None = None
         """Down from here all has been compared; None: nothing yet."""
         self.oldest: datetime | None = None
@@ -100,7 +103,7 @@ class Slice:
 
     def aim(self, offset: int) -> None:
         """The page has missed the place it was meant for; this offset is nearer."""
-        self.ask = Ask(max(0, offset - MARGIN), PAGE)
+        self.ask = PageRequest(max(0, offset - MARGIN), PAGE)
 
     def _misses(self, page: Page, span: Span, oldest: datetime, below: int) -> bool:
         """Whether it begins below the place where the last slice ended, or ends above it."""
@@ -142,7 +145,7 @@ class Slice:
         elif self._pages >= MOST * self._pages_planned or (self._enough() and oldest < self.start):
             self.ask = None
         else:
-            self.ask = Ask(page.offset + max(1, len(page.items) - OVERLAP), PAGE)
+            self.ask = PageRequest(page.offset + max(1, len(page.items) - OVERLAP), PAGE)
 
     def _fresh(self, page: Page) -> int:
         keys = {i.key for i in page.items if isinstance(i, Checkin) and i.created_at <= self.start}

@@ -13,8 +13,9 @@ from datetime import datetime
 from enum import Enum
 
 from checkinsync.errors import OffsetIgnored, UnsteadyList, UserFailed
-from checkinsync.model.checkin import PAGE, Ask, Checkin, Item, Mark, Page, Window
-from checkinsync.model.span import Listed
+from checkinsync.model.checkin import Checkin, Item
+from checkinsync.model.listing import PAGE, Checkpoint, Page, PageRequest, Window
+from checkinsync.model.span import PageOrder
 
 OVERLAP = 5
 """Items that a page repeats of the one before, to see deletions; doubled with each shift seen."""
@@ -52,14 +53,14 @@ class Walk:
     """One walk over a list; feed it each page by `see`, ask it for the next request."""
 
     def __init__(
-        self, window: Window, *, now: datetime, expected: int | None, mark: Mark | None = None
+        self, window: Window, *, now: datetime, expected: int | None, mark: Checkpoint | None = None
     ) -> None:
         """Begin at the top; with `mark`, `window` is the top that has to be read again.
 
         `expected`: how many items the window is thought to hold, from what is stored; the first
         page is made large enough to show one older than the window, so that it is the only one.
         """
-        self.ask: Ask | None = Ask(0, first_limit(window, expected))
+        self.ask: PageRequest | None = PageRequest(0, first_limit(window, expected))
         self.problem: UserFailed | None = None
         self.ended = False
         """Whether the end of the whole list was seen, not just that of the window."""
@@ -97,12 +98,12 @@ class Walk:
         """How many different items the contiguous stretch holds so far."""
         return len(self._seen)
 
-    def mark(self, *, started_at: datetime) -> Mark:
+    def mark(self, *, started_at: datetime) -> Checkpoint:
         """Where to go on after a kill; an earlier attempt's mark stays until it is reached."""
         if self._mark is not None:
             return self._mark
         tail = tuple(self._tail)
-        return Mark(started_at, self._window.start, self._reach, tail, self._down_to)
+        return Checkpoint(started_at, self._window.start, self._reach, tail, self._down_to)
 
     def see(self, page: Page, *, new: int = 0, stored: int | None = None) -> None:
         """Take a page in; afterwards `ask` is the next request, or None at the end.
@@ -117,7 +118,7 @@ class Walk:
             self._judge(page)
         elif self._repeats_too_often(page):
             self._suspect = page, stored
-            self._stage, self.ask = Stage.PROOF, Ask(page.offset + FAR, PAGE)
+            self._stage, self.ask = Stage.PROOF, PageRequest(page.offset + FAR, PAGE)
         else:
             self._place(page, stored)
 
@@ -185,7 +186,7 @@ class Walk:
         """No check-in at all; where there should be some, it is asked for once more."""
         if (bool(page.total) or bool(stored)) and not self._asked_again:
             self._asked_again = True
-            self.ask = Ask(0, PAGE)
+            self.ask = PageRequest(0, PAGE)
         else:
             self._end()
 
@@ -234,7 +235,7 @@ class Walk:
 
     def _go_to(self, stage: Stage, offset: int) -> None:
         self._stage = stage
-        self.ask = Ask(offset, PAGE)
+        self.ask = PageRequest(offset, PAGE)
 
     def _go_back(self, page: Page) -> None:
         """The list has shifted: look further up, twice as far each time, until a page joins."""
@@ -295,7 +296,7 @@ def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> 
     The page must be in order by one of its check-ins' two instants, and its last one older than
     `start` by both. Items that can't be read and id instants in the future say nothing.
     """
-    listed = Listed.of(items, now=now)
+    listed = PageOrder.of(items, now=now)
     if start is None or listed.last is None:
         return False
     return bool(listed.orders) and listed.last < start

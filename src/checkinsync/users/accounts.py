@@ -6,13 +6,12 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from checkinsync.errors import AtWork, UnknownUser, UserExists
+from checkinsync.errors import UnknownUser, UserExists
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Profile, User
-from checkinsync.store import jobs, leases, sync_state, users
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import Profile, User
+from checkinsync.store import sync_state, users
 from checkinsync.store.pool import Pool, transaction
-from checkinsync.users import removal_queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ def known(profile: Profile, *, pool: Pool) -> User | None:
         return users.by_foursquare_id(conn, profile.foursquare_user_id)
 
 
-def add(profile: Profile, token: str, *, pool: Pool, vault: Vault, now: datetime) -> Added:
+def add(profile: Profile, token: str, *, pool: Pool, vault: Keyring, now: datetime) -> Added:
     """A new user, active from now on. Raises UserExists."""
     secret, sealed = secrets.token_hex(32), vault.seal(token)
     with transaction(pool) as conn:
@@ -57,7 +56,7 @@ def add(profile: Profile, token: str, *, pool: Pool, vault: Vault, now: datetime
 
 
 def set_token(
-    user: User, token: str, *, profile: Profile | None, pool: Pool, vault: Vault, now: datetime
+    user: User, token: str, *, profile: Profile | None, pool: Pool, vault: Keyring, now: datetime
 ) -> None:
     """Another token for this user; he is due again. `profile`: whose token Foursquare says it is.
 
@@ -78,32 +77,3 @@ def pause(user: User, *, pool: Pool, now: datetime | None) -> None:
     """No import by a run from `now` on; None: again."""
     with transaction(pool) as conn:
         sync_state.pause(conn, user.id, at=now)
-
-
-BATCH = 1000
-"""Rows removed in one transaction: some tenths of a second, in which nothing else waits."""
-
-
-def remove(user: User, *, pool: Pool, now: datetime, batch: int = BATCH) -> dict[str, int]:
-    """The user and everything of his, batch by batch; returns what went, in numbers.
-
-    Cut off anywhere, he stays paused and without a token, and the next removal ends it. Raises
-    AtWork, LeaseLost, UserFailed, DatabaseAway.
-    """
-    with removal_queries.explained(user), transaction(pool) as conn:
-        lease = leases.claim(conn, user.id, alive=())
-        if lease is None or jobs.application_at_work(conn, user.id):
-            raise AtWork(f"{user} is being imported now; try again when that has ended")
-        removal_queries.begin(conn, user.id, at=now)
-    gone = dict.fromkeys(removal_queries.PARTS, 0)
-    for kind, part in removal_queries.PARTS.items():
-        went = batch
-        while went == batch:
-            with removal_queries.explained(user), transaction(pool) as conn:
-                leases.hold(conn, lease)
-                went = part(conn, user.id, batch)
-            gone[kind] += went
-    with removal_queries.explained(user), transaction(pool) as conn:
-        leases.hold(conn, lease)
-        removal_queries.finish(conn, user.id)
-    return gone

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 from checkinsync.errors import UserRemoved
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.users import queries
 from checkinsync.users.queries import JsonText, Row

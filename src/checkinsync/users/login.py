@@ -9,8 +9,8 @@ from datetime import datetime
 from checkinsync.errors import CheckinsyncError, LoginFailed, StrayReturn
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.foursquare.oauth import OAuth, code_in
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.checkin import Profile, User
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.user import Profile, User
 from checkinsync.store.pool import Pool
 from checkinsync.users import accounts
 
@@ -40,7 +40,7 @@ def login(
     oauth: OAuth,
     foursquare: Foursquare,
     pool: Pool,
-    vault: Vault,
+    vault: Keyring,
     now: Callable[[], datetime],
 ) -> LoggedIn:
     """The first of `arrivals` that brings this login's `state` is logged in; strays are told so.
@@ -66,7 +66,7 @@ def login(
 
 
 def _kept(
-    profile: Profile, token: str, *, named: User | None, pool: Pool, vault: Vault, now: datetime
+    profile: Profile, token: str, *, named: User | None, pool: Pool, vault: Keyring, now: datetime
 ) -> LoggedIn:
     user = named or accounts.known(profile, pool=pool)
     if user is None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, LockNotAvailable, QueryCanceled
 
 from checkinsync.errors import AtWork, UserFailed
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 from checkinsync.store.pool import Connection
 
 

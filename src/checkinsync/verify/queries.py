@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from checkinsync.model.changes import Stored
-from checkinsync.model.checkin import Mark
+from checkinsync.model.listing import Checkpoint
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
 from checkinsync.verify.result import Finding, Kind, Nameless
@@ -29,7 +29,7 @@ class Verification:
 
     started_at: datetime
     repairs: bool
-    mark: Mark | None
+    mark: Checkpoint | None
     requests: int
     told: int | None
 
@@ -60,7 +60,9 @@ def load(conn: Connection, user_id: int) -> Verification | None:
     if row is None:
         return None
     started_at, repairs, walk_started_at, offset, tail, down_to, requests, told = row
-    mark = Mark(walk_started_at, None, offset, tuple(tail), down_to) if walk_started_at else None
+    mark = (
+        Checkpoint(walk_started_at, None, offset, tuple(tail), down_to) if walk_started_at else None
+    )
     return Verification(started_at, repairs, mark, requests, told)
 
 
@@ -76,7 +78,9 @@ def start(conn: Connection, user_id: int, *, at: datetime, repairs: bool) -> Non
     )
 
 
-def note(conn: Connection, user_id: int, mark: Mark, *, requests: int, told: int | None) -> None:
+def note(
+    conn: Connection, user_id: int, mark: Checkpoint, *, requests: int, told: int | None
+) -> None:
     """How far its walk has come; `requests`: sent in all."""
     conn.execute(
         """
@@ -145,7 +149,7 @@ def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dic
     return {key: dict(zip(COLUMNS, values, strict=True)) for key, *values in rows}
 
 
-def doubt(conn: Connection, user_id: int, ids: Sequence[str]) -> None:
+def clear_fingerprints(conn: Connection, user_id: int, ids: Sequence[str]) -> None:
     """What these rows hold is not what was stored: their check-ins write them anew."""
     conn.execute(
         """
@@ -242,9 +246,6 @@ def end(conn: Connection, user_id: int) -> None:
     conn.execute("DELETE FROM verifications WHERE user_id = %(user)s", {"user": user_id})
 
 
-def forget(conn: Connection, user_id: int, *, before: datetime) -> None:
-    """One that was begun before then is gone on with no more."""
-    conn.execute(
-        "DELETE FROM verifications WHERE user_id = %(user)s AND started_at < %(before)s",
-        {"user": user_id, "before": before},
-    )
+def forget(conn: Connection, *, before: datetime) -> None:
+    """Drop the verifications that were begun before then: nothing resumes them any more."""
+    conn.execute("DELETE FROM verifications WHERE started_at < %(before)s", {"before": before})

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model.checkin import User
+from checkinsync.model.user import User
 
 
 class Kind(Enum):
@@ -45,7 +45,7 @@ class Nameless:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class VerificationResult:
     """A whole history compared, id by id."""
 
     user: User

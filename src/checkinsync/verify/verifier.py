@@ -22,25 +22,28 @@ from checkinsync.errors import (
     UserFailed,
 )
 from checkinsync.foursquare import parse
-from checkinsync.foursquare.client import Conversation, Foursquare
-from checkinsync.keys.keyring import Vault
-from checkinsync.model.changes import Changes, Stored, Unseen
-from checkinsync.model.checkin import Checkin, Item, Lease, Mark, Page, Saved, User
-from checkinsync.model.span import Span, Verified
+from checkinsync.foursquare.client import Foursquare, UserClient
+from checkinsync.keys.keyring import Keyring
+from checkinsync.model.changes import Changes, Saved, Stored, Unseen
+from checkinsync.model.checkin import Checkin, Item
+from checkinsync.model.listing import Checkpoint, Page
+from checkinsync.model.span import Span, VerifiedSpan
+from checkinsync.model.user import User
 from checkinsync.store import checkins, deletions, leases
 from checkinsync.store.jobs import Progress
-from checkinsync.store.lease_renewal import Keeper
+from checkinsync.store.lease_renewal import LeaseRenewer
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.sync import session
+from checkinsync.sync.coverage import note_verified
 from checkinsync.sync.deletions import LATELY, judge
-from checkinsync.sync.proved import note_verified
 from checkinsync.sync.revisions import parts
 from checkinsync.sync.save_page import compare, save_page
 from checkinsync.sync.scope import Full, begin
 from checkinsync.sync.walk import Walk
 from checkinsync.verify import queries
 from checkinsync.verify.queries import Compared
-from checkinsync.verify.result import Finding, Kind, Proof, Unfinished
+from checkinsync.verify.result import Finding, Kind, Unfinished, VerificationResult
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +53,15 @@ def verify(
     *,
     pool: Pool,
     foursquare: Foursquare,
-    vault: Vault,
-    keeper: Keeper,
+    vault: Keyring,
+    keeper: LeaseRenewer,
     now: Callable[[], datetime],
     go_on: Callable[[], None],
     on_page: Callable[[Progress], None] = lambda _: None,
     wait: Callable[[RateLimited], None] | None = None,
     repair: bool = False,
     accept_deletions: bool = False,
-) -> Proof | Unfinished:
+) -> VerificationResult | Unfinished:
     """Compare everything that Foursquare shows of this user with everything that is stored.
 
     `repair`: store what is missing or different, and mark what is extra as missing, unless that is
@@ -118,14 +121,19 @@ class _Proving:
         self.before = 0
         """Requests of earlier attempts."""
         self.told: int | None = None
-        self.noted: Mark | None = None
+        self.noted: Checkpoint | None = None
         self.lease: Lease
-        self.conversation: Conversation
+        self.conversation: UserClient
         self.walk: Walk
 
     def run(
-        self, *, foursquare: Foursquare, vault: Vault, keeper: Keeper, go_on: Callable[[], None]
-    ) -> Proof:
+        self,
+        *,
+        foursquare: Foursquare,
+        vault: Keyring,
+        keeper: LeaseRenewer,
+        go_on: Callable[[], None],
+    ) -> VerificationResult:
         """To the verdict; whatever ends it early, the lease is given back."""
         user = session.present(self.user, pool=self.pool)
         self.conversation = foursquare.conversation(session.token_of(user, vault=vault))
@@ -140,7 +148,7 @@ class _Proving:
                 if self.walk.problem is not None:
                     raise self.walk.problem
                 with transaction(self.pool) as conn:
-                    leases.hold(conn, self.lease)
+                    leases.ensure_held(conn, self.lease)
                     session.expect(conn, self.user)
                     return self._verdict(conn)
         finally:
@@ -169,7 +177,7 @@ class _Proving:
     def _take(self, page: Page) -> None:
         """One page, one transaction: what it shows compared, repaired if asked, and noted."""
         with transaction(self.pool) as conn:
-            leases.hold(conn, self.lease)
+            leases.ensure_held(conn, self.lease)
             session.expect(conn, self.user)
             at = self.now()
             compared = self._compare(conn, page.items)
@@ -238,18 +246,18 @@ class _Proving:
                 detail = f"not as it was stored: {', '.join(what)}"
                 found[c.id] = Compared(c.id, "different", c.created_at, detail)
         if self.repair and found:
-            queries.doubt(conn, self.user.id, list(found))
+            queries.clear_fingerprints(conn, self.user.id, list(found))
         return found
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def _verdict(self, conn: Connection) -> Proof:
+    def _verdict(self, conn: Connection) -> VerificationResult:
         at = self.now()
         extra = queries.not_shown(conn, self.user.id, before=self.started)
         if self.repair:
             extra = self._settle(conn, extra, at=at)
         findings = [*queries.differing(conn, self.user.id), *map(_extra, extra)]
-        proof = Proof(
+        proof = VerificationResult(
             user=self.user,
             started_at=self.started,
             finished_at=at,
@@ -262,7 +270,7 @@ class _Proving:
             requests=self._requests,
         )
         if proof.complete:
-            note_verified(conn, self.user.id, Verified(self.started, None, self.started))
+            note_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
         queries.end(conn, self.user.id)
         log.info(
             "verified",
@@ -275,7 +283,9 @@ class _Proving:
         if not extra:
             return extra
         if self.accept_deletions:
-            self.saved += Saved(gone=deletions.bury(conn, [row.row for row in extra], at=at))
+            self.saved += Saved(
+                gone=deletions.mark_deleted(conn, [row.row for row in extra], at=at)
+            )
             return [replace(row, deleted_at=at) for row in extra]
         everything = checkins.count(conn, self.user.id)
         toll = deletions.toll(conn, self.user.id, since=at - LATELY)

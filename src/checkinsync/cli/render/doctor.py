@@ -6,7 +6,7 @@ from typing import Any
 
 from checkinsync.doctor.checks import Report
 from checkinsync.doctor.findings import Finding, Level
-from checkinsync.model.checkin import one_line
+from checkinsync.model.user import one_line
 
 WIDTH = max(len(level.value) for level in Level)
 

@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from checkinsync.cli.render.table import table
-from checkinsync.migrations.files import Applied, Standing
+from checkinsync.migrations.files import Applied, MigrationStatus
 from checkinsync.migrations.locks import Footprint, Mode
 from checkinsync.migrations.migrate import Plan, Step
 from checkinsync.migrations.preflight import UNIQUE
@@ -25,7 +25,7 @@ WAITING = (
 )
 
 
-def status(standings: Sequence[Standing]) -> str:
+def status(standings: Sequence[MigrationStatus]) -> str:
     """A line per file: its name, how it stands, when it was applied (UTC)."""
     rows = (
         (s.name, s.state.value, None if s.applied_at is None else s.applied_at.astimezone(UTC))

@@ -7,17 +7,10 @@ from typing import Any
 
 from checkinsync.cli.render.table import moment, table
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model.checkin import User
-from checkinsync.nightly.plan import Planned
-from checkinsync.sync.outcome import (
-    Failed,
-    Imported,
-    Outcome,
-    RetryAt,
-    RunSummary,
-    Skipped,
-    UserReport,
-)
+from checkinsync.model.user import User
+from checkinsync.nightly.plan import RunPlan
+from checkinsync.nightly.summary import RunSummary
+from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
 
 
 def iso(value: datetime | None) -> str | None:
@@ -158,7 +151,7 @@ def outcome_json(user: User, outcome: Outcome) -> dict[str, Any]:
             return about | {"outcome": "failed", "reason": told(error)}
 
 
-def plan_json(plan: Planned) -> dict[str, Any]:
+def plan_json(plan: RunPlan) -> dict[str, Any]:
     """What `--dry-run --json` prints."""
     return {
         "users": [
@@ -179,13 +172,13 @@ def plan_json(plan: Planned) -> dict[str, Any]:
     }
 
 
-def left_out(plan: Planned) -> list[tuple[User, str]]:
+def left_out(plan: RunPlan) -> list[tuple[User, str]]:
     """Active users who would not be imported, and why."""
     unreadable = [(user, "no key opens the stored token") for user in plan.unreadable]
     return [*plan.skipped, *unreadable]
 
 
-def plan_text(plan: Planned) -> str:
+def plan_text(plan: RunPlan) -> str:
     """What `--dry-run` prints."""
     rows = [
         (entry.user.id, entry.user.name, entry.at, _requests(plan.requests.get(entry.user.id)))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from checkinsync.keys.usage import Rotation
-from checkinsync.model.checkin import User
+from checkinsync.keys.usage import RotationResult
+from checkinsync.model.user import User
 
 MOST_NAMED = 20
 """Users named in a line; the JSON names all."""
 
 
-def rotation_text(rotation: Rotation) -> str:
+def rotation_text(rotation: RotationResult) -> str:
     """A line per key, then who is left, then the whole in one line."""
     first, *others = zip(rotation.keys, rotation.found.counts(), strict=True)
     done = "sealed anew" if rotation.written else "to be sealed anew"
@@ -30,14 +30,14 @@ def rotation_text(rotation: Rotation) -> str:
     return "\n".join([*lines, _in_one_line(rotation)])
 
 
-def _in_one_line(rotation: Rotation) -> str:
+def _in_one_line(rotation: RotationResult) -> str:
     anew, first = len(rotation.found.to_seal), rotation.keys[0].fingerprint
     if not rotation.written:
         return f"{_tokens(anew)} would be sealed anew with {first}; nothing was written"
     return f"{_tokens(anew)} sealed anew with {first}"
 
 
-def rotation_json(rotation: Rotation) -> dict[str, Any]:
+def rotation_json(rotation: RotationResult) -> dict[str, Any]:
     """Counts by fingerprint, users by id."""
     return {
         "first": rotation.keys[0].fingerprint,

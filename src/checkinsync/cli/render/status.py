@@ -8,11 +8,11 @@ from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso
 from checkinsync.cli.render.table import cell, moment, table
-from checkinsync.model.checkin import one_line
+from checkinsync.model.user import one_line
 from checkinsync.nightly.status import Report
+from checkinsync.nightly.summary import RunRecord
 from checkinsync.store.jobs import Job
 from checkinsync.store.users import Status
-from checkinsync.sync.outcome import RunRecord
 
 
 def status_json(report: Report) -> dict[str, Any]:

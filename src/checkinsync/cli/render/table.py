@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from checkinsync.model.checkin import one_line
+from checkinsync.model.user import one_line
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso, told
 from checkinsync.cli.render.table import moment, table
-from checkinsync.model.checkin import one_line
-from checkinsync.verify.result import Finding, Kind, Proof, Unfinished
+from checkinsync.model.user import one_line
+from checkinsync.verify.result import Finding, Kind, Unfinished, VerificationResult
 
 MOST = 50
 """Lines of one kind in text; JSON has them all."""
@@ -23,19 +23,19 @@ HEADS = {
 }
 
 
-def as_text(proof: Proof) -> str:
+def as_text(proof: VerificationResult) -> str:
     """All that differs, by kind and by month, and one sentence of verdict."""
     parts = [_kind(proof, kind) for kind in Kind]
     parts += [_nameless(proof), _months(proof), verdict(proof)]
     return "\n\n".join(part for part in parts if part)
 
 
-def in_one_line(result: Proof | Unfinished) -> str:
+def in_one_line(result: VerificationResult | Unfinished) -> str:
     """The verdict, or why there is none."""
-    return verdict(result) if isinstance(result, Proof) else unfinished(result)
+    return verdict(result) if isinstance(result, VerificationResult) else unfinished(result)
 
 
-def verdict(proof: Proof) -> str:
+def verdict(proof: VerificationResult) -> str:
     """One sentence: complete, or what is left to be done and how."""
     facts = (
         f"{proof.user}: Foursquare shows {proof.shown} check-ins{_told(proof)}, "
@@ -50,7 +50,7 @@ def verdict(proof: Proof) -> str:
     return f"{facts}. Not complete: {_counts(proof.open)}{done}; {_what_to_do(proof)}."
 
 
-def _told(proof: Proof) -> str:
+def _told(proof: VerificationResult) -> str:
     if proof.told is None or proof.told == proof.shown:
         return ""
     return f" (and counts {proof.told}; not all that it counts can be fetched)"
@@ -61,7 +61,7 @@ def _counts(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{count} {kind}" for count, kind in counted if count)
 
 
-def _what_to_do(proof: Proof) -> str:
+def _what_to_do(proof: VerificationResult) -> str:
     command = f"`checkinsync verify {proof.user.id} --repair"
     if all(finding.kind is Kind.EXTRA for finding in proof.open):
         return (
@@ -71,7 +71,7 @@ def _what_to_do(proof: Proof) -> str:
     return f"{command}` closes the gap"
 
 
-def _kind(proof: Proof, kind: Kind) -> str:
+def _kind(proof: VerificationResult, kind: Kind) -> str:
     found = [finding for finding in proof.findings if finding.kind is kind]
     if not found:
         return ""
@@ -87,7 +87,7 @@ def _detail(finding: Finding) -> str:
     return f"{finding.detail}; repaired" if repaired else finding.detail
 
 
-def _nameless(proof: Proof) -> str:
+def _nameless(proof: VerificationResult) -> str:
     found = proof.nameless
     if not found:
         return ""
@@ -107,7 +107,7 @@ def _more(count: int) -> list[str]:
     return [f"  … and {count - MOST} more; --json has them all"] if count > MOST else []
 
 
-def _months(proof: Proof) -> str:
+def _months(proof: VerificationResult) -> str:
     """A histogram of what differs."""
     months = proof.by_month
     if not months:
@@ -136,12 +136,12 @@ def unfinished(result: Unfinished) -> str:
     )
 
 
-def as_json(results: Sequence[Proof | Unfinished]) -> dict[str, Any]:
+def as_json(results: Sequence[VerificationResult | Unfinished]) -> dict[str, Any]:
     """Everybody's."""
     return {"users": [one(result) for result in results]}
 
 
-def one(result: Proof | Unfinished) -> dict[str, Any]:
+def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
     """One user's: `verdict` is `complete`, `gap`, or None where it came to none."""
     about = {
         "id": result.user.id,
@@ -176,7 +176,7 @@ def one(result: Proof | Unfinished) -> dict[str, Any]:
     }
 
 
-def _findings(proof: Proof, kind: Kind) -> list[dict[str, Any]]:
+def _findings(proof: VerificationResult, kind: Kind) -> list[dict[str, Any]]:
     return [
         {
             "foursquare_id": finding.foursquare_id,

@@ -1,0 +1,223 @@
+"""The architecture's rules: which package may import which, and which code may do what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[1] / "src" / "checkinsync"
+TOP_ENTRIES = 22
+
+MAY_IMPORT = {
+    "cli": "*",
+    "app": "* but cli web simulator",
+    "doctor": "nightly.queries nightly.summary keys migrations embedded config foursquare store"
+    " model",
+    "nightly": "verify.queries sync store model",
+    "verify": "sync keys foursquare store model",
+    "users": "keys foursquare store config.durations model",
+    "resources": "migrations keys embedded foursquare config store shutdown",
+    "sync": "keys foursquare store model",
+    "keys": "store model",
+    "migrations": "store",
+    "web": "store",
+    "foursquare": "config.validators model",
+    "store": "model",
+    "embedded": "",
+    "config": "",
+    "shutdown": "",
+    "model": "",
+    "simulator": "",
+    "errors": "",
+    "__init__": "",
+    "__main__": "cli",
+}
+"""What a package may import besides itself and, all but the simulator, `errors`: never to the left
+in this table, and never one that is not named."""
+
+PSYCOPG = ("store.", "migrations.", "users.queries", "keys.queries", "nightly.queries")
+PSYCOPG += ("verify.queries", "doctor.queries", "web.queries")
+PSYCOPG += (
+    "nightly.run",
+    "sync.import_user",
+    "verify.verifier",
+    "sync.scrub",
+    "sync.record",
+    "sync.save_page",
+    "users.removal_queries",
+    "users.queries",
+    "sync.confirm_deletions",
+)
+ADDRESSES = {
+    "click": ("__main__", "cli."),
+    "rich": ("cli.",),
+    "requests": ("foursquare.",),
+    "urllib3": ("foursquare.",),
+    "msgspec": ("foursquare.",),
+    "tenacity": ("foursquare.", "nightly."),
+    "cryptography": ("keys.",),
+    "platformdirs": ("config.",),
+    "psycopg": PSYCOPG,
+    "psycopg_pool": ("store.", "web.queries"),
+}
+"""Where each third-party package may be imported."""
+
+PURE = (
+    "model.",
+    "sync.walk",
+    "sync.scope",
+    "sync.slice",
+    "sync.reconcile",
+    "sync.deletions",
+    "sync.revisions",
+    "nightly.due",
+    "nightly.schedule",
+    "nightly.summary",
+    "doctor.diagnosis",
+    "doctor.findings",
+    "migrations.locks",
+    "keys.usage",
+)
+"""Code that decides: no database, no HTTP, no clock, no logging."""
+IMPURE = {"logging", "os", "random", "signal", "socket", "subprocess", "sys", "threading", "time"}
+IMPURE |= {*ADDRESSES}
+IMPURE_PACKAGES = ("store.", "foursquare.", "embedded.", "app", "resources", "shutdown")
+
+
+def sources() -> dict[str, ast.Module]:
+    """Each module's syntax tree by its name below the package; `sync.walk`, `cli.__init__`."""
+    return {
+        ".".join(path.relative_to(SOURCES).with_suffix("").parts): ast.parse(path.read_bytes())
+        for path in SOURCES.rglob("*.py")
+    }
+
+
+MODULES = sources()
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The full names that a module imports, anywhere in its text."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "relative imports hide which module is meant"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def ours(name: str) -> str | None:
+    """The module of ours that an imported name means."""
+    package, _, inside = name.partition(".")
+    if package != SOURCES.name:
+        return None
+    while inside not in MODULES and f"{inside}.__init__" not in MODULES:
+        inside = inside.rpartition(".")[0] or "__init__"
+    return inside if inside in MODULES else f"{inside}.__init__"
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def within(module: str, addresses: tuple[str, ...]) -> bool:
+    """Return True if the module is one of these, or lies in one that ends with a dot."""
+    return any(module.startswith(a) if a.endswith(".") else module == a for a in addresses)
+
+
+IMPORTS = {module: imported(tree) for module, tree in MODULES.items()}
+EDGES = [(module, to) for module, names in IMPORTS.items() for to in map(ours, names) if to]
+
+
+def allowed(package: str, to: str) -> bool:
+    """Return True if the table lets a package import this module."""
+    if top(to) in {package, "__init__"}:
+        return True
+    if top(to) == "errors":
+        return package != "simulator"
+    rule = MAY_IMPORT[package]
+    if rule.startswith("*"):
+        return top(to) not in rule.partition(" but ")[2].split()
+    return any(to == name or to.startswith(f"{name}.") for name in rule.split())
+
+
+def test_every_module_is_in_a_package_of_the_table() -> None:
+    assert {top(module) for module in MODULES} == {*MAY_IMPORT}
+
+
+def test_the_top_level_stays_small() -> None:
+    entries = [path.name for path in SOURCES.iterdir() if path.name not in {"__pycache__", "sql"}]
+
+    assert len(entries) <= TOP_ENTRIES, sorted(entries)
+
+
+def test_imports_follow_the_table() -> None:
+    wrong = [f"{module} imports {to}" for module, to in EDGES if not allowed(top(module), to)]
+
+    assert sorted(wrong) == []
+
+
+def test_no_imports_go_round_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for module, to in EDGES:
+        graph[module].add(to)
+
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
+
+
+def test_each_third_party_package_has_its_place() -> None:
+    known = {*sys.stdlib_module_names, SOURCES.name}
+    foreign = [(module, top(name)) for module, names in IMPORTS.items() for name in names]
+    foreign = [(module, package) for module, package in foreign if package not in known]
+    strays = [
+        f"{module} imports {package}"
+        for module, package in foreign
+        if not within(module, ADDRESSES.get(package, ()))
+    ]
+
+    assert sorted(strays) == []
+    assert {package for _, package in foreign} == set(ADDRESSES)
+
+
+def test_code_that_decides_is_pure() -> None:
+    impure = [
+        f"{module} imports {name}"
+        for module in MODULES
+        if within(module, PURE)
+        for name in IMPORTS[module]
+        if top(name) in IMPURE or within(ours(name) or "", IMPURE_PACKAGES)
+        if ours(name) != "embedded.place"
+    ]
+
+    assert sorted(impure) == []
+
+
+def test_the_environment_and_the_clock_each_have_one_reader() -> None:
+    reads = {
+        (ast.unparse(node), top(module))
+        for module, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and top(module) != "simulator"
+    }
+
+    assert {who for what, who in reads if what in {"os.environ", "os.getenv"}} == {"cli"}
+    assert {who for what, who in reads if what in {"datetime.now", "time.time"}} == {"app", "web"}
+
+
+def test_the_overview_loads_neither_database_nor_http() -> None:
+    overview = (
+        "import sys; from checkinsync.__main__ import main\n"
+        "sys.argv = ['checkinsync', '--help']\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", overview], check=True, capture_output=True, text=True
+    )
+
+    assert "Usage:" in run.stdout
+    assert set(run.stderr.split()) & {*ADDRESSES} == {"click"}
