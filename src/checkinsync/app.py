@@ -22,7 +22,7 @@ from checkinsync.nightly.attempt import Ended, OnPage
 from checkinsync.nightly.plan import RunOptions, RunPlan, planned
 from checkinsync.nightly.run import Inbox, run
 from checkinsync.nightly.summary import RunSummary
-from checkinsync.resources import database_url, open_foursquare, open_pooled, open_vault
+from checkinsync.resources import database_url, open_foursquare, open_keyring, open_pooled
 from checkinsync.shutdown import Shutdown
 from checkinsync.store import jobs, sync_state, users
 from checkinsync.store.lease_renewal import EVERY, LeaseRenewer
@@ -48,8 +48,8 @@ class App:
     settings: Settings
     pool: Pool
     foursquare: Foursquare
-    vault: Keyring
-    keeper: LeaseRenewer
+    keyring: Keyring
+    lease_renewer: LeaseRenewer
     stop: Shutdown
     now: Callable[[], datetime]
     """The one clock: aware, UTC."""
@@ -65,25 +65,25 @@ class App:
         *,
         scope: Scope | None = None,
         run_id: int | None = None,
-        go_on: Callable[[], None] | None = None,
+        check_stop: Callable[[], None] | None = None,
         on_page: Callable[[jobs.Progress], None] = lambda _: None,
-        patient: bool = False,
-        spare: Callable[[], bool] = lambda: False,
+        defer_retry: bool = False,
+        may_scrub: Callable[[], bool] = lambda: False,
     ) -> Imported:
         """One user brought up to date; see `import_user`."""
         return import_user(
             user,
             pool=self.pool,
             foursquare=self.foursquare,
-            vault=self.vault,
-            keeper=self.keeper,
+            keyring=self.keyring,
+            lease_renewer=self.lease_renewer,
             now=self.now,
             scope=scope or Nightly(self.settings.overlap),
-            go_on=go_on or self.stop.check,
+            check_stop=check_stop or self.stop.check,
             on_page=on_page,
             run_id=run_id,
-            patient=patient,
-            spare=spare,
+            defer_retry=defer_retry,
+            may_scrub=may_scrub,
         )
 
     def import_user_by_hand(
@@ -98,7 +98,7 @@ class App:
         return import_by_hand(
             user,
             import_one=lambda user: self.import_user(user, scope=scope, on_page=on_page),
-            opens=self.vault.can_open,
+            can_decrypt=self.keyring.can_decrypt,
             pool=self.pool,
             wait=wait,
             sleep=self.stop.sleep,
@@ -124,10 +124,10 @@ class App:
             user,
             pool=self.pool,
             foursquare=self.foursquare,
-            vault=self.vault,
-            keeper=self.keeper,
+            keyring=self.keyring,
+            lease_renewer=self.lease_renewer,
             now=self.now,
-            go_on=self.stop.check,
+            check_stop=self.stop.check,
             on_page=on_page,
             wait=self._wait_for if wait else None,
             repair=repair,
@@ -149,7 +149,7 @@ class App:
             oauth=oauth,
             foursquare=self.foursquare,
             pool=self.pool,
-            vault=self.vault,
+            keyring=self.keyring,
             now=self.now,
         )
 
@@ -196,32 +196,39 @@ class App:
         """The nightly run; see `orchestrate`."""
         return run(
             pool=self.pool,
-            keeper=self.keeper,
+            lease_renewer=self.lease_renewer,
             import_one=self._import_one,
-            opens=self.vault.can_open,
+            can_decrypt=self.keyring.can_decrypt,
             plan=self.plan,
             host=socket.gethostname(),
             now=self.now,
             wait=self.wait,
-            go_on=self.stop.check,
+            check_stop=self.stop.check,
             requests=lambda: self.foursquare.requests,
         )
 
     def planned(self) -> RunPlan:
         """What a run would do if it started now."""
-        return planned(pool=self.pool, opens=self.vault.can_open, plan=self.plan, now=self.now())
+        return planned(
+            pool=self.pool, can_decrypt=self.keyring.can_decrypt, plan=self.plan, now=self.now()
+        )
 
     def _import_one(
         self,
         user: User,
         *,
         run_id: int,
-        go_on: Callable[[], None],
+        check_stop: Callable[[], None],
         on_page: OnPage,
-        spare: Callable[[], bool],
+        may_scrub: Callable[[], bool],
     ) -> Imported:
         return self.import_user(
-            user, run_id=run_id, go_on=go_on, on_page=on_page, patient=True, spare=spare
+            user,
+            run_id=run_id,
+            check_stop=check_stop,
+            on_page=on_page,
+            defer_retry=True,
+            may_scrub=may_scrub,
         )
 
     def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
@@ -258,16 +265,16 @@ def open_app(
     `now` is the clock of everything but the leases, which are renewed every so many real seconds.
     """
     with ExitStack() as stack:
-        vault = open_vault(settings)
+        keyring = open_keyring(settings)
         pool = stack.enter_context(open_pooled(settings))
         with transaction(pool) as conn:
             remembered = sync_state.way_that_worked(conn)
         foursquare = stack.enter_context(
             open_foursquare(settings, stop, now=now, remembered_way=remembered)
         )
-        keeper = LeaseRenewer(pool, every=renewed_every)
-        stack.callback(keeper.close)
-        yield App(settings, pool, foursquare, vault, keeper, stop, now)
+        lease_renewer = LeaseRenewer(pool, every=renewed_every)
+        stack.callback(lease_renewer.close)
+        yield App(settings, pool, foursquare, keyring, lease_renewer, stop, now)
 
 
 def examine(
@@ -287,7 +294,7 @@ def examine(
         return checks.examine(
             examined,
             address=partial(database_url, settings),
-            open_vault=partial(open_vault, settings),
+            open_keyring=partial(open_keyring, settings),
             online=online,
             now=now,
         )

@@ -79,7 +79,7 @@ def _pending(pool: Pool, url: str) -> list[str]:
             raise
 
 
-def open_vault(settings: Settings, *, also: Sequence[str] = ()) -> Keyring:
+def open_keyring(settings: Settings, *, also: Sequence[str] = ()) -> Keyring:
     """The keys; the embedded database makes itself one. Raises SettingsError without any.
 
     `also`: keys that only open, behind the others.
@@ -100,10 +100,10 @@ def encryption_keys(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def vault_at_hand(settings: Settings) -> Keyring | None:
+def available_keyring(settings: Settings) -> Keyring | None:
     """The keys that are there already; makes none, and does without. Raises SettingsError."""
     made = settings.database_url is None and (settings.home / KEY_FILE).exists()
-    return open_vault(settings) if settings.encryption_keys or made else None
+    return open_keyring(settings) if settings.encryption_keys or made else None
 
 
 @contextmanager

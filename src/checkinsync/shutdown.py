@@ -21,7 +21,7 @@ class Shutdown:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._reason: Interrupted | None = None
-        self._patient = False
+        self._defer_retry = False
 
     def listen(self) -> None:
         """Take over both signals; in the main thread only."""
@@ -29,13 +29,13 @@ class Shutdown:
         signal.signal(signal.SIGTERM, self._on_signal)
 
     @contextmanager
-    def at_good_moments(self) -> Iterator[None]:
+    def gracefully(self) -> Iterator[None]:
         """Within the block a first signal waits for the next `check`."""
-        self._patient = True
+        self._defer_retry = True
         try:
             yield
         finally:
-            self._patient = False
+            self._defer_retry = False
 
     def check(self) -> None:
         """Raises Interrupted if somebody asked."""
@@ -59,5 +59,5 @@ class Shutdown:
             exit_code=EXIT_BASE + number,
         )
         self._asked.set()
-        if not (first and self._patient):
+        if not (first and self._defer_retry):
             raise self._reason

@@ -76,18 +76,20 @@ def _apart(*arguments: str) -> Figures:
 
 
 def _import(address: str, url: str) -> Figures:
-    pool, vault = open_pool(url, size=2), Keyring(["00" * 32])
-    keeper = LeaseRenewer(pool)
+    pool, keyring = open_pool(url, size=2), Keyring(["00" * 32])
+    lease_renewer = LeaseRenewer(pool)
     service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
-    added = accounts.add(Profile("1", "somebody", None), TOKEN, pool=pool, vault=vault, now=_now())
+    added = accounts.add(
+        Profile("1", "somebody", None), TOKEN, pool=pool, keyring=keyring, now=_now()
+    )
     user = accounts.find(str(added.id), pool=pool)
     before, start = _peak(), time.perf_counter()
     imported = import_user(
         user,
         pool=pool,
         foursquare=service,
-        vault=vault,
-        keeper=keeper,
+        keyring=keyring,
+        lease_renewer=lease_renewer,
         now=_now,
         scope=Full(),
     )
@@ -98,7 +100,7 @@ def _import(address: str, url: str) -> Figures:
         "requests": imported.requests,
         "checkins": imported.saved.new,
     }
-    keeper.close()
+    lease_renewer.close()
     pool.close()
     service.close()
     return figures

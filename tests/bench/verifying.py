@@ -35,29 +35,29 @@ class Stored:
     """A user whose whole history is stored; its newest check-ins are from June 2025."""
 
     pool: Pool
-    keeper: LeaseRenewer
+    lease_renewer: LeaseRenewer
     service: Foursquare
-    vault: Keyring
+    keyring: Keyring
     user: User
     at: datetime = datetime(2025, 6, 16, 2, tzinfo=UTC)
 
-    def import_(self, scope: Scope, *, spare: bool = False) -> Imported:
+    def import_(self, scope: Scope, *, may_scrub: bool = False) -> Imported:
         """One import, at the time on the clock that is handed in."""
         return import_user(
             self.user,
             pool=self.pool,
             foursquare=self.service,
-            vault=self.vault,
-            keeper=self.keeper,
+            keyring=self.keyring,
+            lease_renewer=self.lease_renewer,
             now=lambda: self.at,
             scope=scope,
-            spare=lambda: spare,
+            may_scrub=lambda: may_scrub,
         )
 
-    def night(self, *, spare: bool) -> Imported:
+    def night(self, *, may_scrub: bool) -> Imported:
         """One more night."""
         self.at += NIGHT
-        return self.import_(Nightly(timedelta(days=14)), spare=spare)
+        return self.import_(Nightly(timedelta(days=14)), may_scrub=may_scrub)
 
     def verify(self) -> VerificationResult:
         """The whole history, id by id."""
@@ -65,10 +65,10 @@ class Stored:
             self.user,
             pool=self.pool,
             foursquare=self.service,
-            vault=self.vault,
-            keeper=self.keeper,
+            keyring=self.keyring,
+            lease_renewer=self.lease_renewer,
             now=lambda: self.at,
-            go_on=lambda: None,
+            check_stop=lambda: None,
         )
         assert isinstance(proof, VerificationResult)
         assert proof.complete
@@ -78,15 +78,15 @@ class Stored:
 @contextmanager
 def _stored(running: Running, size: int) -> Iterator[Stored]:
     with foursquare(size) as address:
-        pool, vault = open_pool(database(running), size=2), Keyring(["00" * 32])
+        pool, keyring = open_pool(database(running), size=2), Keyring(["00" * 32])
         service = Foursquare(api_url=address, token_in="auto", sleep=time.sleep, now=_now)
         profile = Profile("1", "somebody", None)
-        added = accounts.add(profile, TOKEN, pool=pool, vault=vault, now=_now())
+        added = accounts.add(profile, TOKEN, pool=pool, keyring=keyring, now=_now())
         user = accounts.find(str(added.id), pool=pool)
-        history = Stored(pool, LeaseRenewer(pool), service, vault, user)
+        history = Stored(pool, LeaseRenewer(pool), service, keyring, user)
         history.import_(Full())
         yield history
-        history.keeper.close()
+        history.lease_renewer.close()
         service.close()
         pool.close()
 
@@ -109,8 +109,8 @@ def _rows(running: Running, size: int) -> list[tuple[str, ...]]:
         ways: dict[str, Callable[[], Imported | VerificationResult]] = {
             "`import-user --full`": lambda: history.import_(Full()),
             "`verify`": history.verify,
-            "a night": lambda: history.night(spare=False),
-            "a night with a slice": lambda: history.night(spare=True),
+            "a night": lambda: history.night(may_scrub=False),
+            "a night with a slice": lambda: history.night(may_scrub=True),
         }
         taken = {name: _median(way) for name, way in ways.items()}
     baseline, _ = taken["`import-user --full`"]

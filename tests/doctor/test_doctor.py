@@ -48,13 +48,13 @@ def only(report: checks.Report, check: str) -> Finding:
     return finding
 
 
-def add(conn: psycopg.Connection, name: str, sealed: str | None) -> int:
+def add(conn: psycopg.Connection, name: str, encrypted: str | None) -> int:
     [number] = conn.execute(
         """
         INSERT INTO users (foursquare_user_id, display_name, access_token_encrypted, secret_token)
         VALUES (%(name)s, %(name)s, %(sealed)s, %(name)s) RETURNING id
         """,
-        {"name": name, "sealed": sealed},
+        {"name": name, "sealed": encrypted},
     ).fetchone()
     return number
 
@@ -315,28 +315,28 @@ def test_the_last_run_s_age_is_told(db: str, conn):
 
 
 def test_it_says_which_key_opens_what_and_which_may_go(db: str, conn):
-    spare, vault = "5" * 64, Keyring([KEY])
-    for name, sealed in (
-        ("Ada", vault.seal("a")),
-        ("Ben", Keyring([OLD_KEY]).seal("b")),
+    spare, keyring = "5" * 64, Keyring([KEY])
+    for name, encrypted in (
+        ("Ada", keyring.encrypt("a")),
+        ("Ben", Keyring([OLD_KEY]).encrypt("b")),
         ("Chloé", None),
     ):
-        add(conn, name, sealed)
+        add(conn, name, encrypted)
 
     found = report(db, encryption_key=f"{KEY},{OLD_KEY},{spare}")
 
     first, old, idle = of(found, "keys")
     assert first.says.endswith("seals, and opens 1 of 2 tokens")
-    assert vault.keys[0].fingerprint in first.says
+    assert keyring.keys[0].fingerprint in first.says
     assert "it is needed" in old.says
     assert "rotate-keys" in old.advice
     assert "it can go" in idle.says
-    assert found.census.counts() == (1, 1, 0)
+    assert found.usage.counts() == (1, 1, 0)
     assert not {KEY, OLD_KEY, spare} & set(str(found).split())
 
 
 def test_a_key_that_the_application_still_uses_may_not_go(db: str, conn):
-    add(conn, "Ada", Keyring([KEY]).seal("a"))
+    add(conn, "Ada", Keyring([KEY]).encrypt("a"))
 
     found = report(db, encryption_key=f"{KEY},{PHRASE}", ENCRYPTION_KEY=PHRASE)
 
@@ -353,18 +353,18 @@ def test_an_application_s_key_that_is_none_of_ours_is_a_problem(db: str):
 
 
 def test_whose_token_no_key_opens_is_told_by_name(db: str, conn):
-    add(conn, "Ada", Keyring([KEY]).seal("a"))
-    ben = add(conn, "Ben", Keyring([WRONG_KEY]).seal("b"))
+    add(conn, "Ada", Keyring([KEY]).encrypt("a"))
+    ben = add(conn, "Ben", Keyring([WRONG_KEY]).encrypt("b"))
 
     found = report(db)
 
     assert f"user {ben} (Ben)" in of(found, "keys")[-1].says
     assert found.exit_code == 4
-    assert [user.id for user in found.census.unreadable] == [ben]
+    assert [user.id for user in found.usage.unreadable] == [ben]
 
 
 def test_keys_that_open_nothing_at_all_are_wrong_settings(db: str, conn):
-    add(conn, "Ada", Keyring([WRONG_KEY]).seal("a"))
+    add(conn, "Ada", Keyring([WRONG_KEY]).encrypt("a"))
 
     found = report(db)
 
@@ -387,7 +387,7 @@ def test_a_token_of_somebody_else_is_found_out(story: Story):
     ada, ben = story.people(1, 1)
     story.conn.execute(
         "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
-        [story.vault.seal(ben.token), ada.id],
+        [story.keyring.encrypt(ben.token), ada.id],
     )
 
     done = story.run("doctor", "--online", "--user", "Ada", "--user", "Ben", "--json")

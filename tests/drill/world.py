@@ -59,7 +59,7 @@ class World:
         self.foursquare = Foursquare(seed, clock=self.clock.seconds)
         self.player = Player(self.foursquare, database, self.clock, folder, clock_path)
         self.checks = Checks(self.foursquare, database, whole=calm >= SETTLES)
-        self.vault = Keyring([KEY])
+        self.keyring = Keyring([KEY])
         self.report = Report(seed, self._about())
         self.large_on = script.large_events(seed, storm)
 
@@ -209,7 +209,7 @@ class World:
             """,
             account.user_id,
             account.first_name,
-            self.vault.seal(account.token),
+            self.keyring.encrypt(account.token),
             f"magic-link-of-{account.user_id}",
         )
         self.foursquare.people.append(Person(user, account))
@@ -232,7 +232,7 @@ class World:
             token = self.foursquare.world.grant(person.account)
         self.database.do(
             "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
-            self.vault.seal(token),
+            self.keyring.encrypt(token),
             person.id,
         )
 

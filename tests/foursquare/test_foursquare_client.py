@@ -67,8 +67,8 @@ def foursquare(connect, simulator) -> Foursquare:
 
 
 @pytest.fixture
-def conversation(foursquare) -> UserClient:
-    return foursquare.conversation(TOKEN)
+def client(foursquare) -> UserClient:
+    return foursquare.user_client(TOKEN)
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def http(status: str, *headers: str, body: bytes = b"") -> bytes:
 ME = b'{"meta":{"code":200},"response":{"user":{"id":"12"}}}'
 
 
-def page(conversation: UserClient) -> list[str]:
-    return [item.key for item in conversation.page(offset=0, limit=250).items]
+def page(client: UserClient) -> list[str]:
+    return [item.key for item in client.page(offset=0, limit=250).items]
 
 
 def last(simulator: Server) -> Seen:
@@ -128,16 +128,16 @@ def last(simulator: Server) -> Seen:
 # --- what is asked -------------------------------------------------------------------------------
 
 
-def test_a_page_is_what_stands_in_the_list_from_the_offset_on(conversation, simulator):
-    page = conversation.page(offset=200, limit=50)
+def test_a_page_is_what_stands_in_the_list_from_the_offset_on(client, simulator):
+    page = client.page(offset=200, limit=50)
 
     assert [item.key for item in page.items] == simulator.shown_ids(TOKEN)[200:250]
     assert all(isinstance(item, Checkin) for item in page.items)
     assert (page.offset, page.limit, page.total) == (200, 50, 260)
 
 
-def test_only_documented_parameters_are_sent_and_no_time_filters(conversation, simulator):
-    conversation.page(offset=200, limit=50)
+def test_only_documented_parameters_are_sent_and_no_time_filters(client, simulator):
+    client.page(offset=200, limit=50)
 
     params = dict(last(simulator).params)
     assert len(params.pop("v")) == 8
@@ -145,16 +145,16 @@ def test_only_documented_parameters_are_sent_and_no_time_filters(conversation, s
     assert last(simulator).headers["accept-language"] == "en"
 
 
-def test_the_user_agent_says_who_asks(conversation, simulator):
+def test_the_user_agent_says_who_asks(client, simulator):
     simulator.switches.bot_wall = True
 
-    page(conversation)
+    page(client)
 
     assert last(simulator).headers["user-agent"].startswith("checkinsync/")
 
 
-def test_a_token_belongs_to_somebody(conversation):
-    profile = conversation.who_is()
+def test_a_token_belongs_to_somebody(client):
+    profile = client.who_is()
 
     assert (profile.foursquare_user_id, profile.name) == ("1000001", "Ada Lovelace")
 
@@ -163,27 +163,27 @@ def test_every_variant_comes_through_the_wire(simulator, foursquare):
     simulator.world.add_account("odd")
     names = simulator.world.add_variants("odd")
 
-    items = foursquare.conversation("odd").page(offset=0, limit=250).items
+    items = foursquare.user_client("odd").page(offset=0, limit=250).items
 
     assert len(items) == len(names)
     assert sum(not isinstance(item, Checkin) for item in items) == 8
 
 
 @pytest.mark.parametrize("case", ["title", "lower", "upper"])
-def test_the_requests_left_are_known_whatever_the_headers_case(conversation, simulator, case):
+def test_the_requests_left_are_known_whatever_the_headers_case(client, simulator, case):
     simulator.switches.header_case = case
-    assert conversation.remaining is None
+    assert client.remaining is None
 
-    page(conversation)
+    page(client)
 
-    assert conversation.remaining == 499
+    assert client.remaining == 499
 
 
 def test_no_cookie_of_one_user_goes_with_the_next(answering, connect):
     cookie = "Set-Cookie: user=12; Path=/"
     foursquare = connect(answering(http("200 OK", cookie, body=ME)))
 
-    foursquare.conversation("a-token").who_is()
+    foursquare.user_client("a-token").who_is()
 
     assert not foursquare.transport._session().cookies
 
@@ -198,8 +198,8 @@ def ways(simulator: Server) -> list[str | None]:
 def test_the_header_is_tried_first_and_remembered(foursquare, simulator):
     assert foursquare.token_way is None
 
-    page(foursquare.conversation("token-1"))
-    page(foursquare.conversation("token-2"))
+    page(foursquare.user_client("token-1"))
+    page(foursquare.user_client("token-2"))
 
     assert ways(simulator) == ["header", "header"]
     assert foursquare.token_way == "header"
@@ -208,8 +208,8 @@ def test_the_header_is_tried_first_and_remembered(foursquare, simulator):
 def test_the_query_is_tried_once_where_the_header_is_not_seen(foursquare, simulator):
     simulator.switches.token_in = "query"
 
-    page(foursquare.conversation("token-1"))
-    page(foursquare.conversation("token-2"))
+    page(foursquare.user_client("token-1"))
+    page(foursquare.user_client("token-2"))
 
     assert ways(simulator) == ["header", "query", "query"]
     assert foursquare.token_way == "query"
@@ -219,7 +219,7 @@ def test_the_query_is_tried_once_where_the_header_is_not_seen(foursquare, simula
 def test_the_query_is_tried_once_where_the_header_is_called_invalid(foursquare, simulator):
     simulator.fail(Fault("invalid_auth"))
 
-    page(foursquare.conversation(TOKEN))
+    page(foursquare.user_client(TOKEN))
 
     assert ways(simulator) == ["header", "query"]
     assert foursquare.token_way == "query"
@@ -229,7 +229,7 @@ def test_a_revoked_token_is_rejected_both_ways_and_nothing_is_remembered(foursqu
     simulator.revoke(TOKEN)
 
     with pytest.raises(TokenRejected):
-        page(foursquare.conversation(TOKEN))
+        page(foursquare.user_client(TOKEN))
 
     assert ways(simulator) == ["header", "query"]
     assert foursquare.token_way is None
@@ -241,7 +241,7 @@ def test_a_revoked_token_costs_one_request_once_a_way_is_known(connect, simulato
     simulator.revoke(TOKEN)
 
     with pytest.raises(TokenRejected):
-        page(foursquare.conversation(TOKEN))
+        page(foursquare.user_client(TOKEN))
 
     assert ways(simulator) == [way]
 
@@ -251,7 +251,7 @@ def test_a_word_against_the_token_outweighs_credentials_not_seen(foursquare, sim
     simulator.revoke(TOKEN)
 
     with pytest.raises(TokenRejected):
-        page(foursquare.conversation(TOKEN))
+        page(foursquare.user_client(TOKEN))
 
 
 @pytest.mark.parametrize(("token_in", "accepted"), [("header", "query"), ("query", "header")])
@@ -260,18 +260,18 @@ def test_a_way_that_is_set_is_the_only_one(connect, simulator, token_in, accepte
     foursquare = connect(simulator.url, token_in=token_in, remembered_way=accepted)
 
     with pytest.raises(RequestRefused, match="no credentials"):
-        page(foursquare.conversation(TOKEN))
+        page(foursquare.user_client(TOKEN))
 
     assert ways(simulator) == [token_in]
     assert foursquare.token_way is None
 
 
 def test_what_one_endpoint_takes_says_nothing_of_the_next(foursquare, simulator):
-    conversation = foursquare.conversation(TOKEN)
-    conversation.who_is()
+    client = foursquare.user_client(TOKEN)
+    client.who_is()
     simulator.switches.token_in = "query"
 
-    page(conversation)
+    page(client)
 
     assert [seen.way for seen in simulator.requests] == ["header", "header", "query"]
     assert foursquare.token_way == "query"
@@ -282,7 +282,7 @@ def test_a_remembered_way_that_is_not_seen_any_more_is_found_out_anew(connect, s
     simulator.switches.token_in = "query" if way == "header" else "header"
     foursquare = connect(simulator.url, remembered_way=way)
 
-    page(foursquare.conversation(TOKEN))
+    page(foursquare.user_client(TOKEN))
 
     assert foursquare.token_way == simulator.switches.token_in
 
@@ -291,9 +291,9 @@ def test_a_patient_refusal_is_one_request_once_another_shows_the_way(foursquare,
     simulator.revoke(TOKEN)
     for sure in (False, True):
         with pytest.raises(TokenRejected) as refusal:
-            page(foursquare.conversation(TOKEN, patient=True))
+            page(foursquare.user_client(TOKEN, defer_retry=True))
         assert refusal.value.sure is sure
-        page(foursquare.conversation("token-2"))
+        page(foursquare.user_client("token-2"))
 
     assert [seen.token for seen in simulator.requests].count(TOKEN) == 1
 
@@ -308,7 +308,7 @@ def test_a_patient_refusal_that_nobody_explains_is_asked_about_in_the_other_way(
     sure = None
     while not sure:
         with pytest.raises(TokenRejected) as refusal:
-            page(foursquare.conversation(TOKEN, patient=True))
+            page(foursquare.user_client(TOKEN, defer_retry=True))
         sure = refusal.value.sure
 
     assert len(simulator.requests) == 2
@@ -322,8 +322,8 @@ def test_a_patient_user_whose_token_is_taken_in_the_query_only_waits_his_turn(
     simulator.fail(answered_401)
 
     with pytest.raises(TokenRejected) as refusal:
-        page(foursquare.conversation(TOKEN, patient=True))
-    page(foursquare.conversation(TOKEN, patient=True))
+        page(foursquare.user_client(TOKEN, defer_retry=True))
+    page(foursquare.user_client(TOKEN, defer_retry=True))
 
     assert not refusal.value.sure
     assert foursquare.token_way == "query"
@@ -332,7 +332,7 @@ def test_a_patient_user_whose_token_is_taken_in_the_query_only_waits_his_turn(
 def test_a_way_that_nobody_knows_is_not_remembered(connect, simulator):
     foursquare = connect(simulator.url, remembered_way="by pigeon")
 
-    page(foursquare.conversation(TOKEN))
+    page(foursquare.user_client(TOKEN))
 
     assert foursquare.token_way == "header"
 
@@ -342,13 +342,13 @@ def test_a_netrc_does_not_replace_the_token(connect, simulator, tmp_path, monkey
     monkeypatch.setenv("HOME", str(tmp_path))
     foursquare = connect(simulator.url, proxies_from_environment=True)
 
-    page(foursquare.conversation(TOKEN))
+    page(foursquare.user_client(TOKEN))
 
     assert last(simulator).token == TOKEN
 
 
 def test_blanks_around_a_token_are_dropped(foursquare, simulator):
-    page(foursquare.conversation(f" {TOKEN}\n"))
+    page(foursquare.user_client(f" {TOKEN}\n"))
 
     assert last(simulator).token == TOKEN
 
@@ -356,7 +356,7 @@ def test_blanks_around_a_token_are_dropped(foursquare, simulator):
 @pytest.mark.parametrize("token", ["", "  ", "two words", "line\nbreak", "schlüssel", "nul\0"])
 def test_a_token_that_can_not_be_sent_is_told_without_repeating_it(foursquare, token):
     with pytest.raises(TokenUnreadable) as raised:
-        foursquare.conversation(token)
+        foursquare.user_client(token)
 
     assert not token.strip() or token not in str(raised.value)
 
@@ -369,26 +369,26 @@ def test_a_token_that_can_not_be_sent_is_told_without_repeating_it(foursquare, t
     ["server_error", "bad_gateway", "html", "html_401", "html_403", "cut_json", "cut_transfer",
      "empty", "reset", "items_missing", "error_in_200"],
 )  # fmt: skip
-def test_a_stumble_is_got_over_in_three_tries(conversation, simulator, naps, kind):
+def test_a_stumble_is_got_over_in_three_tries(client, simulator, naps, kind):
     simulator.fail(Fault(kind, times=2))
 
-    assert page(conversation) == simulator.shown_ids(TOKEN)[:250]
+    assert page(client) == simulator.shown_ids(TOKEN)[:250]
 
-    assert conversation.requests == len(simulator.requests) == 3
+    assert client.requests == len(simulator.requests) == 3
     assert 0.5 <= naps[0] <= 0.75
     assert 1.0 <= naps[1] <= 1.25
 
 
 @pytest.mark.parametrize("kind", ["server_error", "html_401", "cut_json", "reset", "items_missing"])
-def test_after_three_stumbles_foursquare_is_away(conversation, simulator, naps, kind):
+def test_after_three_stumbles_foursquare_is_away(client, simulator, naps, kind):
     simulator.fail(Fault(kind, times=None))
 
     with pytest.raises(FoursquareAway):
-        page(conversation)
+        page(client)
 
-    assert conversation.requests == len(simulator.requests) == 3
+    assert client.requests == len(simulator.requests) == 3
     assert len(naps) == 2
-    assert conversation.answered is (kind == "items_missing")
+    assert client.answered is (kind == "items_missing")
 
 
 @pytest.mark.parametrize(
@@ -399,41 +399,41 @@ def test_after_three_stumbles_foursquare_is_away(conversation, simulator, naps, 
         ("rate_limit_exceeded", RateLimited),
     ],
 )
-def test_a_refusal_is_not_tried_again(conversation, simulator, naps, kind, error):
+def test_a_refusal_is_not_tried_again(client, simulator, naps, kind, error):
     simulator.fail(Fault(kind))
 
     with pytest.raises(error):
-        page(conversation)
+        page(client)
 
-    assert conversation.requests == len(simulator.requests) == 1
-    assert conversation.answered
+    assert client.requests == len(simulator.requests) == 1
+    assert client.answered
     assert naps == []
 
 
-def test_a_wrong_request_is_not_tried_again(conversation, naps):
+def test_a_wrong_request_is_not_tried_again(client, naps):
     with pytest.raises(RequestRefused, match="param_error"):
-        conversation.page(offset=-1, limit=250)
+        client.page(offset=-1, limit=250)
 
-    assert conversation.requests == 1
+    assert client.requests == 1
     assert naps == []
 
 
-def test_a_used_up_limit_says_until_when(conversation, simulator):
+def test_a_used_up_limit_says_until_when(client, simulator):
     simulator.switches.hourly_limit = 1
-    page(conversation)
+    page(client)
 
     with pytest.raises(RateLimited) as raised:
-        page(conversation)
+        page(client)
 
     assert raised.value.until == NOW + timedelta(hours=1)
-    assert conversation.remaining == 0
+    assert client.remaining == 0
 
 
 def test_a_warning_of_old_age_is_logged_once_and_the_answer_used(foursquare, simulator, caplog):
     simulator.switches.deprecated = True
 
     for token in ("token-1", "token-2"):
-        assert len(page(foursquare.conversation(token))) == 250
+        assert len(page(foursquare.user_client(token))) == 250
 
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
@@ -447,11 +447,11 @@ def test_an_interrupted_sleep_ends_the_request(connect, simulator):
     simulator.fail(Fault("bad_gateway"))
 
     with pytest.raises(KeyboardInterrupt):
-        page(connect(simulator.url, sleep=interrupt).conversation(TOKEN))
+        page(connect(simulator.url, sleep=interrupt).user_client(TOKEN))
 
 
 def test_requests_are_counted_per_conversation_and_altogether(foursquare, simulator):
-    first, second = foursquare.conversation("token-1"), foursquare.conversation("token-2")
+    first, second = foursquare.user_client("token-1"), foursquare.user_client("token-2")
     simulator.fail(Fault("reset", token="token-2"))
 
     page(first)
@@ -468,7 +468,7 @@ def test_an_answer_that_drips_is_not_waited_for(connect, simulator):
     simulator.fail(Fault("trickle", seconds=4, times=None))
 
     with pytest.raises(FoursquareAway, match=r"longer than 0\.3 s"):
-        page(foursquare.conversation(TOKEN))
+        page(foursquare.user_client(TOKEN))
 
 
 def test_a_packed_answer_that_drips_is_not_waited_for_either(connect, answering):
@@ -478,7 +478,7 @@ def test_a_packed_answer_that_drips_is_not_waited_for_either(connect, answering)
     foursquare = connect(answering(*[drips] * 3), patience=QUICK)
 
     with pytest.raises(FoursquareAway, match=r"longer than 0\.3 s"):
-        foursquare.conversation(TOKEN).who_is()
+        foursquare.user_client(TOKEN).who_is()
 
 
 def test_silence_is_not_waited_out(connect, answering):
@@ -487,7 +487,7 @@ def test_silence_is_not_waited_out(connect, answering):
     foursquare = connect(answering(*[silent] * 3), patience=patience)
 
     with pytest.raises(FoursquareAway, match="did not answer in time"):
-        foursquare.conversation(TOKEN).who_is()
+        foursquare.user_client(TOKEN).who_is()
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
@@ -498,13 +498,13 @@ def test_an_answer_too_large_is_not_taken(connect, answering, encoding):
     foursquare = connect(answering(*[answer] * 3), patience=Patience(size=1_000_000))
 
     with pytest.raises(FoursquareAway, match="larger than 1000000 bytes"):
-        foursquare.conversation(TOKEN).who_is()
+        foursquare.user_client(TOKEN).who_is()
 
 
 def test_a_packed_answer_is_unpacked(connect, answering):
     answer = http("200 OK", "Content-Encoding: GZIP", body=gzip.compress(ME))
 
-    profile = connect(answering(answer)).conversation(TOKEN).who_is()
+    profile = connect(answering(answer)).user_client(TOKEN).who_is()
 
     assert profile.foursquare_user_id == "12"
 
@@ -513,7 +513,7 @@ def test_an_answer_in_chunks_is_put_together(connect, answering):
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in (ME[:9], ME[9:])]
 
-    profile = connect(answering([head, *chunks, b"0\r\n\r\n"])).conversation(TOKEN).who_is()
+    profile = connect(answering([head, *chunks, b"0\r\n\r\n"])).user_client(TOKEN).who_is()
 
     assert profile.foursquare_user_id == "12"
 
@@ -546,7 +546,7 @@ def test_what_is_no_answer_of_an_api_is_foursquare_away(connect, answering, answ
     url = answering(*[answer] * 3)
 
     with pytest.raises(FoursquareAway) as raised:
-        connect(url, token_in="query").conversation(TOKEN).who_is()
+        connect(url, token_in="query").user_client(TOKEN).who_is()
 
     assert_silent(raised.value)
 
@@ -574,7 +574,7 @@ def test_no_error_and_no_log_shows_the_token(connect, simulator, caplog, way, ki
     simulator.fail(Fault(kind, times=None))
 
     with pytest.raises((FoursquareAway, TokenRejected)) as raised:
-        page(connect(simulator.url, token_in=way).conversation(TOKEN))
+        page(connect(simulator.url, token_in=way).user_client(TOKEN))
 
     assert_silent(raised.value)
     assert TOKEN not in caplog.text
@@ -586,16 +586,16 @@ def test_a_refused_connection_is_told_in_the_systems_words(connect, caplog, way)
     caplog.set_level(logging.DEBUG)
 
     with pytest.raises(FoursquareAway, match="Connection refused") as raised:
-        page(connect(refused_port(), token_in=way).conversation(TOKEN))
+        page(connect(refused_port(), token_in=way).user_client(TOKEN))
 
     assert_silent(raised.value)
     assert TOKEN not in caplog.text
 
 
-def test_no_repr_shows_the_token(foursquare, conversation):
-    page(conversation)
+def test_no_repr_shows_the_token(foursquare, client):
+    page(client)
 
-    assert TOKEN not in repr(conversation) + repr(foursquare) + repr(vars(foursquare))
+    assert TOKEN not in repr(client) + repr(foursquare) + repr(vars(foursquare))
 
 
 # --- where tokens go -----------------------------------------------------------------------------
@@ -644,7 +644,7 @@ def test_no_proxy_gets_what_is_for_this_machine(connect, simulator, monkeypatch,
     monkeypatch.delenv("no_proxy", raising=False)
     foursquare = connect(simulator.url, proxies_from_environment=on_purpose)
 
-    assert page(foursquare.conversation(TOKEN))
+    assert page(foursquare.user_client(TOKEN))
 
 
 @pytest.mark.parametrize(
@@ -655,7 +655,7 @@ def test_a_proxy_is_used_on_purpose_only(connect, monkeypatch, on_purpose, reaso
     foursquare = connect("https://nowhere.invalid/v2", proxies_from_environment=on_purpose)
 
     with pytest.raises(FoursquareAway, match=reason):
-        foursquare.conversation(TOKEN).who_is()
+        foursquare.user_client(TOKEN).who_is()
 
 
 # --- threads -------------------------------------------------------------------------------------
@@ -665,10 +665,10 @@ def test_threads_share_what_is_known_and_nothing_else(foursquare, simulator):
     counts: dict[str, int] = {}
 
     def ask(token: str) -> None:
-        conversation = foursquare.conversation(token)
+        client = foursquare.user_client(token)
         for _ in range(10):
-            page(conversation)
-        counts[token] = conversation.requests
+            page(client)
+        counts[token] = client.requests
 
     threads = [threading.Thread(target=ask, args=(f"token-{n}",)) for n in (1, 2)]
     for thread in threads:
@@ -681,8 +681,8 @@ def test_threads_share_what_is_known_and_nothing_else(foursquare, simulator):
     assert len(foursquare.transport._sessions) == 2
 
 
-def test_a_closed_client_holds_no_connection(foursquare, conversation):
-    page(conversation)
+def test_a_closed_client_holds_no_connection(foursquare, client):
+    page(client)
 
     foursquare.close()
     foursquare.close()

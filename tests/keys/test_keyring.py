@@ -22,41 +22,41 @@ SAMPLE = "0f0e0d0c0b0a09080706050403020100:49f821315519e322b5bc1c8b6e78b950:ef9f
 
 
 def test_a_token_of_the_application_opens() -> None:
-    assert Keyring([RAW_KEY]).open(SAMPLE) == "TOKEN-ALPHA"
-    assert Keyring([RAW_KEY.upper()]).open(SAMPLE.upper()) == "TOKEN-ALPHA"
+    assert Keyring([RAW_KEY]).decrypt(SAMPLE) == "TOKEN-ALPHA"
+    assert Keyring([RAW_KEY.upper()]).decrypt(SAMPLE.upper()) == "TOKEN-ALPHA"
 
 
 @pytest.mark.parametrize("key", [RAW_KEY, "a pass phrase, with a comma", "ключ", "x", RAW_KEY[:-1]])
 @pytest.mark.parametrize("token", ["TOKEN-ALPHA", "", "tökén"])
 def test_what_is_sealed_opens_again_and_looks_different_each_time(key: str, token: str) -> None:
-    vault = Keyring([key])
+    keyring = Keyring([key])
 
-    sealed = vault.seal(token)
+    encrypted = keyring.encrypt(token)
 
-    assert vault.open(sealed) == token
-    assert Keyring([key]).can_open(sealed)
-    assert sealed != vault.seal(token)
-    assert token == "" or token not in sealed
+    assert keyring.decrypt(encrypted) == token
+    assert Keyring([key]).can_decrypt(encrypted)
+    assert encrypted != keyring.encrypt(token)
+    assert token == "" or token not in encrypted
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
 @pytest.mark.parametrize("key", [RAW_KEY, "a pass phrase, with a comma"])
 def test_the_applications_platform_and_we_open_each_others_tokens(key: str) -> None:
-    vault = Keyring([key])
+    keyring = Keyring([key])
 
-    assert vault.open(node("seal", key, "TOKEN-BÊTA")) == "TOKEN-BÊTA"
-    assert node("open", key, vault.seal("TOKEN-BÊTA")) == "TOKEN-BÊTA"
+    assert keyring.decrypt(node("seal", key, "TOKEN-BÊTA")) == "TOKEN-BÊTA"
+    assert node("open", key, keyring.encrypt("TOKEN-BÊTA")) == "TOKEN-BÊTA"
 
 
 def test_the_first_key_seals_and_all_open() -> None:
     old, new = make_key(), make_key()
-    sealed_before = Keyring([old]).seal("TOKEN-ALPHA")
+    encrypted_before = Keyring([old]).encrypt("TOKEN-ALPHA")
 
     both = Keyring([new, old])
 
-    assert both.open(sealed_before) == "TOKEN-ALPHA"
-    assert Keyring([new]).can_open(both.seal("TOKEN-ALPHA"))
-    assert not Keyring([old]).can_open(both.seal("TOKEN-ALPHA"))
+    assert both.decrypt(encrypted_before) == "TOKEN-ALPHA"
+    assert Keyring([new]).can_decrypt(both.encrypt("TOKEN-ALPHA"))
+    assert not Keyring([old]).can_decrypt(both.encrypt("TOKEN-ALPHA"))
 
 
 @pytest.mark.parametrize(
@@ -75,21 +75,21 @@ def test_the_first_key_seals_and_all_open() -> None:
     ],
 )
 def test_text_that_was_not_sealed_so_is_unreadable_and_not_repeated(stored: str) -> None:
-    vault = Keyring([RAW_KEY])
+    keyring = Keyring([RAW_KEY])
 
-    assert not vault.can_open(stored)
+    assert not keyring.can_decrypt(stored)
     with pytest.raises(TokenUnreadable) as caught:
-        vault.open(stored)
+        keyring.decrypt(stored)
     assert not stored.strip() or stored not in str(caught.value)
     assert RAW_KEY not in str(caught.value)
 
 
 def test_neither_repr_nor_errors_show_a_key_or_a_token() -> None:
-    vault = Keyring(["s3cret-key", RAW_KEY])
+    keyring = Keyring(["s3cret-key", RAW_KEY])
 
-    assert "s3cret" not in repr(vault) + repr(vars(vault))
+    assert "s3cret" not in repr(keyring) + repr(vars(keyring))
     with pytest.raises(ValueError, match="surrogates") as caught:
-        vault.seal("s3cret-token\udc80")
+        keyring.encrypt("s3cret-token\udc80")
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
@@ -168,12 +168,12 @@ def test_a_key_s_fingerprint_is_the_same_however_it_is_written_and_tells_nothing
 def test_which_key_opens_a_token_is_told_by_its_number() -> None:
     old, new = make_key(), make_key()
 
-    vault = Keyring([new, old])
+    keyring = Keyring([new, old])
 
-    assert vault.opened_by(vault.seal("TOKEN-ALPHA")) == 0
-    assert vault.opened_by(Keyring([old]).seal("TOKEN-ALPHA")) == 1
-    assert vault.opened_by(SAMPLE) is None
-    assert vault.opened_by("TOKEN-ALPHA") is None
+    assert keyring.decrypted_by(keyring.encrypt("TOKEN-ALPHA")) == 0
+    assert keyring.decrypted_by(Keyring([old]).encrypt("TOKEN-ALPHA")) == 1
+    assert keyring.decrypted_by(SAMPLE) is None
+    assert keyring.decrypted_by("TOKEN-ALPHA") is None
 
 
 def test_the_key_of_a_home_may_be_followed_by_older_ones(tmp_path: Path) -> None:
@@ -183,4 +183,4 @@ def test_the_key_of_a_home_may_be_followed_by_older_ones(tmp_path: Path) -> None
     (tmp_path / KEY_FILE).write_text(f"{new}\n{old}\n")
 
     assert keys_of_home(tmp_path) == (new, old)
-    assert Keyring(keys_of_home(tmp_path)).opened_by(Keyring([old]).seal("TOKEN-ALPHA")) == 1
+    assert Keyring(keys_of_home(tmp_path)).decrypted_by(Keyring([old]).encrypt("TOKEN-ALPHA")) == 1

@@ -8,7 +8,7 @@ import pytest
 from checkinsync.errors import ApplicationNotSwitched, Interrupted
 from checkinsync.keys import queries as tokens
 from checkinsync.keys.keyring import Keyring
-from checkinsync.keys.queries import Resealed
+from checkinsync.keys.queries import Reencrypted
 from checkinsync.keys.rotate import BATCH, check_application, rotate_keys
 from checkinsync.keys.usage import RotationResult
 from checkinsync.store import sync_state, users
@@ -20,13 +20,13 @@ REASON = "Foursquare says no"
 
 
 def rotate(pool, *keys: str, write: bool = True, **more) -> RotationResult:
-    more = {"go_on": lambda: None, "sleep": lambda _: None} | more
-    return rotate_keys(pool=pool, vault=Keyring(keys), write=write, **more)
+    more = {"check_stop": lambda: None, "sleep": lambda _: None} | more
+    return rotate_keys(pool=pool, keyring=Keyring(keys), write=write, **more)
 
 
 def add(conn: psycopg.Connection, key: str, count: int = 1) -> list[int]:
     """Users whose tokens are sealed with this key."""
-    vault = Keyring([key])
+    keyring = Keyring([key])
     [start] = conn.execute("SELECT coalesce(max(id), 0) FROM users").fetchone()
     for number in range(start + 1, start + 1 + count):
         conn.execute(
@@ -35,7 +35,7 @@ def add(conn: psycopg.Connection, key: str, count: int = 1) -> list[int]:
                                last_login_at)
             VALUES (%(id)s, %(id)s, %(sealed)s, %(id)s, %(at)s::timestamptz AT TIME ZONE 'UTC')
             """,
-            {"id": number, "sealed": vault.seal(f"token {number}"), "at": NOW},
+            {"id": number, "sealed": keyring.encrypt(f"token {number}"), "at": NOW},
         )
     return list(range(start + 1, start + 1 + count))
 
@@ -72,7 +72,7 @@ def test_every_token_is_sealed_with_the_first_key_and_told_by_the_key_that_opene
 
     assert rotation.found.counts() == (2, BATCH + 3, 4)
     assert rotation.complete
-    opened = {number: Keyring([NEW]).open(text) for number, text in stored(conn).items()}
+    opened = {number: Keyring([NEW]).decrypt(text) for number, text in stored(conn).items()}
     assert opened == {number: f"token {number}" for number in before}
     assert [stored(conn)[number] for number in (1, 2)] == [before[1], before[2]]
 
@@ -114,12 +114,12 @@ def test_cut_off_between_two_batches_it_goes_on_where_it_was(pool, conn):
     add(conn, OLD, 2 * BATCH)
     calls = iter([None, Interrupted("stop")])
 
-    def go_on() -> None:
+    def check_stop() -> None:
         if error := next(calls, None):
             raise error
 
     with pytest.raises(Interrupted):
-        rotate(pool, NEW, OLD, go_on=go_on)
+        rotate(pool, NEW, OLD, check_stop=check_stop)
 
     assert rotate(pool, NEW, OLD).found.counts() == (BATCH, BATCH)
 
@@ -142,7 +142,7 @@ def test_who_reconnected_before_is_not_rejected_again_by_a_rotation(pool, conn):
     [number] = add(conn, OLD)
     reject(pool, number, unreadable=False)
     with transaction(pool) as own:
-        users.set_token(own, number, sealed_token=Keyring([OLD]).seal("another"), at=NOW)
+        users.set_token(own, number, encrypted_token=Keyring([OLD]).encrypt("another"), at=NOW)
 
     rotate(pool, NEW, OLD)
 
@@ -174,10 +174,10 @@ def test_a_token_renewed_meanwhile_is_not_overwritten(pool, conn):
     [number] = add(conn, OLD)
     with transaction(pool) as own:
         [read] = tokens.after(own, 0, most=1)
-        users.set_token(own, number, sealed_token="renewed", at=NOW)
+        users.set_token(own, number, encrypted_token="renewed", at=NOW)
 
     with transaction(pool) as own:
-        done = tokens.reseal(own, [Resealed(read, "anew")])
+        done = tokens.reencrypt(own, [Reencrypted(read, "anew")])
 
     assert done == set()
     assert stored(conn) == {number: "renewed"}

@@ -12,7 +12,7 @@ from checkinsync.cli.render import migrate as render
 from checkinsync.config.settings import Settings
 from checkinsync.errors import MigrationFailed
 from checkinsync.migrations import migrate
-from checkinsync.resources import open_vault, vault_at_hand
+from checkinsync.resources import available_keyring, open_keyring
 from support.stories import KEY, WRONG_KEY, Story
 from support.webapp import database
 from support.webapp.database import WebApp
@@ -113,8 +113,8 @@ def test_whether_a_key_opens_the_tokens_is_told_by_user_or_that_there_was_none(
     database.build(empty_url, WebApp())
 
     assert "stored tokens: 2, not tried" in told(empty_url)
-    assert "that no key opens: 2, of user 1, 3" in told(empty_url, opens=lambda _: False)
-    assert "that no key opens: 0" in told(empty_url, opens=lambda _: True)
+    assert "that no key opens: 2, of user 1, 3" in told(empty_url, can_decrypt=lambda _: False)
+    assert "that no key opens: 0" in told(empty_url, can_decrypt=lambda _: True)
 
 
 def test_who_waits_for_what_is_told_before_the_sql(empty_url: str) -> None:
@@ -159,7 +159,7 @@ def test_tables_of_our_names_that_are_something_else_are_told_of(empty_url: str)
     with psycopg.connect(empty_url) as conn:
         conn.execute("CREATE TABLE users (nick text); CREATE TABLE checkins (id int)")
 
-    assert "users is not the application's" in told(empty_url, opens=lambda _: True)
+    assert "users is not the application's" in told(empty_url, can_decrypt=lambda _: True)
     assert "checkins is not the application's" in told(empty_url)
 
 
@@ -180,7 +180,8 @@ def test_the_command_writes_nothing_and_tells_tokens_by_the_key_at_hand(before: 
     database.build(url, WebApp())
     with psycopg.connect(url) as conn:
         conn.execute(
-            "UPDATE users SET access_token_encrypted = %s WHERE id = 1", [before.vault.seal("x")]
+            "UPDATE users SET access_token_encrypted = %s WHERE id = 1",
+            [before.keyring.encrypt("x")],
         )
     was = everything(url)
 
@@ -229,10 +230,10 @@ def test_as_json_programs_get_the_same(before: Story) -> None:
 def test_the_embedded_database_gets_no_key_from_being_looked_at(tmp_path: Path) -> None:
     own = Settings.from_mapping({"CHECKINSYNC_HOME": str(tmp_path)})
 
-    assert vault_at_hand(own) is None
+    assert available_keyring(own) is None
     assert list(tmp_path.iterdir()) == []
 
-    sealed = open_vault(own).seal("x")
-    later = vault_at_hand(own)
+    encrypted = open_keyring(own).encrypt("x")
+    later = available_keyring(own)
     assert later is not None
-    assert later.open(sealed) == "x"
+    assert later.decrypt(encrypted) == "x"

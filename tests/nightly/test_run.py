@@ -57,8 +57,8 @@ class Imports:
         self.starts = defaultdict(list)
         self.lock = threading.Lock()
 
-    def __call__(self, user, *, run_id, go_on, on_page, spare):
-        go_on()
+    def __call__(self, user, *, run_id, check_stop, on_page, may_scrub):
+        check_stop()
         with self.lock:
             self.starts[user.id].append(self.clock.now() - NOW)
             if self.clock.now() < self.away_until:
@@ -78,18 +78,18 @@ def imports(clock):
 
 
 @pytest.fixture
-def run(pool, keeper, clock, imports):
-    def run(plan=PLAN, *, opens=lambda _: True, go_on=lambda: None, **changes):
+def run(pool, lease_renewer, clock, imports):
+    def run(plan=PLAN, *, can_decrypt=lambda _: True, check_stop=lambda: None, **changes):
         return nightly.run(
             pool=pool,
-            keeper=keeper,
+            lease_renewer=lease_renewer,
             import_one=imports,
-            opens=opens,
+            can_decrypt=can_decrypt,
             plan=RunOptions(**{**vars_of(plan), **changes}),
             host="test",
             now=clock.now,
             wait=clock.wait,
-            go_on=go_on,
+            check_stop=check_stop,
             requests=lambda: 0,
         )
 
@@ -299,11 +299,11 @@ def test_the_deadline_ends_the_run_and_names_who_is_left(conn, imports, run):
 def test_a_signal_leaves_the_rest_undone_and_says_so(conn, imports, run, clock):
     add_users(conn, 5)
 
-    def go_on():
+    def check_stop():
         if clock.now() > NOW + 3 * MINUTE:
             raise Interrupted("interrupted by SIGTERM", exit_code=143)
 
-    summary = run(go_on=go_on)
+    summary = run(check_stop=check_stop)
 
     assert summary.exit_code == 143
     assert (summary.synced, summary.skipped) == (2, 3)
@@ -367,7 +367,7 @@ def test_a_key_that_opens_nothing_changes_nothing(conn, imports, run):
     users = add_users(conn, 3)
 
     with pytest.raises(SettingsError, match="CHECKINSYNC_ENCRYPTION_KEY"):
-        run(opens=lambda _: False)
+        run(can_decrypt=lambda _: False)
 
     assert not imports.starts
     assert [state(conn, user) for user in users] == [None] * 3
@@ -376,9 +376,9 @@ def test_a_key_that_opens_nothing_changes_nothing(conn, imports, run):
 def test_a_token_that_no_key_opens_is_tried_again_each_night(conn, imports, run):
     one, two = add_users(conn, 2)
 
-    first = run(opens=lambda sealed: sealed != "sealed 1")
+    first = run(can_decrypt=lambda encrypted: encrypted != "sealed 1")
     assert (first.exit_code, state(conn, one)[0]) == (3, "needs_reauth")
-    assert run(opens=lambda sealed: sealed != "sealed 1").exit_code == 0
+    assert run(can_decrypt=lambda encrypted: encrypted != "sealed 1").exit_code == 0
     run()
 
     assert (len(imports.starts[one]), len(imports.starts[two])) == (1, 3)

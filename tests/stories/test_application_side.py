@@ -152,7 +152,7 @@ def test_a_user_who_reconnects_before_his_slot_is_imported_with_his_new_token(st
         renewed.append(world.grant(world.accounts[ben.token]))
         story.conn.execute(
             "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
-            [story.vault.seal(renewed[0]), ben.id],
+            [story.keyring.encrypt(renewed[0]), ben.id],
         )
 
     story.at_request(1, reconnect)

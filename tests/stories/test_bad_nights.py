@@ -42,7 +42,7 @@ def test_a_revoked_user_is_told_once_asked_once_and_comes_back_by_himself(story)
     story.simulator.world.add(token, created_at=int(time.time()))
     story.conn.execute(
         "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
-        [story.vault.seal(token), ben.id],
+        [story.keyring.encrypt(token), ben.id],
     )
     assert story.run("orchestrate") == QUIET
     assert story.stored(ben) == sorted(story.simulator.shown_ids(token))

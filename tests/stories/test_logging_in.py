@@ -192,8 +192,8 @@ def test_on_a_server_the_address_is_pasted_and_checked_the_same_way(story, port,
     done = process.ended()
     assert done.code == 0
     assert "user 1 (Ada Lovelace) is added" in done.out
-    [(sealed,)] = story.rows("SELECT access_token_encrypted FROM users")
-    assert story.vault.open(sealed) == token
+    [(encrypted,)] = story.rows("SELECT access_token_encrypted FROM users")
+    assert story.keyring.decrypt(encrypted) == token
 
 
 def test_the_end_of_standard_input_ends_the_login(story):

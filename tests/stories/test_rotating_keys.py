@@ -34,7 +34,7 @@ def _keys(story: Story) -> None:
 
 def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
     """So many users' tokens by id."""
-    vault = Keyring([key])
+    keyring = Keyring([key])
     tokens = {number: f"A-TOKEN-NOBODY-MAY-SEE-{number}" for number in range(1, count + 1)}
     with (
         story.conn.cursor() as cursor,
@@ -45,23 +45,23 @@ def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
         ) as rows,
     ):
         for number, token in tokens.items():
-            rows.write_row((number, str(number), vault.seal(token), str(number)))
+            rows.write_row((number, str(number), keyring.encrypt(token), str(number)))
     story.secrets.add("A-TOKEN-NOBODY-MAY-SEE")
     return tokens
 
 
 def opened(story: Story, *keys: str) -> dict[int, str]:
     """What is stored, opened."""
-    vault = Keyring(keys)
+    keyring = Keyring(keys)
     rows = story.rows("SELECT id, access_token_encrypted FROM users")
-    return {number: vault.open(text) for number, text in rows}
+    return {number: keyring.decrypt(text) for number, text in rows}
 
 
 def sealed_with(story: Story, key: str) -> int:
     """How many tokens that key opens."""
-    vault = Keyring([key])
+    keyring = Keyring([key])
     rows = story.rows("SELECT access_token_encrypted FROM users")
-    return sum(vault.can_open(text) for (text,) in rows)
+    return sum(keyring.can_decrypt(text) for (text,) in rows)
 
 
 def killed(story: Story) -> None:
@@ -150,14 +150,14 @@ def test_what_the_application_stores_meanwhile_is_kept(story: Story):
 
     def application() -> None:
         """Users who reconnect, one after the other, sealed with the key that it knows."""
-        vault, number = Keyring([NEW_KEY]), 0
+        keyring, number = Keyring([NEW_KEY]), 0
         with psycopg.connect(story.url, autocommit=True) as conn:
             while not done.is_set():
                 user, number = 1 + number % 60, number + 1
                 token = f"A-TOKEN-NOBODY-MAY-SEE-{user}-{number}"
                 conn.execute(
                     "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
-                    [vault.seal(token), user],
+                    [keyring.encrypt(token), user],
                 )
                 tokens[user] = token
 

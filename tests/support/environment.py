@@ -59,10 +59,10 @@ def pool(db: str) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def keeper(pool: Pool) -> Iterator[LeaseRenewer]:
-    keeper = LeaseRenewer(pool)
-    yield keeper
-    keeper.close()
+def lease_renewer(pool: Pool) -> Iterator[LeaseRenewer]:
+    lease_renewer = LeaseRenewer(pool)
+    yield lease_renewer
+    lease_renewer.close()
 
 
 def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> list[int]:
@@ -81,17 +81,17 @@ def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> li
     return [row[0] for row in rows]
 
 
-class House:
+class Env:
     """A pool, a simulated Foursquare, and imports of its users; what App is to the program."""
 
     def __init__(
-        self, pool: Pool, keeper: LeaseRenewer, simulator: Server, conn: psycopg.Connection
+        self, pool: Pool, lease_renewer: LeaseRenewer, simulator: Server, conn: psycopg.Connection
     ):
         self.pool = pool
-        self.keeper = keeper
+        self.lease_renewer = lease_renewer
         self.simulator = simulator
         self.conn = conn
-        self.vault = Keyring(["00" * 32])
+        self.keyring = Keyring(["00" * 32])
         self.at = NOW
         self.foursquare = self.connected()
 
@@ -107,7 +107,7 @@ class House:
     def add(self, token: str) -> User:
         """The user of an account, stored with a sealed token."""
         profile = Profile(self.simulator.world.accounts[token].user_id, token, None)
-        added = accounts.add(profile, token, pool=self.pool, vault=self.vault, now=self.at)
+        added = accounts.add(profile, token, pool=self.pool, keyring=self.keyring, now=self.at)
         return self.user(added.id)
 
     def user(self, user_id: int) -> User:
@@ -121,8 +121,8 @@ class House:
             user,
             pool=self.pool,
             foursquare=self.foursquare,
-            vault=self.vault,
-            keeper=self.keeper,
+            keyring=self.keyring,
+            lease_renewer=self.lease_renewer,
             now=self.now,
             **more,
         )
@@ -130,7 +130,7 @@ class House:
     def night(self, user: User, **more) -> Imported:
         """A night later, as a run imports him: the window, and a look back."""
         self.at += timedelta(days=1)
-        return self.import_(user, spare=lambda: True, **more)
+        return self.import_(user, may_scrub=lambda: True, **more)
 
     @property
     def requests(self) -> int:
@@ -175,7 +175,7 @@ def simulator() -> Iterator[Server]:
 
 
 @pytest.fixture
-def house(pool: Pool, keeper: LeaseRenewer, simulator: Server, conn) -> Iterator[House]:
-    house = House(pool, keeper, simulator, conn)
-    yield house
-    house.foursquare.close()
+def env(pool: Pool, lease_renewer: LeaseRenewer, simulator: Server, conn) -> Iterator[Env]:
+    env = Env(pool, lease_renewer, simulator, conn)
+    yield env
+    env.foursquare.close()

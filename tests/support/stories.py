@@ -94,7 +94,7 @@ class Story:
     processes: list[Started] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.vault = Keyring([KEY])
+        self.keyring = Keyring([KEY])
         self.environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path(checkinsync.__file__).parents[1]),  # what the tests import, too
@@ -166,7 +166,7 @@ class Story:
             VALUES (%s, %s, %s, 'magic-link-of-' || %s::text)
             RETURNING id
             """,
-            [foursquare_id, name, self.vault.seal(token), foursquare_id],
+            [foursquare_id, name, self.keyring.encrypt(token), foursquare_id],
         ).fetchone()
         self.secrets.add(f"magic-link-of-{foursquare_id}")
         return Person(number, name, token)

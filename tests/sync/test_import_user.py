@@ -26,12 +26,12 @@ CHECKINS = "users/self/checkins"
 
 
 @pytest.fixture
-def ada(house):
+def ada(env):
     """A user with a history over some years."""
 
     def ada(count: int, **more):
-        house.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
-        return house.add(ADA)
+        env.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
+        return env.add(ADA)
 
     return ada
 
@@ -55,52 +55,50 @@ READINGS = {
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 @pytest.mark.parametrize("count", [0, 1, 6, 251])
-def test_everything_is_stored_once_under_each_reading(house, ada, reading, count):
+def test_everything_is_stored_once_under_each_reading(env, ada, reading, count):
     user = ada(count, late=0.1)
     for name, value in reading.items():
-        setattr(house.simulator.switches, name, value)
+        setattr(env.simulator.switches, name, value)
 
-    house.import_(user)
+    env.import_(user)
 
-    assert house.has_everything(user, ADA)
-    assert house.conn.execute("SELECT last_sync_at FROM users").fetchone() == (
+    assert env.has_everything(user, ADA)
+    assert env.conn.execute("SELECT last_sync_at FROM users").fetchone() == (
         NOW.replace(tzinfo=None),
     )
 
 
 @pytest.mark.parametrize("order", ["created", "id"])
 @pytest.mark.parametrize(("count", "most"), [(1, 2), (40, 2), (1200, 1)])
-def test_a_second_import_writes_nothing_and_costs_one_request_or_two(
-    house, ada, order, count, most
-):
+def test_a_second_import_writes_nothing_and_costs_one_request_or_two(env, ada, order, count, most):
     user = ada(count, late=0.02)
-    house.simulator.switches.order = order
-    house.simulator.switches.drift = True
-    house.import_(user)
-    before = house.writes()
+    env.simulator.switches.order = order
+    env.simulator.switches.drift = True
+    env.import_(user)
+    before = env.writes()
 
-    again = house.import_(user)
+    again = env.import_(user)
 
-    assert house.writes() == before
-    assert house.requests <= most
+    assert env.writes() == before
+    assert env.requests <= most
     assert (again.saved.new, again.saved.changed) == (0, 0)
 
 
-def test_what_is_new_late_or_edited_comes_with_the_next_night(house, ada):
+def test_what_is_new_late_or_edited_comes_with_the_next_night(env, ada):
     user = ada(800)
-    world = house.simulator.world
-    house.import_(user)
+    world = env.simulator.world
+    env.import_(user)
     new = world.add(ADA, created_at=int(NOW.timestamp()) + 60)
     late = world.add(ADA, created_at=int((NOW - timedelta(days=9)).timestamp()))
     edited = world.accounts[ADA].newest_first()[5].id
     world.edit(ADA, edited, shout="edited")
 
-    house.at += timedelta(days=1)
-    imported = house.import_(user)
+    env.at += timedelta(days=1)
+    imported = env.import_(user)
 
     assert (imported.saved.new, imported.saved.changed) == (2, 1)
-    assert {new, late} <= set(house.stored(user))
-    [shout] = house.conn.execute(
+    assert {new, late} <= set(env.stored(user))
+    [shout] = env.conn.execute(
         "SELECT shout FROM checkins WHERE foursquare_id = %s", [edited]
     ).fetchone()
     assert shout == "edited"
@@ -108,82 +106,82 @@ def test_what_is_new_late_or_edited_comes_with_the_next_night(house, ada):
 
 @pytest.mark.parametrize("order", ["created", "id"])
 def test_what_was_there_all_the_time_is_stored_though_the_list_changes_between_pages(
-    house, ada, order
+    env, ada, order
 ):
     user = ada(1200)
-    world = house.simulator.world
-    house.simulator.switches.order = order
+    world = env.simulator.world
+    env.simulator.switches.order = order
     always = set(world.accounts[ADA].ids)
 
     def change(seen):
         for entry in world.accounts[ADA].newest_first()[:9]:
             always.discard(entry.id)
             world.delete(ADA, entry.id)
-        world.add(ADA, created_at=NEWEST - 86400 * 30 - len(house.simulator.requests))
+        world.add(ADA, created_at=NEWEST - 86400 * 30 - len(env.simulator.requests))
 
-    house.simulator.on_request = change
-    house.import_(user)
+    env.simulator.on_request = change
+    env.import_(user)
 
-    stored = house.stored(user)
+    stored = env.stored(user)
     assert len(always) > 1000
     assert always <= set(stored)
     assert len(stored) == len(set(stored))
 
 
-def test_every_variant_is_stored_or_quarantined_by_name(house, ada):
+def test_every_variant_is_stored_or_quarantined_by_name(env, ada):
     user = ada(30)
-    names = house.simulator.world.add_variants(ADA, newest=NEWEST)
+    names = env.simulator.world.add_variants(ADA, newest=NEWEST)
     assert names
 
-    house.import_(user)
+    env.import_(user)
 
-    usable = {item_id for item_id in names.values() if item_id in raw_ids(house)}
-    known = set(house.stored(user)) | set(house.quarantined(user))
+    usable = {item_id for item_id in names.values() if item_id in raw_ids(env)}
+    known = set(env.stored(user)) | set(env.quarantined(user))
     nameless = sum(key.startswith("sha256:") for key in known)
     assert usable <= known
     assert len(known) >= 30 + len(usable)
     assert nameless >= 3
-    assert all(house.quarantined(user).values())
-    assert len(house.stored(user)) > 30 + len(usable) / 2
+    assert all(env.quarantined(user).values())
+    assert len(env.stored(user)) > 30 + len(usable) / 2
 
 
-def raw_ids(house) -> set[str]:
+def raw_ids(env) -> set[str]:
     """The ids of all items that have one that is text."""
-    items = house.simulator.world.accounts[ADA].items
+    items = env.simulator.world.accounts[ADA].items
     ids = [item.get("id") for item in items if isinstance(item, dict)]
     return {item_id for item_id in ids if isinstance(item_id, str) and item_id}
 
 
 @pytest.mark.parametrize("excess", [2**31, 3 * 10**9, 10**30])
-def test_a_count_beyond_all_measure_is_no_reason_to_stop(house, ada, excess):
+def test_a_count_beyond_all_measure_is_no_reason_to_stop(env, ada, excess):
     user = ada(40)
-    house.simulator.switches.count_excess = excess
+    env.simulator.switches.count_excess = excess
 
-    house.import_(user)
+    env.import_(user)
 
-    assert house.has_everything(user, ADA)
+    assert env.has_everything(user, ADA)
 
 
 @pytest.mark.parametrize("count", [1, 60, 700])
-def test_a_check_in_made_before_every_request_stops_nothing(house, ada, count):
+def test_a_check_in_made_before_every_request_stops_nothing(env, ada, count):
     user = ada(count)
-    before = set(house.simulator.world.accounts[ADA].ids)
-    house.simulator.on_request = lambda seen: house.simulator.world.add(
-        ADA, created_at=NEWEST + len(house.simulator.requests)
+    before = set(env.simulator.world.accounts[ADA].ids)
+    env.simulator.on_request = lambda seen: env.simulator.world.add(
+        ADA, created_at=NEWEST + len(env.simulator.requests)
     )
 
-    house.import_(user)
+    env.import_(user)
 
-    assert before <= set(house.stored(user))
+    assert before <= set(env.stored(user))
 
 
-def test_a_group_of_one_second_larger_than_a_page_is_stored_whole(house, ada):
+def test_a_group_of_one_second_larger_than_a_page_is_stored_whole(env, ada):
     user = ada(10)
-    house.simulator.world.add_group(ADA, 620, at=NEWEST - 86400)
+    env.simulator.world.add_group(ADA, 620, at=NEWEST - 86400)
 
-    house.import_(user)
+    env.import_(user)
 
-    assert house.has_everything(user, ADA)
+    assert env.has_everything(user, ADA)
 
 
 STUMBLES = ["server_error", "bad_gateway", "html", "cut_json", "cut_transfer", "empty", "reset"]
@@ -191,166 +189,166 @@ STUMBLES += ["items_missing", "error_in_200", "html_401", "html_403"]
 
 
 @pytest.mark.parametrize("kind", STUMBLES)
-def test_a_fault_in_mid_walk_is_got_over(house, ada, kind):
+def test_a_fault_in_mid_walk_is_got_over(env, ada, kind):
     user = ada(700)
-    house.simulator.fail(Fault(kind, path=CHECKINS, nth=2))
+    env.simulator.fail(Fault(kind, path=CHECKINS, nth=2))
 
-    house.import_(user)
+    env.import_(user)
 
-    assert house.has_everything(user, ADA)
+    assert env.has_everything(user, ADA)
 
 
-def test_a_service_that_stays_away_keeps_what_was_stored_and_goes_on_from_there(house, ada):
+def test_a_service_that_stays_away_keeps_what_was_stored_and_goes_on_from_there(env, ada):
     user = ada(2000)
-    house.simulator.fail(Fault("server_error", path=CHECKINS, nth=5, times=3))
+    env.simulator.fail(Fault("server_error", path=CHECKINS, nth=5, times=3))
 
     with pytest.raises(FoursquareAway) as away:
-        house.import_(user)
+        env.import_(user)
 
     assert away.value.answered
-    assert len(house.stored(user)) > 900
-    assert job(house) == ("failed", 4)
-    house.import_(user)
-    assert house.has_everything(user, ADA)
-    assert house.requests <= 8
+    assert len(env.stored(user)) > 900
+    assert job(env) == ("failed", 4)
+    env.import_(user)
+    assert env.has_everything(user, ADA)
+    assert env.requests <= 8
 
 
-def test_a_rate_limit_parks_the_job_until_its_reset(house, ada):
+def test_a_rate_limit_parks_the_job_until_its_reset(env, ada):
     user = ada(900)
-    house.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=3, seconds=600))
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=3, seconds=600))
 
     with pytest.raises(RateLimited) as limit:
-        house.import_(user)
+        env.import_(user)
 
     assert limit.value.until == NOW + timedelta(seconds=600)
-    assert job(house)[0] == "rate_limited"
-    row = house.conn.execute("SELECT state, retry_at FROM sync_state").fetchone()
+    assert job(env)[0] == "rate_limited"
+    row = env.conn.execute("SELECT state, retry_at FROM sync_state").fetchone()
     assert row == ("rate_limited", limit.value.until)
-    house.import_(user)
-    assert house.has_everything(user, ADA)
-    assert house.conn.execute("SELECT state FROM sync_state").fetchone() == ("ok",)
+    env.import_(user)
+    assert env.has_everything(user, ADA)
+    assert env.conn.execute("SELECT state FROM sync_state").fetchone() == ("ok",)
 
 
-def test_the_quota_is_told(house, ada):
+def test_the_quota_is_told(env, ada):
     user = ada(10)
-    house.simulator.fail(Fault("quota_exceeded"))
+    env.simulator.fail(Fault("quota_exceeded"))
 
     with pytest.raises(QuotaExceeded):
-        house.import_(user)
+        env.import_(user)
 
-    assert house.requests == 1
+    assert env.requests == 1
 
 
-def test_a_revoked_token_is_told_after_one_request(house, ada):
+def test_a_revoked_token_is_told_after_one_request(env, ada):
     user = ada(10)
-    house.import_(user)
-    house.simulator.revoke(ADA)
+    env.import_(user)
+    env.simulator.revoke(ADA)
 
     with pytest.raises(TokenRejected):
-        house.import_(user)
+        env.import_(user)
 
-    assert house.requests == 1
+    assert env.requests == 1
 
 
-def test_an_ignored_offset_moves_no_cursor(house, ada):
+def test_an_ignored_offset_moves_no_cursor(env, ada):
     user = ada(600)
-    house.simulator.switches.offset_ignored = True
+    env.simulator.switches.offset_ignored = True
 
     with pytest.raises(OffsetIgnored):
-        house.import_(user)
+        env.import_(user)
 
-    assert house.conn.execute("SELECT last_sync_at FROM users").fetchone() == (None,)
-    assert len(house.stored(user)) == 250
+    assert env.conn.execute("SELECT last_sync_at FROM users").fetchone() == (None,)
+    assert len(env.stored(user)) == 250
 
 
-def test_a_walk_with_a_start_of_its_own_moves_no_cursor(house, ada):
+def test_a_walk_with_a_start_of_its_own_moves_no_cursor(env, ada):
     user = ada(900)
 
-    house.import_(user, scope=Since(datetime(2026, 2, 1, tzinfo=UTC)))
+    env.import_(user, scope=Since(datetime(2026, 2, 1, tzinfo=UTC)))
 
-    assert 0 < len(house.stored(user)) < 900
-    assert house.conn.execute("SELECT last_sync_at FROM users").fetchone() == (None,)
-    house.import_(user)
-    assert house.has_everything(user, ADA)
+    assert 0 < len(env.stored(user)) < 900
+    assert env.conn.execute("SELECT last_sync_at FROM users").fetchone() == (None,)
+    env.import_(user)
+    assert env.has_everything(user, ADA)
 
 
-def test_a_stop_finishes_the_page_in_hand_and_gives_the_lease_back(house, ada):
+def test_a_stop_finishes_the_page_in_hand_and_gives_the_lease_back(env, ada):
     user = ada(900)
 
-    def go_on():
-        if house.requests == 2:
+    def check_stop():
+        if env.requests == 2:
             raise Interrupted("interrupted by SIGINT")
 
     with pytest.raises(Interrupted):
-        house.import_(user, go_on=go_on)
+        env.import_(user, check_stop=check_stop)
 
-    assert len(house.stored(user)) > 400
-    house.import_(user)
-    assert house.has_everything(user, ADA)
+    assert len(env.stored(user)) > 400
+    env.import_(user)
+    assert env.has_everything(user, ADA)
 
 
-def test_a_first_import_resumed_weeks_later_loses_nothing(house, ada):
+def test_a_first_import_resumed_weeks_later_loses_nothing(env, ada):
     user = ada(3000)
-    world = house.simulator.world
-    house.simulator.fail(Fault("server_error", path=CHECKINS, nth=7, times=3))
+    world = env.simulator.world
+    env.simulator.fail(Fault("server_error", path=CHECKINS, nth=7, times=3))
     with pytest.raises(FoursquareAway):
-        house.import_(user)
-    house.simulator.faults.clear()
+        env.import_(user)
+    env.simulator.faults.clear()
     for entry in world.accounts[ADA].newest_first()[300:360]:
         world.delete(ADA, entry.id)
     for day in range(20):
         world.add(ADA, created_at=int((NOW + timedelta(days=day)).timestamp()))
     late = world.accounts[ADA].newest_first()[600].created_at - 1
     world.add(ADA, created_at=late, entered_at=int((NOW + timedelta(days=9)).timestamp()))
-    started, house.at = house.at, NOW + timedelta(days=20)
+    started, env.at = env.at, NOW + timedelta(days=20)
 
-    imported = house.import_(user)
+    imported = env.import_(user)
 
-    assert house.has_everything(user, ADA)
+    assert env.has_everything(user, ADA)
     assert imported.cursor == started
-    assert house.requests < 17
+    assert env.requests < 17
 
 
 # --- leases -------------------------------------------------------------------------------------
 
 
-def test_an_import_at_work_elsewhere_is_left_alone(house, ada):
+def test_an_import_at_work_elsewhere_is_left_alone(env, ada):
     user = ada(10)
-    hold_elsewhere(house, user, "90 s")
+    hold_elsewhere(env, user, "90 s")
 
     with pytest.raises(AtWork):
-        house.import_(user)
+        env.import_(user)
 
-    assert house.requests == 0
+    assert env.requests == 0
 
 
-def test_a_lease_that_ran_out_is_taken_over(house, ada):
+def test_a_lease_that_ran_out_is_taken_over(env, ada):
     user = ada(10)
-    hold_elsewhere(house, user, "-1 s")
+    hold_elsewhere(env, user, "-1 s")
 
-    house.import_(user)
+    env.import_(user)
 
-    assert house.has_everything(user, ADA)
+    assert env.has_everything(user, ADA)
 
 
-def test_whoever_slept_through_his_lease_writes_nothing_more(house, ada):
+def test_whoever_slept_through_his_lease_writes_nothing_more(env, ada):
     user = ada(900)
 
     def sleep_through(progress):
         if progress.page == 2:
-            hold_elsewhere(house, user, "90 s")
+            hold_elsewhere(env, user, "90 s")
 
     with pytest.raises(LeaseLost):
-        house.import_(user, on_page=sleep_through)
+        env.import_(user, on_page=sleep_through)
 
-    assert len(house.stored(user)) < 500
-    assert job(house) == ("running", 2)
-    [owner] = house.conn.execute("SELECT owner FROM import_leases").fetchone()
+    assert len(env.stored(user)) < 500
+    assert job(env) == ("running", 2)
+    [owner] = env.conn.execute("SELECT owner FROM import_leases").fetchone()
     assert owner == "elsewhere 1 1"
 
 
-def hold_elsewhere(house, user, left: str) -> None:
-    house.conn.execute(
+def hold_elsewhere(env, user, left: str) -> None:
+    env.conn.execute(
         """
         INSERT INTO import_leases
         VALUES (%s, 'elsewhere 1 1', nextval('import_lease_tokens'), now() + %s::interval)
@@ -362,9 +360,9 @@ def hold_elsewhere(house, user, left: str) -> None:
 
 
 @pytest.mark.parametrize("source", ["foursquare", None])
-def test_the_application_s_import_is_respected_for_an_hour(house, ada, source):
+def test_the_application_s_import_is_respected_for_an_hour(env, ada, source):
     user = ada(10)
-    house.conn.execute(
+    env.conn.execute(
         """
         INSERT INTO import_jobs (user_id, status, data_source, created_at)
         VALUES (%s, 'pending', %s, now() AT TIME ZONE 'UTC' - interval '59 minutes')
@@ -373,17 +371,17 @@ def test_the_application_s_import_is_respected_for_an_hour(house, ada, source):
     )
 
     with pytest.raises(AtWork, match="application"):
-        house.import_(user)
+        env.import_(user)
 
-    house.conn.execute("UPDATE import_jobs SET created_at = created_at - interval '2 minutes'")
-    house.import_(user)
-    rows = house.conn.execute("SELECT status FROM import_jobs ORDER BY id").fetchall()
+    env.conn.execute("UPDATE import_jobs SET created_at = created_at - interval '2 minutes'")
+    env.import_(user)
+    rows = env.conn.execute("SELECT status FROM import_jobs ORDER BY id").fetchall()
     assert rows == [("failed",), ("completed",)]
 
 
-def test_another_source_s_import_is_none_of_our_business(house, ada):
+def test_another_source_s_import_is_none_of_our_business(env, ada):
     user = ada(10)
-    house.conn.execute(
+    env.conn.execute(
         """
         INSERT INTO import_jobs (user_id, status, data_source, created_at)
         VALUES (%s, 'running', 'strava', now() AT TIME ZONE 'UTC')
@@ -391,38 +389,38 @@ def test_another_source_s_import_is_none_of_our_business(house, ada):
         [user.id],
     )
 
-    house.import_(user)
+    env.import_(user)
 
-    rows = house.conn.execute("SELECT status FROM import_jobs ORDER BY id").fetchall()
+    rows = env.conn.execute("SELECT status FROM import_jobs ORDER BY id").fetchall()
     assert rows == [("running",), ("completed",)]
 
 
 # --- the application's rows ---------------------------------------------------------------------
 
 
-def test_the_application_s_rows_are_taken_over_and_none_is_doubled(house, ada):
+def test_the_application_s_rows_are_taken_over_and_none_is_doubled(env, ada):
     user = ada(300)
-    give_ids_away(house, user)
+    give_ids_away(env, user)
 
-    imported = house.import_(user)
+    imported = env.import_(user)
 
     assert imported.saved.new == 0
-    assert house.has_everything(user, ADA)
-    assert len(house.stored(user)) == 300
+    assert env.has_everything(user, ADA)
+    assert len(env.stored(user)) == 300
 
 
-def give_ids_away(house, user) -> None:
+def give_ids_away(env, user) -> None:
     """The table as the application leaves it: the same check-ins without an id."""
-    house.import_(user)
-    house.conn.execute("UPDATE checkins SET foursquare_id = NULL, fingerprint = NULL, raw = NULL")
-    house.conn.execute("DELETE FROM sync_state")
+    env.import_(user)
+    env.conn.execute("UPDATE checkins SET foursquare_id = NULL, fingerprint = NULL, raw = NULL")
+    env.conn.execute("DELETE FROM sync_state")
 
 
-def test_a_twin_that_turns_up_later_is_merged(house, ada):
+def test_a_twin_that_turns_up_later_is_merged(env, ada):
     user = ada(50)
-    house.import_(user)
-    house.conn.execute("ALTER TABLE checkins DROP CONSTRAINT checkins_user_venue_date_unique")
-    house.conn.execute(
+    env.import_(user)
+    env.conn.execute("ALTER TABLE checkins DROP CONSTRAINT checkins_user_venue_date_unique")
+    env.conn.execute(
         """
         INSERT INTO checkins (user_id, venue_id, venue_name, checkin_date)
         SELECT user_id, venue_id, venue_name, checkin_date FROM checkins
@@ -430,20 +428,20 @@ def test_a_twin_that_turns_up_later_is_merged(house, ada):
         """
     )
 
-    house.import_(user)
+    env.import_(user)
 
-    assert len(house.stored(user)) == 50
-    assert None not in house.stored(user)
+    assert len(env.stored(user)) == 50
+    assert None not in env.stored(user)
 
 
-def test_items_in_quarantine_are_freed_when_they_parse(house, ada):
+def test_items_in_quarantine_are_freed_when_they_parse(env, ada):
     user = ada(20)
-    house.import_(user)
-    [item_id] = house.stored(user)[:1]
-    [raw] = house.conn.execute(
+    env.import_(user)
+    [item_id] = env.stored(user)[:1]
+    [raw] = env.conn.execute(
         "DELETE FROM checkins WHERE foursquare_id = %s RETURNING raw::text", [item_id]
     ).fetchone()
-    house.conn.execute(
+    env.conn.execute(
         """
         INSERT INTO quarantined_checkins VALUES (%s, %s, convert_to(%s, 'UTF8'),
                                                  'an older version could not read it', now(), now())
@@ -451,39 +449,37 @@ def test_items_in_quarantine_are_freed_when_they_parse(house, ada):
         [user.id, item_id, raw],
     )
 
-    house.import_(user)
+    env.import_(user)
 
-    assert item_id in house.stored(user)
-    assert not house.quarantined(user)
+    assert item_id in env.stored(user)
+    assert not env.quarantined(user)
 
 
-def test_a_value_that_the_database_refuses_keeps_only_its_check_in_out(house, ada):
+def test_a_value_that_the_database_refuses_keeps_only_its_check_in_out(env, ada):
     user = ada(30)
-    victim = house.simulator.world.accounts[ADA].newest_first()[3].id
-    house.conn.execute(
-        f"ALTER TABLE checkins ADD CONSTRAINT odd CHECK (foursquare_id <> '{victim}')"
-    )
+    victim = env.simulator.world.accounts[ADA].newest_first()[3].id
+    env.conn.execute(f"ALTER TABLE checkins ADD CONSTRAINT odd CHECK (foursquare_id <> '{victim}')")
 
-    imported = house.import_(user)
+    imported = env.import_(user)
 
     assert imported.saved.quarantined == 1
-    assert set(house.quarantined(user)) == {victim}
-    assert len(house.stored(user)) == 29
+    assert set(env.quarantined(user)) == {victim}
+    assert len(env.stored(user)) == 29
 
 
-def test_a_session_time_zone_changes_nothing(house, ada):
-    name = house.conn.info.dbname
-    house.conn.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
+def test_a_session_time_zone_changes_nothing(env, ada):
+    name = env.conn.info.dbname
+    env.conn.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
     user = ada(5)
 
-    house.import_(user)
+    env.import_(user)
 
-    [date] = house.conn.execute("SELECT max(checkin_date) FROM checkins").fetchone()
-    newest = house.simulator.world.accounts[ADA].newest_first()[0].item["createdAt"]
+    [date] = env.conn.execute("SELECT max(checkin_date) FROM checkins").fetchone()
+    newest = env.simulator.world.accounts[ADA].newest_first()[0].item["createdAt"]
     assert date.replace(tzinfo=UTC).timestamp() == newest
 
 
-def job(house):
-    return house.conn.execute(
+def job(env):
+    return env.conn.execute(
         "SELECT status, current_batch FROM import_jobs ORDER BY id DESC LIMIT 1"
     ).fetchone()

@@ -13,15 +13,15 @@ ADA = "token-ada"
 
 
 @pytest.fixture
-def ada(house):
-    house.simulator.world.add_account(ADA, count=60, newest=NEWEST, gap=6 * 3600)
-    user = house.add(ADA)
-    house.import_(user)
+def ada(env):
+    env.simulator.world.add_account(ADA, count=60, newest=NEWEST, gap=6 * 3600)
+    user = env.add(ADA)
+    env.import_(user)
     return user
 
 
-def revisions(house) -> list[tuple]:
-    return house.conn.execute(
+def revisions(env) -> list[tuple]:
+    return env.conn.execute(
         """
         SELECT foursquare_id, what, old_values, new_values, seen_at
           FROM checkin_revisions JOIN checkins ON checkins.id = checkin_id
@@ -30,8 +30,8 @@ def revisions(house) -> list[tuple]:
     ).fetchall()
 
 
-def newest(house) -> dict:
-    return house.simulator.world.accounts[ADA].items[0]
+def newest(env) -> dict:
+    return env.simulator.world.accounts[ADA].items[0]
 
 
 @pytest.mark.parametrize(
@@ -43,84 +43,84 @@ def newest(house) -> dict:
         ({"photos": {"count": 0, "items": []}}, "photos", 1, 0),
     ],
 )
-def test_an_edit_is_kept_with_what_was_there_before(house, ada, changes, part, before, after):
-    world = house.simulator.world
-    item = newest(house)
+def test_an_edit_is_kept_with_what_was_there_before(env, ada, changes, part, before, after):
+    world = env.simulator.world
+    item = newest(env)
     world.edit(ADA, item["id"], shout=None, private=False, photos={"count": 0, "items": []})
     world.add_photo(ADA, item["id"])
-    house.night(ada)
-    house.conn.execute("DELETE FROM checkin_revisions")
+    env.night(ada)
+    env.conn.execute("DELETE FROM checkin_revisions")
     world.edit(ADA, item["id"], **changes)
 
-    house.night(ada)
-    house.night(ada)
+    env.night(ada)
+    env.night(ada)
 
-    [(foursquare_id, what, old, new, seen_at)] = revisions(house)
-    assert (foursquare_id, what, seen_at) == (item["id"], [part], house.at - timedelta(days=1))
+    [(foursquare_id, what, old, new, seen_at)] = revisions(env)
+    assert (foursquare_id, what, seen_at) == (item["id"], [part], env.at - timedelta(days=1))
     old, new = old[part], new[part]
     assert (len(old), len(new)) == (1, 0) if part == "photos" else (old, new) == (before, after)
 
 
-def test_a_time_is_kept_as_it_was(house, ada):
-    item = newest(house)
-    house.simulator.world.edit(ADA, item["id"], createdAt=item["createdAt"] - 7200)
+def test_a_time_is_kept_as_it_was(env, ada):
+    item = newest(env)
+    env.simulator.world.edit(ADA, item["id"], createdAt=item["createdAt"] - 7200)
 
-    house.night(ada)
+    env.night(ada)
 
-    [(_, what, old, new, _)] = revisions(house)
+    [(_, what, old, new, _)] = revisions(env)
     assert what == ["time"]
     assert old["time"]["created_at"] > new["time"]["created_at"]
 
 
-def test_several_parts_at_once_are_one_revision(house, ada):
-    item = newest(house)
-    house.simulator.world.edit(ADA, item["id"], shout="so", createdAt=item["createdAt"] - 60)
+def test_several_parts_at_once_are_one_revision(env, ada):
+    item = newest(env)
+    env.simulator.world.edit(ADA, item["id"], shout="so", createdAt=item["createdAt"] - 60)
 
-    house.night(ada)
+    env.night(ada)
 
-    [(_, what, _, _, _)] = revisions(house)
+    [(_, what, _, _, _)] = revisions(env)
     assert sorted(what) == ["shout", "time"]
 
 
-def test_counters_and_likes_are_no_edit(house, ada):
-    house.simulator.switches.drift = True
-    house.simulator.world.like(ADA, newest(house)["id"], "Grace")
+def test_counters_and_likes_are_no_edit(env, ada):
+    env.simulator.switches.drift = True
+    env.simulator.world.like(ADA, newest(env)["id"], "Grace")
 
-    house.night(ada)
+    env.night(ada)
 
-    assert revisions(house) == []
+    assert revisions(env) == []
 
 
-def test_the_venue_that_was_seen_first_stays_readable(house, ada):
-    world = house.simulator.world
-    first = newest(house)["venue"]
+def test_the_venue_that_was_seen_first_stays_readable(env, ada):
+    world = env.simulator.world
+    first = newest(env)["venue"]
     other = next(i["venue"] for i in world.accounts[ADA].items if i["venue"]["id"] != first["id"])
     world.rename_venue(first["id"], "Renamed")
-    house.night(ada)
+    env.night(ada)
     world.merge_venue(first["id"], into=other["id"])
 
-    house.night(ada)
+    env.night(ada)
 
-    row = house.conn.execute(
+    row = env.conn.execute(
         """
         SELECT venue_id, venue_name, first_venue_id, first_venue_name FROM checkins
          WHERE foursquare_id = %s
         """,
-        [newest(house)["id"]],
+        [newest(env)["id"]],
     ).fetchone()
     assert row == (other["id"], other["name"], first["id"], first["name"])
-    own = [r for r in revisions(house) if r[0] == newest(house)["id"]]
+    own = [r for r in revisions(env) if r[0] == newest(env)["id"]]
     assert [(r[1], r[2]["venue"]["name"], r[3]["venue"]["name"]) for r in own] == [
         (["venue"], first["name"], "Renamed"),
         (["venue"], "Renamed", other["name"]),
     ]
 
 
-def test_a_row_of_the_application_keeps_the_venue_it_knew(house):
-    world = house.simulator.world
+def test_a_row_of_the_application_keeps_the_venue_it_knew(env):
+    world = env.simulator.world
     world.add_account(ADA, count=1, newest=NEWEST)
-    user = house.add(ADA)
-    house.conn.execute(
+    user = env.add(ADA)
+    env.conn.execute(
         """
         INSERT INTO checkins (user_id, venue_id, venue_name, checkin_date)
         VALUES (%s, 'merged away', 'The Old Place', to_timestamp(%s) AT TIME ZONE 'UTC')
@@ -128,20 +128,20 @@ def test_a_row_of_the_application_keeps_the_venue_it_knew(house):
         [user.id, NEWEST],
     )
 
-    house.import_(user)
+    env.import_(user)
 
-    [(_, what, old, new, _)] = revisions(house)
+    [(_, what, old, new, _)] = revisions(env)
     assert (what, old["venue"]) == (["venue"], {"id": "merged away", "name": "The Old Place"})
-    assert new["venue"]["id"] == newest(house)["venue"]["id"]
-    assert house.conn.execute("SELECT first_venue_name FROM checkins").fetchone() == (
+    assert new["venue"]["id"] == newest(env)["venue"]["id"]
+    assert env.conn.execute("SELECT first_venue_name FROM checkins").fetchone() == (
         "The Old Place",
     )
 
 
-def test_a_row_written_by_another_version_is_no_edit(house, ada):
-    house.conn.execute("UPDATE checkins SET fingerprint = '\\x00'")
+def test_a_row_written_by_another_version_is_no_edit(env, ada):
+    env.conn.execute("UPDATE checkins SET fingerprint = '\\x00'")
 
-    imported = house.night(ada)
+    imported = env.night(ada)
 
     assert imported.saved.changed
-    assert revisions(house) == []
+    assert revisions(env) == []

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from checkinsync.errors import OffsetIgnored, UnsteadyList
 from checkinsync.model.checkin import Checkin, Unreadable
-from checkinsync.model.listing import Checkpoint, Page, Window
-from checkinsync.sync.walk import Ask, Walk, first_limit, is_past
+from checkinsync.model.listing import Checkpoint, Page, PageRequest, Window
+from checkinsync.sync.walk import Walk, first_limit, is_past
 from support.factories import NOW, checkin, hex_id, history
 
 EVERYTHING = Window(None)
@@ -26,9 +26,9 @@ class Listing:
     items: list
     cap: int = 250
     between: Callable[[Listing, int], None] = lambda listing, number: None
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[PageRequest] = field(default_factory=list)
 
-    def page(self, ask: Ask) -> Page:
+    def page(self, ask: PageRequest) -> Page:
         if self.asked:
             self.between(self, len(self.asked))
         self.asked.append(ask)
@@ -67,7 +67,7 @@ def test_a_short_page_in_the_middle_is_not_the_end():
     whole = listing.page
     walk = full()
 
-    def short(ask: Ask) -> Page:
+    def short(ask: PageRequest) -> Page:
         page = whole(ask)
         hidden = page.items[:-30] if ask.offset < 500 else page.items
         return Page(page.offset, page.limit, hidden, page.total)
@@ -215,7 +215,7 @@ def test_an_ignored_offset_is_an_error_and_no_loop(count):
 
     while walk.ask is not None:
         assert len(listing.asked) < 6
-        top = listing.page(Ask(0, walk.ask.limit))
+        top = listing.page(PageRequest(0, walk.ask.limit))
         walk.see(Page(walk.ask.offset, top.limit, top.items, top.total))
 
     assert isinstance(walk.problem, OffsetIgnored)
@@ -258,7 +258,7 @@ def test_an_empty_first_page_is_doubted_where_there_should_be_something():
     listing, walk = Listing(history(30)), full()
 
     walk.see(Page(0, 250, (), 30))
-    assert walk.ask == Ask(0, 250)
+    assert walk.ask == PageRequest(0, 250)
     walked(listing, walk)
     assert walk.seen == 30
 

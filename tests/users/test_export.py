@@ -97,14 +97,14 @@ def test_he_gets_all_of_it_and_only_his(story: Story) -> None:
 def test_nothing_secret_is_in_it(story: Story) -> None:
     ada = story.person("Ada", 5)
     assert story.run("orchestrate") == QUIET
-    [(sealed, secret)] = story.rows("SELECT access_token_encrypted, secret_token FROM users")
+    [(encrypted, secret)] = story.rows("SELECT access_token_encrypted, secret_token FROM users")
     path = story.folder / "ada.zip"
     assert story.run("users", "export", "Ada", "-o", str(path)).code == 0
 
     with zipfile.ZipFile(path) as archive:
         texts = [archive.read(name).decode() for name in archive.namelist()]
 
-    for hidden in (sealed, secret, ada.token, "access_token", "secret_token", "lease_token"):
+    for hidden in (encrypted, secret, ada.token, "access_token", "secret_token", "lease_token"):
         assert not any(hidden in text for text in texts), hidden
 
 
@@ -200,8 +200,8 @@ def test_who_was_removed_meanwhile_is_told_of(conn: psycopg.Connection, pool: Po
 
 MEASURED = """
 import datetime, pathlib, sys
-from checkinsync import users
-from checkinsync.export_user import export_user
+from checkinsync.users import accounts as users
+from checkinsync.users.export import export_user
 from checkinsync.store.pool import open_pool
 
 def peak():

@@ -153,7 +153,7 @@ def test_an_import_at_work_is_respected(
 
     conn.execute("DELETE FROM import_jobs WHERE status = 'running'")
     assert conn.execute(OF_A_USER).fetchall() == before
-    assert accounts.find(str(one.id), pool=pool).sealed_token is not None
+    assert accounts.find(str(one.id), pool=pool).encrypted_token is not None
 
 
 def test_nobody_can_import_him_meanwhile(

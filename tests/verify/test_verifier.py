@@ -20,31 +20,31 @@ ORDERS = pytest.mark.parametrize("order", ["created", "id"])
 
 
 @pytest.fixture
-def ada(house):
+def ada(env):
     """A user whose whole history is stored."""
 
     def ada(count: int, **more):
-        house.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
-        user = house.add(ADA)
-        house.import_(user)
-        house.at += timedelta(days=1)
+        env.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
+        user = env.add(ADA)
+        env.import_(user)
+        env.at += timedelta(days=1)
         return user
 
     return ada
 
 
 @pytest.fixture
-def prove(house):
+def prove(env):
     def prove(user, **more):
-        house.simulator.requests.clear()
-        more.setdefault("go_on", lambda: None)
+        env.simulator.requests.clear()
+        more.setdefault("check_stop", lambda: None)
         return verify(
             user,
-            pool=house.pool,
-            foursquare=house.foursquare,
-            vault=house.vault,
-            keeper=house.keeper,
-            now=house.now,
+            pool=env.pool,
+            foursquare=env.foursquare,
+            keyring=env.keyring,
+            lease_renewer=env.lease_renewer,
+            now=env.now,
             **more,
         )
 
@@ -55,57 +55,57 @@ def found(proof: VerificationResult, kind: Kind) -> set[str]:
     return {finding.foursquare_id for finding in proof.findings if finding.kind is kind}
 
 
-def forget(house, item_id: str) -> None:
-    house.conn.execute("DELETE FROM checkins WHERE foursquare_id = %s", [item_id])
+def forget(env, item_id: str) -> None:
+    env.conn.execute("DELETE FROM checkins WHERE foursquare_id = %s", [item_id])
 
 
-def rows(house) -> list:
-    return house.conn.execute("SELECT * FROM checkins ORDER BY id").fetchall()
+def rows(env) -> list:
+    return env.conn.execute("SELECT * FROM checkins ORDER BY id").fetchall()
 
 
 @ORDERS
 @pytest.mark.parametrize("count", [0, 1, 249, 250, 251, 1700])
-def test_a_complete_history_is_complete(house, ada, prove, order, count):
-    house.simulator.switches.order = order
+def test_a_complete_history_is_complete(env, ada, prove, order, count):
+    env.simulator.switches.order = order
     user = ada(count, late=0.05)
-    before = rows(house)
+    before = rows(env)
 
     proof = prove(user)
 
     assert proof.complete
     assert (proof.shown, proof.stored, proof.told) == (count, count, count)
     assert not proof.findings
-    assert rows(house) == before
-    assert house.conn.execute("SELECT count(*) FROM verification_items").fetchone() == (0,)
+    assert rows(env) == before
+    assert env.conn.execute("SELECT count(*) FROM verification_items").fetchone() == (0,)
 
 
 @ORDERS
-def test_one_missing_row_among_many_is_found_and_repaired(house, ada, prove, order):
-    house.simulator.switches.order = order
+def test_one_missing_row_among_many_is_found_and_repaired(env, ada, prove, order):
+    env.simulator.switches.order = order
     user = ada(3000, late=0.01)
-    lost = house.simulator.world.accounts[ADA].ids[1717]
-    forget(house, lost)
+    lost = env.simulator.world.accounts[ADA].ids[1717]
+    forget(env, lost)
 
     proof = prove(user)
 
     assert not proof.complete
     assert found(proof, Kind.MISSING) == {lost}
-    assert lost not in house.stored(user)
+    assert lost not in env.stored(user)
     repaired = prove(user, repair=True)
     assert repaired.complete
     assert found(repaired, Kind.MISSING) == {lost}
-    assert house.has_everything(user, ADA)
+    assert env.has_everything(user, ADA)
     assert not prove(user).findings
 
 
-def test_what_differs_is_told_by_kind_month_and_part(house, ada, prove):
+def test_what_differs_is_told_by_kind_month_and_part(env, ada, prove):
     user = ada(600)
-    world = house.simulator.world
+    world = env.simulator.world
     ids = world.accounts[ADA].ids
     world.edit(ADA, ids[200], shout="edited")
     world.delete(ADA, ids[300])
-    forget(house, ids[400])
-    forget(house, ids[401])
+    forget(env, ids[400])
+    forget(env, ids[401])
 
     proof = prove(user)
 
@@ -119,25 +119,25 @@ def test_what_differs_is_told_by_kind_month_and_part(house, ada, prove):
     assert "Not complete: 2 missing, 1 different, 1 extra" in text
 
 
-def test_a_repair_marks_what_is_extra_and_the_next_nights_bury_it(house, ada, prove):
+def test_a_repair_marks_what_is_extra_and_the_next_nights_bury_it(env, ada, prove):
     user = ada(600, late=0.3)
-    gone = house.simulator.world.accounts[ADA].ids[300]
-    house.simulator.world.delete(ADA, gone)
+    gone = env.simulator.world.accounts[ADA].ids[300]
+    env.simulator.world.delete(ADA, gone)
 
     repaired = prove(user, repair=True)
 
     assert repaired.complete
     assert found(repaired, Kind.EXTRA) == {gone}
-    house.night(user)
-    assert house.conn.execute(
+    env.night(user)
+    assert env.conn.execute(
         "SELECT foursquare_id FROM checkins WHERE deleted_at IS NOT NULL"
     ).fetchall() == [(gone,)]
     assert not prove(user).findings
 
 
-def test_more_than_can_be_believed_waits_for_an_operator_s_word(house, ada, prove):
+def test_more_than_can_be_believed_waits_for_an_operator_s_word(env, ada, prove):
     user = ada(400)
-    account = house.simulator.world.accounts[ADA]
+    account = env.simulator.world.accounts[ADA]
     gone = account.ids[100:200]
     for item_id in gone:
         account.delete(item_id)
@@ -151,27 +151,27 @@ def test_more_than_can_be_believed_waits_for_an_operator_s_word(house, ada, prov
     assert accepted.complete
     assert accepted.stored == 300
     assert not prove(user).findings
-    house.night(user)
+    env.night(user)
     assert not prove(user).findings
 
 
-def test_what_counts_as_gone_and_is_shown_is_missing(house, ada, prove):
+def test_what_counts_as_gone_and_is_shown_is_missing(env, ada, prove):
     user = ada(300)
-    item_id = house.simulator.world.accounts[ADA].ids[100]
-    house.conn.execute("UPDATE checkins SET deleted_at = now() WHERE foursquare_id = %s", [item_id])
+    item_id = env.simulator.world.accounts[ADA].ids[100]
+    env.conn.execute("UPDATE checkins SET deleted_at = now() WHERE foursquare_id = %s", [item_id])
 
     assert found(prove(user), Kind.MISSING) == {item_id}
     assert prove(user, repair=True).complete
-    assert house.conn.execute("SELECT count(deleted_at) FROM checkins").fetchone() == (0,)
+    assert env.conn.execute("SELECT count(deleted_at) FROM checkins").fetchone() == (0,)
 
 
 @ORDERS
-def test_it_goes_on_where_a_rate_limit_cut_it_off(house, ada, prove, order):
-    house.simulator.switches.order = order
+def test_it_goes_on_where_a_rate_limit_cut_it_off(env, ada, prove, order):
+    env.simulator.switches.order = order
     user = ada(3000)
-    lost = house.simulator.world.accounts[ADA].ids[50]
-    forget(house, lost)
-    house.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=6, seconds=600))
+    lost = env.simulator.world.accounts[ADA].ids[50]
+    forget(env, lost)
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=6, seconds=600))
 
     first = prove(user)
 
@@ -179,17 +179,17 @@ def test_it_goes_on_where_a_rate_limit_cut_it_off(house, ada, prove, order):
     assert isinstance(first.error, RateLimited)
     assert 1000 < first.seen < 1300
     assert "no verdict yet" in render.unfinished(first)
-    house.at += timedelta(minutes=11)
-    house.simulator.world.add(ADA, created_at=int(house.at.timestamp()) - 30)
+    env.at += timedelta(minutes=11)
+    env.simulator.world.add(ADA, created_at=int(env.at.timestamp()) - 30)
     second = prove(user)
-    assert house.requests < 13
+    assert env.requests < 13
     assert found(second, Kind.MISSING) >= {lost}
     assert second.shown == 3001
 
 
-def test_it_waits_for_the_reset_if_told_to(house, ada, prove):
+def test_it_waits_for_the_reset_if_told_to(env, ada, prove):
     user = ada(1500)
-    house.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
     waited = []
 
     proof = prove(user, wait=waited.append)
@@ -201,40 +201,40 @@ def test_it_waits_for_the_reset_if_told_to(house, ada, prove):
 @pytest.mark.parametrize(
     ("kind", "error"), [("server_error", FoursquareAway), ("invalid_auth", TokenRejected)]
 )
-def test_cut_off_it_tells_how_far_it_got_and_no_verdict(house, ada, prove, kind, error):
+def test_cut_off_it_tells_how_far_it_got_and_no_verdict(env, ada, prove, kind, error):
     user = ada(1500)
-    house.simulator.fail(Fault(kind, path=CHECKINS, nth=4, times=None))
+    env.simulator.fail(Fault(kind, path=CHECKINS, nth=4, times=None))
 
     result = prove(user)
 
     assert isinstance(result, Unfinished)
     assert isinstance(result.error, error)
     assert result.seen
-    assert house.conn.execute(
+    assert env.conn.execute(
         "SELECT count(*) FROM checkins WHERE missing_since IS NOT NULL"
     ).fetchone() == (0,)
-    assert house.conn.execute(
+    assert env.conn.execute(
         "SELECT count(*) FROM import_leases WHERE expires_at > now()"
     ).fetchone() == (0,)
 
 
-def test_asked_to_stop_it_stops_between_two_pages(house, ada, prove):
+def test_asked_to_stop_it_stops_between_two_pages(env, ada, prove):
     user = ada(1500)
 
-    def go_on():
-        if house.requests == 3:
+    def check_stop():
+        if env.requests == 3:
             raise Interrupted("stop")
 
-    result = prove(user, go_on=go_on)
+    result = prove(user, check_stop=check_stop)
 
     assert isinstance(result, Unfinished)
     assert result.seen > 700
     assert prove(user).complete
 
 
-def test_an_import_at_work_is_left_alone(house, ada, prove):
+def test_an_import_at_work_is_left_alone(env, ada, prove):
     user = ada(10)
-    house.conn.execute(
+    env.conn.execute(
         "UPDATE import_leases SET expires_at = now() + '90 s', owner = 'elsewhere 1 1'"
     )
 
@@ -244,11 +244,11 @@ def test_an_import_at_work_is_left_alone(house, ada, prove):
     assert isinstance(result.error, AtWork)
 
 
-def test_the_application_s_rows_without_an_id_are_told(house, prove):
-    house.simulator.world.add_account(ADA, count=50, newest=NEWEST)
-    user = house.add(ADA)
-    item = house.simulator.world.accounts[ADA].items[7]
-    house.conn.execute(
+def test_the_application_s_rows_without_an_id_are_told(env, prove):
+    env.simulator.world.add_account(ADA, count=50, newest=NEWEST)
+    user = env.add(ADA)
+    item = env.simulator.world.accounts[ADA].items[7]
+    env.conn.execute(
         """
         INSERT INTO checkins (user_id, venue_id, venue_name, checkin_date)
         VALUES (%(user)s, %(venue)s, 'the same', to_timestamp(%(at)s) AT TIME ZONE 'UTC'),
@@ -268,11 +268,11 @@ def test_the_application_s_rows_without_an_id_are_told(house, prove):
     assert "lost upstream" in render.as_text(repaired)
 
 
-def test_what_is_in_quarantine_is_no_gap(house, prove):
-    house.simulator.world.add_account(ADA, count=30, newest=NEWEST)
-    house.simulator.world.add_variants(ADA, newest=NEWEST)
-    user = house.add(ADA)
-    house.import_(user)
+def test_what_is_in_quarantine_is_no_gap(env, prove):
+    env.simulator.world.add_account(ADA, count=30, newest=NEWEST)
+    env.simulator.world.add_variants(ADA, newest=NEWEST)
+    user = env.add(ADA)
+    env.import_(user)
 
     proof = prove(user)
 
@@ -281,37 +281,37 @@ def test_what_is_in_quarantine_is_no_gap(house, prove):
 
 
 @pytest.mark.parametrize("reading", [{"page_cap": 50}, {"hide_every": 7}, {"count_excess": 17}])
-def test_foursquare_s_own_total_is_told_and_decides_nothing(house, ada, prove, reading):
+def test_foursquare_s_own_total_is_told_and_decides_nothing(env, ada, prove, reading):
     for name, value in reading.items():
-        setattr(house.simulator.switches, name, value)
+        setattr(env.simulator.switches, name, value)
     user = ada(700)
 
     proof = prove(user)
 
     assert proof.complete
     assert proof.told == 700 + reading.get("count_excess", 0)
-    assert proof.shown == len(house.simulator.shown_ids(ADA))
+    assert proof.shown == len(env.simulator.shown_ids(ADA))
 
 
-def test_a_history_that_changes_while_it_is_verified_is_no_gap(house, ada, prove):
+def test_a_history_that_changes_while_it_is_verified_is_no_gap(env, ada, prove):
     user = ada(1500)
-    account = house.simulator.world.accounts[ADA]
+    account = env.simulator.world.accounts[ADA]
 
     def change(seen):
         account.delete(account.newest_first()[3].id)
 
-    house.simulator.on_request = change
+    env.simulator.on_request = change
     proof = prove(user)
 
     assert not found(proof, Kind.MISSING)
     assert not found(proof, Kind.DIFFERENT)
 
 
-def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(house, ada, prove):
-    house.simulator.switches.hourly_limit = 1000  # the simulator's clock stands still
+def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(env, ada, prove):
+    env.simulator.switches.hourly_limit = 1000  # the simulator's clock stands still
     user = ada(70_000)
-    lost = house.simulator.world.accounts[ADA].ids[43_210]
-    forget(house, lost)
+    lost = env.simulator.world.accounts[ADA].ids[43_210]
+    forget(env, lost)
 
     repaired = prove(user, repair=True)
 
@@ -321,10 +321,10 @@ def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(house, ada
     assert (proof.shown, proof.stored, proof.findings) == (70_000, 70_000, ())
 
 
-def test_one_empty_answer_is_not_taken_for_an_empty_history(house, ada, prove):
+def test_one_empty_answer_is_not_taken_for_an_empty_history(env, ada, prove):
     user = ada(300)
     empty = '{"meta":{"code":200},"response":{"checkins":{"count":0,"items":[]}}}'
-    house.simulator.fail(Fault("says", path=CHECKINS, status=200, body=empty))
+    env.simulator.fail(Fault("says", path=CHECKINS, status=200, body=empty))
 
     proof = prove(user, repair=True, accept_deletions=True)
 
@@ -341,11 +341,11 @@ def test_one_empty_answer_is_not_taken_for_an_empty_history(house, ada, prove):
         ("is_private", None),
     ],
 )
-def test_a_row_that_somebody_wrote_over_is_found_and_repaired(house, ada, prove, column, value):
+def test_a_row_that_somebody_wrote_over_is_found_and_repaired(env, ada, prove, column, value):
     user = ada(300)
-    item_id = house.simulator.world.accounts[ADA].ids[100]
-    before = rows(house)
-    house.conn.execute(
+    item_id = env.simulator.world.accounts[ADA].ids[100]
+    before = rows(env)
+    env.conn.execute(
         f"UPDATE checkins SET {column} = %s WHERE foursquare_id = %s", [value, item_id]
     )
 
@@ -354,5 +354,5 @@ def test_a_row_that_somebody_wrote_over_is_found_and_repaired(house, ada, prove,
     assert found(proof, Kind.DIFFERENT) == {item_id}
     assert prove(user, repair=True).complete
     assert not prove(user).findings
-    assert len(rows(house)) == len(before)
-    assert house.conn.execute("SELECT count(*) FROM checkin_revisions").fetchone() == (0,)
+    assert len(rows(env)) == len(before)
+    assert env.conn.execute("SELECT count(*) FROM checkin_revisions").fetchone() == (0,)

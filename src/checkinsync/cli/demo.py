@@ -133,7 +133,7 @@ def play(
         say(f"{len(members)} users have connected: {', '.join(map(str, members))}")
         _arrange(app, foursquare, members, say)
         say("02:00, and the run starts …")
-        with watching(), app.stop.at_good_moments():
+        with watching(), app.stop.gracefully():
             summary = app.orchestrate()
         report = status.report(pool=app.pool, now=app.now(), active_days=app.settings.active_days)
         proofs = tuple(_proved(app, member) for member in members)
@@ -155,7 +155,7 @@ def _opened(home: Path, foursquare: Server, stop: Shutdown, say: Say) -> Iterato
 def _member(app: App, token: str) -> User:
     """The user of a token, asked for and added."""
     profile = accounts.who_is(token, foursquare=app.foursquare)
-    added = accounts.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
+    added = accounts.add(profile, token, pool=app.pool, keyring=app.keyring, now=app.now())
     return app.user(str(added.id))
 
 

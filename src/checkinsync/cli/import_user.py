@@ -43,7 +43,7 @@ def import_user(
     scope = Full() if full else Since(since.replace(tzinfo=UTC)) if since else None
     with door.app() as app:
         found = app.user(user)
-        with app.stop.at_good_moments():
+        with app.stop.gracefully():
             _import(app, found, scope, wait=wait, as_json=as_json)
 
 

@@ -8,7 +8,7 @@ from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import migrate as render
 from checkinsync.cli.terminal import say_json
 from checkinsync.migrations import migrate as verbs
-from checkinsync.resources import migration_url, vault_at_hand
+from checkinsync.resources import available_keyring, migration_url
 
 
 @click.command()
@@ -41,8 +41,8 @@ def migrate(
     stop = listening()
     with migration_url(settings) as url:
         if plan:
-            vault = vault_at_hand(settings)
-            planned = verbs.plan(url, opens=vault.can_open if vault else None)
+            keyring = available_keyring(settings)
+            planned = verbs.plan(url, can_decrypt=keyring.can_decrypt if keyring else None)
             if as_json:
                 say_json(render.plan_json(planned))
             else:

@@ -51,7 +51,7 @@ def orchestrate(
             _print_plan(app, as_json=as_json)
             return
         watched = on_terminal() and not as_json and door.verbosity == 0
-        with app.stop.at_good_moments(), run_progress() if watched else nullcontext():
+        with app.stop.gracefully(), run_progress() if watched else nullcontext():
             summary = app.orchestrate()
     _print(summary, as_json=as_json)
     ctx.exit(summary.exit_code)

@@ -14,7 +14,7 @@ from checkinsync.cli.terminal import say_json
 from checkinsync.config.settings import as_the_application_has_it
 from checkinsync.errors import ApplicationNotSwitched, SettingsError
 from checkinsync.keys import rotate as verbs
-from checkinsync.resources import open_vault
+from checkinsync.resources import open_keyring
 
 PARTIAL = 3
 ENVIRONMENT = " "
@@ -57,16 +57,18 @@ def rotate_keys(
     also = () if address is None else (_database_url(address),)
     with door.pool() as (settings, pool):
         stop = listening()
-        vault = open_vault(settings, also=also)
+        keyring = open_keyring(settings, also=also)
         if settings.database_url is not None and not application_switched:
             try:
-                verbs.check_application(vault, application_key=settings.application_key, pool=pool)
+                verbs.check_application(
+                    keyring, application_key=settings.application_key, pool=pool
+                )
             except ApplicationNotSwitched as refusal:
                 if not dry_run:
                     raise
                 click.echo(f"checkinsync: without --dry-run: {refusal}", err=True)
         rotation = verbs.rotate_keys(
-            pool=pool, vault=vault, write=not dry_run, go_on=stop.check, sleep=stop.sleep
+            pool=pool, keyring=keyring, write=not dry_run, check_stop=stop.check, sleep=stop.sleep
         )
     if as_json:
         say_json(render.rotation_json(rotation))

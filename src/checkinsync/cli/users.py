@@ -38,7 +38,7 @@ def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secr
     with door.app() as app:
         asked = None if foursquare_id else accounts.who_is(token, foursquare=app.foursquare)
         profile = asked or Profile(str(foursquare_id), name, None)
-        added = accounts.add(profile, token, pool=app.pool, vault=app.vault, now=app.now())
+        added = accounts.add(profile, token, pool=app.pool, keyring=app.keyring, now=app.now())
     click.echo(added.id)
     if show_secret:
         click.echo(added.secret_token)
@@ -55,7 +55,7 @@ def set_token(door: Context, user: str, *, unchecked: bool) -> None:
         found = app.user(user)
         profile = None if unchecked else accounts.who_is(token, foursquare=app.foursquare)
         accounts.set_token(
-            found, token, profile=profile, pool=app.pool, vault=app.vault, now=app.now()
+            found, token, profile=profile, pool=app.pool, keyring=app.keyring, now=app.now()
         )
     click.echo(f"{found} has a new token and is imported in the next run")
 

@@ -61,7 +61,7 @@ def verify(
         if not chosen:
             click.echo("nobody has connected yet: there is nothing to verify", err=True)
         results = []
-        with app.stop.at_good_moments():
+        with app.stop.gracefully():
             for result in _results(
                 app, chosen, repair=repair, accept_deletions=accept_deletions, wait=wait
             ):

@@ -55,7 +55,7 @@ class Report:
 
     findings: tuple[Finding, ...]
     keys: tuple[Key, ...]
-    census: KeyUsage | None
+    usage: KeyUsage | None
     """Which key opens whose token; None where it could not be looked."""
 
     @property
@@ -77,18 +77,18 @@ def examine(
     examined: Examined,
     *,
     address: Callable[[], AbstractContextManager[str]],
-    open_vault: Callable[[], Keyring],
+    open_keyring: Callable[[], Keyring],
     online: Online | None,
     now: Callable[[], datetime],
 ) -> Report:
     """Look at everything. `address` lends the database's; `now` is our clock: aware, UTC."""
-    visit = _Visit(examined, address=address, open_vault=open_vault, online=online, now=now)
+    visit = _Visit(examined, address=address, open_keyring=open_keyring, online=online, now=now)
     visit.look("settings", visit.settings)
     visit.look("files", visit.files)
     visit.look("keys", visit.keys)
     visit.look("database", visit.database)
-    keys = visit.vault.keys if visit.vault else ()
-    return Report(tuple(visit.findings), keys, visit.census)
+    keys = visit.keyring.keys if visit.keyring else ()
+    return Report(tuple(visit.findings), keys, visit.usage)
 
 
 class _Visit:
@@ -99,20 +99,20 @@ class _Visit:
         examined: Examined,
         *,
         address: Callable[[], AbstractContextManager[str]],
-        open_vault: Callable[[], Keyring],
+        open_keyring: Callable[[], Keyring],
         online: Online | None,
         now: Callable[[], datetime],
     ) -> None:
         self.examined = examined
         self.address = address
-        self.open_vault = open_vault
+        self.open_keyring = open_keyring
         self.online = online
         self.now = now
         self.findings: list[Finding] = []
-        self.vault: Keyring | None = None
+        self.keyring: Keyring | None = None
         self.place: Place | None = None
         self.pooling = Pooling.NONE
-        self.census: KeyUsage | None = None
+        self.usage: KeyUsage | None = None
 
     def look(self, check: str, look: Look) -> None:
         """Look as far as it goes; where it breaks off, that is found, too."""
@@ -167,7 +167,7 @@ class _Visit:
                 "keys", "not looked at, since the settings are wrong", exit_code=SETTINGS
             )
         elif settings.encryption_keys or self._is_named() or os.path.exists(key_file):
-            self.vault = self.open_vault()
+            self.keyring = self.open_keyring()
         elif places.look(settings.home) is not None:
             yield finding.problem(
                 "keys",
@@ -249,20 +249,20 @@ class _Visit:
 
     def _tokens(self, conn: Connection) -> Iterator[Finding]:
         """Which key opens whose token."""
-        vault = self.vault
-        if vault is None:
+        keyring = self.keyring
+        if keyring is None:
             return
-        census, last = KeyUsage.of([], keys=len(vault.keys), opened_by=vault.opened_by), 0
+        usage, last = KeyUsage.of([], keys=len(keyring.keys), decrypted_by=keyring.decrypted_by), 0
         while batch := _batch(conn, last):
-            census += KeyUsage.of(batch, keys=len(vault.keys), opened_by=vault.opened_by)
+            usage += KeyUsage.of(batch, keys=len(keyring.keys), decrypted_by=keyring.decrypted_by)
             last = batch[-1].id
-        self.census = census
+        self.usage = usage
         application, settings = self._application(), self.examined.settings
         place = "CHECKINSYNC_ENCRYPTION_KEY"
         if not settings.encryption_keys:
             place = str(settings.home / KEY_FILE)
-        yield from diagnosis.of_keys(vault.keys, census, application=application, place=place)
-        yield from diagnosis.of_application_key(vault.keys, application)
+        yield from diagnosis.of_keys(keyring.keys, usage, application=application, place=place)
+        yield from diagnosis.of_application_key(keyring.keys, application)
 
     def _application(self) -> str | None:
         """The fingerprint of the application's key, where it is known and there is one."""
@@ -279,7 +279,7 @@ class _Visit:
 
     def _online(self, conn: Connection) -> Iterator[Finding]:
         """Whose token each of the chosen users has; one call for each."""
-        if self.online is None or self.vault is None:
+        if self.online is None or self.keyring is None:
             yield finding.warning("foursquare", "not asked: there is no key to open a token with")
             return
         if self.examined.broken & FOURSQUARE:
@@ -296,23 +296,23 @@ class _Visit:
 
     def _somebody(self, conn: Connection) -> list[str]:
         """The first active user whose token can be opened."""
-        assert self.vault is not None
+        assert self.keyring is not None
         with server.reading(conn):
             days = self.examined.settings.active_days
             candidates = users.active(conn, at=self.now(), days=days)
-        sealed = ((c.user.id, c.user.sealed_token or "") for c in candidates)
-        return [str(number) for number, text in sealed if self.vault.can_open(text)][:1]
+        encrypted = ((c.user.id, c.user.encrypted_token or "") for c in candidates)
+        return [str(number) for number, text in encrypted if self.keyring.can_decrypt(text)][:1]
 
     def _ask(self, conn: Connection, text: str) -> Iterator[Finding]:
         assert self.online is not None
-        assert self.vault is not None
+        assert self.keyring is not None
         with server.reading(conn):
             user = users.find(conn, text)
         try:
-            if user.sealed_token is None:
+            if user.encrypted_token is None:
                 raise NoToken("no Foursquare token is stored; they must connect first")
-            token = self.vault.open(user.sealed_token)
-            profile = self.online.foursquare.conversation(token).who_is()
+            token = self.keyring.decrypt(user.encrypted_token)
+            profile = self.online.foursquare.user_client(token).who_is()
         except Interrupted:
             raise
         except RateLimited as error:

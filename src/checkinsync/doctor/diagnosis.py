@@ -201,14 +201,14 @@ def _pending(pending: Sequence[Migration], applied: int, newer: Sequence[str]) -
 
 
 def of_keys(
-    keys: Sequence[Key], census: KeyUsage, *, application: str | None, place: str
+    keys: Sequence[Key], usage: KeyUsage, *, application: str | None, place: str
 ) -> Iterator[Finding]:
     """Which key opens what, and which may go.
 
     `application`: the fingerprint of its key, if it is known; `place`: where the keys stand.
     """
-    total = census.total
-    for number, (key, count) in enumerate(zip(keys, census.counts(), strict=True)):
+    total = usage.total
+    for number, (key, count) in enumerate(zip(keys, usage.counts(), strict=True)):
         first = next(i for i, other in enumerate(keys) if other.fingerprint == key.fingerprint)
         known = application == key.fingerprint
         if key.looks_cut:
@@ -224,7 +224,7 @@ def of_keys(
             yield ok("keys", f"key {key.fingerprint} seals, and opens {count} of {total} tokens")
         else:
             yield _old_key(key, count, total, place=place, applications=known)
-    yield from _unreadable(census)
+    yield from _unreadable(usage)
 
 
 def _old_key(key: Key, count: int, total: int, *, place: str, applications: bool) -> Finding:
@@ -261,14 +261,14 @@ def of_application_key(keys: Sequence[Key], application: str | None) -> Iterator
         )
 
 
-def _unreadable(census: KeyUsage) -> Iterator[Finding]:
-    closed = census.unreadable
+def _unreadable(usage: KeyUsage) -> Iterator[Finding]:
+    closed = usage.unreadable
     if not closed:
         return
-    if len(closed) == census.total:
+    if len(closed) == usage.total:
         yield problem(
             "keys",
-            f"no key opens any of the {census.total} tokens: the keys are wrong, not the users",
+            f"no key opens any of the {usage.total} tokens: the keys are wrong, not the users",
             "set CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that sealed them; if "
             "the application had none, it derived one from its DATABASE_URL: "
             "`checkinsync rotate-keys --from-database-url`",
@@ -277,7 +277,7 @@ def _unreadable(census: KeyUsage) -> Iterator[Finding]:
         return
     yield problem(
         "keys",
-        f"no key opens the tokens of {len(closed)} of {census.total} users: {_some(closed)}",
+        f"no key opens the tokens of {len(closed)} of {usage.total} users: {_some(closed)}",
         "add the key that sealed them (after a change of keys the old one, or for tokens of an "
         "application without any `checkinsync rotate-keys --from-database-url`); or they connect "
         "anew in the application",

@@ -89,13 +89,13 @@ class Foursquare:
         """HTTP requests sent in all conversations, tries included."""
         return self._requests
 
-    def conversation(self, token: str, *, patient: bool = False) -> UserClient:
+    def user_client(self, token: str, *, defer_retry: bool = False) -> UserClient:
         """Talk for one user. Raises TokenUnreadable where the token can't be one.
 
         `patient`: where no way of sending tokens is known yet, a token that is refused in one way
         is not sent in the other at once: other users may show which way works, and spare a request.
         """
-        return UserClient(self, auth.sendable(token), patient=patient)
+        return UserClient(self, auth.sendable(token), defer_retry=defer_retry)
 
     def count(self) -> None:
         """One more request is sent."""
@@ -118,10 +118,10 @@ class Foursquare:
 class UserClient:
     """What is said to Foursquare with one user's token; for one thread at a time."""
 
-    def __init__(self, foursquare: Foursquare, token: str, *, patient: bool = False) -> None:
+    def __init__(self, foursquare: Foursquare, token: str, *, defer_retry: bool = False) -> None:
         self._foursquare = foursquare
         self._token = token
-        self._patient = patient
+        self._defer_retry = defer_retry
         self.requests = 0
         """HTTP requests sent, tries included."""
         self.answered = False
@@ -205,7 +205,7 @@ class UserClient:
 
     def _doubts(self, path: str, way: auth.Way, refusal: Exception) -> bool:
         """Whether it is left to others to show if the way is at fault or the token."""
-        if not self._patient or way != "header" or not isinstance(refusal, InvalidAuth):
+        if not self._defer_retry or way != "header" or not isinstance(refusal, InvalidAuth):
             return False
         refusal.sure = not self._foursquare.ways.doubts(path, self._token)
         return not refusal.sure

@@ -59,7 +59,7 @@ class Keyring:
         """What may be told of the keys, in their order."""
         return tuple(Key(key.fingerprint, key.looks_cut) for key in self._keys)
 
-    def seal(self, token: str) -> str:
+    def encrypt(self, token: str) -> str:
         """The text to be stored; another one each time."""
         try:
             plain = token.encode()
@@ -69,23 +69,23 @@ class Keyring:
         both = self._keys[0].cipher.encrypt(iv, plain, None)
         return f"{iv.hex()}:{both[-BLOCK:].hex()}:{both[:-BLOCK].hex()}"
 
-    def open(self, sealed: str) -> str:
+    def decrypt(self, encrypted: str) -> str:
         """The token. Raises TokenUnreadable where no key opens it, or where it is none of ours."""
-        return self._opened(sealed)[1]
+        return self._decrypted(encrypted)[1]
 
-    def can_open(self, sealed: str) -> bool:
+    def can_decrypt(self, encrypted: str) -> bool:
         """Whether `open` would give a token."""
-        return self.opened_by(sealed) is not None
+        return self.decrypted_by(encrypted) is not None
 
-    def opened_by(self, sealed: str) -> int | None:
+    def decrypted_by(self, encrypted: str) -> int | None:
         """The number of the key that opens it, from 0 on; None where `open` would raise."""
         try:
-            return self._opened(sealed)[0]
+            return self._decrypted(encrypted)[0]
         except TokenUnreadable:
             return None
 
-    def _opened(self, sealed: str) -> tuple[int, str]:
-        parts = _SEALED.fullmatch(sealed)
+    def _decrypted(self, encrypted: str) -> tuple[int, str]:
+        parts = _SEALED.fullmatch(encrypted)
         if parts is None:
             raise TokenUnreadable(
                 "the stored token is not in the form iv:tag:ciphertext; set it anew"

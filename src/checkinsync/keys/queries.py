@@ -11,16 +11,16 @@ from checkinsync.store.pool import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Resealed:
+class Reencrypted:
     """A user as he was read, and the new text of the same token."""
 
     user: User
-    sealed: str = field(repr=False)
+    encrypted: str = field(repr=False)
 
     @property
     def new_hash(self) -> bytes:
         """What `User.token_hash` will be."""
-        return hashlib.sha256(self.sealed.encode()).digest()
+        return hashlib.sha256(self.encrypted.encode()).digest()
 
 
 def after(conn: Connection, user_id: int, *, most: int) -> list[User]:
@@ -51,7 +51,7 @@ def of(conn: Connection, user_ids: Collection[int]) -> list[User]:
     return [User(*row) for row in rows]
 
 
-def reseal(conn: Connection, tokens: Sequence[Resealed]) -> set[int]:
+def reencrypt(conn: Connection, tokens: Sequence[Reencrypted]) -> set[int]:
     """Store the new texts where the old ones still stand; returns the users whose token it did.
 
     Waits for nobody: whose row somebody else is writing keeps the old text. So it can neither
@@ -70,8 +70,8 @@ def reseal(conn: Connection, tokens: Sequence[Resealed]) -> set[int]:
         """,
         {
             "users": [token.user.id for token in mine],
-            "old": [token.user.sealed_token for token in mine],
-            "new": [token.sealed for token in mine],
+            "old": [token.user.encrypted_token for token in mine],
+            "new": [token.encrypted for token in mine],
         },
     )
     conn.execute(
@@ -93,7 +93,7 @@ def reseal(conn: Connection, tokens: Sequence[Resealed]) -> set[int]:
     return held
 
 
-def _held(conn: Connection, tokens: Sequence[Resealed]) -> list[int]:
+def _held(conn: Connection, tokens: Sequence[Reencrypted]) -> list[int]:
     """Whose tokens are as they were read; nobody else writes these rows until we have finished."""
     rows = conn.execute(
         """
@@ -105,7 +105,7 @@ def _held(conn: Connection, tokens: Sequence[Resealed]) -> list[int]:
         """,
         {
             "users": [token.user.id for token in tokens],
-            "old": [token.user.sealed_token for token in tokens],
+            "old": [token.user.encrypted_token for token in tokens],
         },
     )
     return [row[0] for row in rows]

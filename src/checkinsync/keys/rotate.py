@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from checkinsync.errors import ApplicationNotSwitched
 from checkinsync.keys import queries
 from checkinsync.keys.keyring import Keyring
-from checkinsync.keys.queries import Resealed
+from checkinsync.keys.queries import Reencrypted
 from checkinsync.keys.usage import KeyUsage, RotationResult
 from checkinsync.model.user import User
 from checkinsync.store.pool import Pool, transaction
@@ -31,49 +31,50 @@ PAUSE = 1.0
 def rotate_keys(
     *,
     pool: Pool,
-    vault: Keyring,
+    keyring: Keyring,
     write: bool,
-    go_on: Callable[[], None],
+    check_stop: Callable[[], None],
     sleep: Callable[[float], None],
 ) -> RotationResult:
     """Seal what another key than the first one opens; `write=False` only looks.
 
     `go_on` is called between batches and may raise; what was sealed stays. Raises DatabaseAway.
     """
-    found, left = _census([], vault), list[User]()
+    found, left = _usage([], keyring), list[User]()
     last = 0
     while batch := _next(pool, last):
-        go_on()
-        more, busy = _batch(batch, pool=pool, vault=vault, write=write)
+        check_stop()
+        more, busy = _batch(batch, pool=pool, keyring=keyring, write=write)
         found, left, last = found + more, left + busy, batch[-1].id
     for _ in range(LOOKS):
         if not left:
             break
         sleep(PAUSE)
-        more, left = _batch(_again(pool, left), pool=pool, vault=vault, write=write)
+        more, left = _batch(_again(pool, left), pool=pool, keyring=keyring, write=write)
         found += more
-    return RotationResult(vault.keys, found, tuple(left), written=write)
+    return RotationResult(keyring.keys, found, tuple(left), written=write)
 
 
 def _batch(
-    users: Sequence[User], *, pool: Pool, vault: Keyring, write: bool
+    users: Sequence[User], *, pool: Pool, keyring: Keyring, write: bool
 ) -> tuple[KeyUsage, list[User]]:
     """What was found and is done, and who is left since somebody else was writing their rows."""
-    census = _census(users, vault)
-    if not write or not census.to_seal:
-        return census, []
+    usage = _usage(users, keyring)
+    if not write or not usage.to_encrypt:
+        return usage, []
     anew = [
-        Resealed(user, vault.seal(vault.open(user.sealed_token or ""))) for user in census.to_seal
+        Reencrypted(user, keyring.encrypt(keyring.decrypt(user.encrypted_token or "")))
+        for user in usage.to_encrypt
     ]
     with transaction(pool) as conn:
-        done = queries.reseal(conn, anew)
+        done = queries.reencrypt(conn, anew)
     log.info("tokens_sealed", extra={"sealed": len(done), "last_user_id": users[-1].id})
     left = [token.user for token in anew if token.user.id not in done]
-    return census.without(left), left
+    return usage.without(left), left
 
 
-def _census(users: Sequence[User], vault: Keyring) -> KeyUsage:
-    return KeyUsage.of(users, keys=len(vault.keys), opened_by=vault.opened_by)
+def _usage(users: Sequence[User], keyring: Keyring) -> KeyUsage:
+    return KeyUsage.of(users, keys=len(keyring.keys), decrypted_by=keyring.decrypted_by)
 
 
 def _next(pool: Pool, last: int) -> list[User]:
@@ -87,14 +88,14 @@ def _again(pool: Pool, users: Sequence[User]) -> list[User]:
         return queries.of(conn, [user.id for user in users])
 
 
-def check_application(vault: Keyring, *, application_key: str | None, pool: Pool) -> None:
+def check_application(keyring: Keyring, *, application_key: str | None, pool: Pool) -> None:
     """Refuse where the application would be left with tokens that it can't open.
 
     It knows one key only. That it is our first one can be seen where the environment names it;
     whether it has been switched to it otherwise is for the operator to say. Raises
     ApplicationNotSwitched.
     """
-    first = vault.keys[0].fingerprint
+    first = keyring.keys[0].fingerprint
     if application_key is not None and Keyring([application_key]).keys[0].fingerprint == first:
         return
     with transaction(pool) as conn:

@@ -27,13 +27,13 @@ class KeyUsage:
 
     @classmethod
     def of(
-        cls, users: Iterable[User], *, keys: int, opened_by: Callable[[str], int | None]
+        cls, users: Iterable[User], *, keys: int, decrypted_by: Callable[[str], int | None]
     ) -> KeyUsage:
         """Users with tokens, by the number of the key that opens theirs (the first one is 0)."""
         groups: list[list[User]] = [[] for _ in range(keys)]
         unreadable: list[User] = []
         for user in users:
-            number = opened_by(user.sealed_token or "")
+            number = decrypted_by(user.encrypted_token or "")
             (unreadable if number is None else groups[number]).append(user)
         return cls(tuple(map(tuple, groups)), tuple(unreadable))
 
@@ -50,7 +50,7 @@ class KeyUsage:
         return sum(map(len, self.opened)) + len(self.unreadable)
 
     @property
-    def to_seal(self) -> tuple[User, ...]:
+    def to_encrypt(self) -> tuple[User, ...]:
         """Whose tokens open, and not by the first key."""
         return tuple(user for group in self.opened[1:] for user in group)
 

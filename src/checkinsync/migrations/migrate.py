@@ -31,7 +31,7 @@ class Plan:
     found: Preflight
     tokens: int
     """Stored ones."""
-    unopened: tuple[int, ...] | None
+    undecryptable: tuple[int, ...] | None
     """The users whose tokens no key opens; None: there was no key to try."""
     steps: tuple[Step, ...]
 
@@ -50,7 +50,7 @@ def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) ->
 
 
 def plan(
-    url: str, *, opens: Callable[[str], bool] | None = None, directory: Path | None = None
+    url: str, *, can_decrypt: Callable[[str], bool] | None = None, directory: Path | None = None
 ) -> Plan:
     """What `up` would find and do; writes nothing. `opens`: whether a key fits a stored token.
 
@@ -60,12 +60,14 @@ def plan(
     with runner.connected(url) as conn, runner.looking(conn):
         pending = files.undone(migrations, ledger.rows(conn))
         found = preflight.take(conn)
-        tokens = preflight.sealed_tokens(conn) if found.has_users else []
+        tokens = preflight.encrypted_tokens(conn) if found.has_users else []
     there = {table.name for table in found.tables}
     return Plan(
         found,
         len(tokens),
-        None if opens is None else tuple(user for user, sealed in tokens if not opens(sealed)),
+        None
+        if can_decrypt is None
+        else tuple(user for user, encrypted in tokens if not can_decrypt(encrypted)),
         tuple(Step(file, locks.of(file, there=there)) for file in pending),
     )
 

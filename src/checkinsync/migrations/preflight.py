@@ -91,7 +91,7 @@ def take(conn: Connection) -> Preflight:
     )
 
 
-def sealed_tokens(conn: Connection) -> list[tuple[int, str]]:
+def encrypted_tokens(conn: Connection) -> list[tuple[int, str]]:
     """All stored tokens, by user id."""
     rows = conn.execute(
         """

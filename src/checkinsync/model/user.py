@@ -19,12 +19,12 @@ class User:
     id: int
     foursquare_user_id: str
     name: str | None
-    sealed_token: str | None = field(repr=False)
+    encrypted_token: str | None = field(repr=False)
 
     @property
     def token_hash(self) -> bytes:
         """What tells one stored token from the next without being one."""
-        return hashlib.sha256((self.sealed_token or "").encode()).digest()
+        return hashlib.sha256((self.encrypted_token or "").encode()).digest()
 
     def __str__(self) -> str:
         """How he is called in sentences: `user 7 (Ada)`."""

@@ -27,9 +27,9 @@ class ImportOne(Protocol):
         user: User,
         *,
         run_id: int,
-        go_on: Callable[[], None],
+        check_stop: Callable[[], None],
         on_page: OnPage,
-        spare: Callable[[], bool],
+        may_scrub: Callable[[], bool],
     ) -> Imported:
         """Raises what `import_user` raises. `spare`: whether there is time for more than the
         window."""
@@ -52,21 +52,21 @@ def attempt(
     import_one: ImportOne,
     *,
     run_id: int,
-    go_on: Callable[[], None],
-    spare: Callable[[], bool],
+    check_stop: Callable[[], None],
+    may_scrub: Callable[[], bool],
 ) -> Ended:
     """Never raises, so that one user's failure stays his own."""
     stored = [Saved()]
     interrupted = None
     outcome: Outcome
     try:
-        go_on()
+        check_stop()
         outcome = imported = import_one(
             entry.user,
             run_id=run_id,
-            go_on=go_on,
+            check_stop=check_stop,
             on_page=lambda progress: stored.append(progress.saved),
-            spare=spare,
+            may_scrub=may_scrub,
         )
         stored.append(imported.saved)
     except Exception as error:

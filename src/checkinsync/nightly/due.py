@@ -29,15 +29,15 @@ def sort_out(
     now: datetime,
     max_age: timedelta | None,
     importing: Collection[int],
-    opens: Callable[[str], bool],
+    can_decrypt: Callable[[str], bool],
 ) -> Selection:
     """`importing`: ids of users whom somebody imports just now; `opens`: whether a key fits."""
     everyone = list(candidates)
     due: list[tuple[User, datetime | None]] = []
     skipped: list[tuple[User, str]] = []
     unreadable: list[User] = []
-    sealed = [c.user.sealed_token for c in everyone if c.user.sealed_token is not None]
-    readable = {token for token in sealed if opens(token)}
+    encrypted = [c.user.encrypted_token for c in everyone if c.user.encrypted_token is not None]
+    readable = {token for token in encrypted if can_decrypt(token)}
     for candidate in everyone:
         user = candidate.user
         reason = why_not(
@@ -45,15 +45,15 @@ def sort_out(
             now=now,
             max_age=max_age,
             importing=importing,
-            readable=user.sealed_token in readable,
+            readable=user.encrypted_token in readable,
         )
         if reason is not None:
             skipped.append((user, reason))
-        elif user.sealed_token not in readable:
+        elif user.encrypted_token not in readable:
             unreadable.append(user)
         else:
             due.append((user, _not_before(candidate, now)))
-    nothing_opens = bool(sealed) and not readable
+    nothing_opens = bool(encrypted) and not readable
     return Selection(tuple(due), tuple(skipped), tuple(unreadable), nothing_opens)
 
 
@@ -69,7 +69,7 @@ def why_not(
     user = candidate.user
     if candidate.paused:
         return "paused by an operator"
-    if user.sealed_token is None:
+    if user.encrypted_token is None:
         return "no Foursquare token is stored; they must connect first"
     if candidate.state == "needs_reauth" and candidate.rejected == user.token_hash:
         if not candidate.token_unreadable:

@@ -47,14 +47,14 @@ class RunPlan:
 
 
 def select_due(
-    *, pool: Pool, opens: Callable[[str], bool], plan: RunOptions, now: datetime
+    *, pool: Pool, can_decrypt: Callable[[str], bool], plan: RunOptions, now: datetime
 ) -> due.Selection:
     """Who is due. Raises SettingsError where no key opens any token; DatabaseAway."""
     with transaction(pool) as conn:
         candidates = users.active(conn, at=now, days=plan.active_days)
         busy = leases.held_users(conn) | jobs.users_of_the_application(conn)
     sorted_out = due.sort_out(
-        candidates, now=now, max_age=plan.max_age, importing=busy, opens=opens
+        candidates, now=now, max_age=plan.max_age, importing=busy, can_decrypt=can_decrypt
     )
     if sorted_out.no_token_opens:
         raise WrongEncryptionKey
@@ -67,10 +67,10 @@ def slots(sorted_out: due.Selection, *, plan: RunOptions, now: datetime) -> list
 
 
 def planned(
-    *, pool: Pool, opens: Callable[[str], bool], plan: RunOptions, now: datetime
+    *, pool: Pool, can_decrypt: Callable[[str], bool], plan: RunOptions, now: datetime
 ) -> RunPlan:
     """What a run would do if it started now."""
-    sorted_out = select_due(pool=pool, opens=opens, plan=plan, now=now)
+    sorted_out = select_due(pool=pool, can_decrypt=can_decrypt, plan=plan, now=now)
     entries = slots(sorted_out, plan=plan, now=now)
     with transaction(pool) as conn:
         requests = {entry.user.id: _requests(conn, entry.user.id, plan) for entry in entries}

@@ -75,14 +75,14 @@ def delays(delay: timedelta) -> wait_base:
 def run(
     *,
     pool: Pool,
-    keeper: LeaseRenewer,
+    lease_renewer: LeaseRenewer,
     import_one: ImportOne,
-    opens: Callable[[str], bool],
+    can_decrypt: Callable[[str], bool],
     plan: RunOptions,
     host: str,
     now: Callable[[], datetime],
     wait: Wait,
-    go_on: Callable[[], None],
+    check_stop: Callable[[], None],
     requests: Callable[[], int],
 ) -> RunSummary:
     """Import everyone who is due; returns when all are done, or nothing more can be.
@@ -93,12 +93,12 @@ def run(
     """
     started = now()
     with transaction(pool) as conn:
-        lease = leases.acquire(conn, leases.RUN, alive=keeper.tokens())
+        lease = leases.acquire(conn, leases.RUN, alive=lease_renewer.tokens())
     if lease is None:
         raise AtWork("another run is at work; it is left alone")
     try:
-        with keeper.keeping(lease):
-            sorted_out = select_due(pool=pool, opens=opens, plan=plan, now=started)
+        with lease_renewer.renewing(lease):
+            sorted_out = select_due(pool=pool, can_decrypt=can_decrypt, plan=plan, now=started)
             with transaction(pool) as conn:
                 run_id = queries.start(conn, at=started, host=host, due=_due(sorted_out))
             run = _Run(
@@ -109,10 +109,10 @@ def run(
                 plan=plan,
                 now=now,
                 wait=wait,
-                go_on=go_on,
+                check_stop=check_stop,
             )
             run.prepare(sorted_out)
-            run.until_done()
+            run.run()
             run.tally.record_tokens()
             return _closed(pool, run.summary(host, requests(), sorted_out.skipped))
     finally:
@@ -148,7 +148,7 @@ class _Run:
         plan: RunOptions,
         now: Callable[[], datetime],
         wait: Wait,
-        go_on: Callable[[], None],
+        check_stop: Callable[[], None],
     ) -> None:
         self.run_id = run_id
         self.started = started
@@ -158,7 +158,7 @@ class _Run:
         self.plan = plan
         self.now = now
         self.wait = wait
-        self.asked_to_go_on = go_on
+        self.asked_to_go_on = check_stop
         self.agenda = Queue((), workers=plan.workers)
         self.orders: dict[int, int] = {}
         """Each user's place in the plan."""
@@ -199,14 +199,14 @@ class _Run:
 
     # --- the loop ---------------------------------------------------------------------------------
 
-    def until_done(self) -> None:
+    def run(self) -> None:
         """Start what is due, take in what comes back, until nothing is left or the run must end."""
         with ThreadPoolExecutor(self.plan.workers, thread_name_prefix="import") as executor:
             while self._goes_on():
-                self._look_around()
+                self._check_end()
                 self._start_what_is_due(executor)
                 if self._goes_on():
-                    self._take_in(self.wait(self.inbox, until=self._wake(), running=self.running))
+                    self._handle(self.wait(self.inbox, until=self._wake(), running=self.running))
         self._ask_doubted_again()
         for entry in self.agenda.rest():
             reason = str(self.stop) if self.stop else "nothing more could be started"
@@ -224,7 +224,7 @@ class _Run:
             self.agenda.again(entry, self.now(), attempt=entry.attempt)
         self.doubted.clear()
 
-    def _look_around(self) -> None:
+    def _check_end(self) -> None:
         """Whether the run must end: asked to stop, out of time, or a service stays away."""
         if self.stop is not None:
             return
@@ -294,8 +294,8 @@ class _Run:
                 entry,
                 self.import_one,
                 run_id=self.run_id,
-                go_on=self._may_go_on,
-                spare=self._has_time_to_spare,
+                check_stop=self._may_go_on,
+                may_scrub=self._has_time_to_spare,
             )
         )
 
@@ -303,7 +303,7 @@ class _Run:
         """Whether nobody's window has to wait for it: not somebody's whose start is due, nor when
         the deadline comes."""
         now = self.now()
-        waited_for = self.agenda.someone_waits(now)
+        waited_for = self.agenda.start_is_due(now)
         return self.stop is None and not waited_for and now < self.deadline - SPARE
 
     def _wake(self) -> datetime:
@@ -319,13 +319,13 @@ class _Run:
 
     # --- what comes back --------------------------------------------------------------------------
 
-    def _take_in(self, ended: Ended | None) -> None:
+    def _handle(self, ended: Ended | None) -> None:
         if ended is None:
             return
         self.running -= 1
         self.tally.add(ended.entry.user, ended.saved)
         self.stop = self.stop or ended.interrupted
-        self._hear(ended)
+        self._update_outages(ended)
         entry = ended.entry
         match ended.outcome:
             case RetryAt(at, reason):
@@ -346,7 +346,7 @@ class _Run:
             case outcome:
                 self.tally.report(entry.user, outcome, attempts=entry.attempt)
 
-    def _hear(self, ended: Ended) -> None:
+    def _update_outages(self, ended: Ended) -> None:
         """What an attempt says of Foursquare and the database: a pause begins, or ends."""
         before = dict(self.services.away)
         since = min((s.away_since for s in before.values() if s.away_since), default=None)
@@ -355,7 +355,7 @@ class _Run:
             if name not in before:
                 self._log("run_paused", service=name)
                 if name == FOURSQUARE_NAME:
-                    self._forgive()
+                    self._restore_retries()
         self._resumed(since)
 
     def _park(self, entry: Entry, at: datetime, reason: str) -> None:
@@ -380,11 +380,11 @@ class _Run:
         else:
             self.tally.fail(entry.user, error, attempts=entry.attempt)
 
-    def _forgive(self) -> None:
+    def _restore_retries(self) -> None:
         """Those who showed that Foursquare is away have failed by no fault of theirs: their
         retries are given back, also to whoever had used them up."""
         shown = self.services.foursquare.in_a_row
-        self.agenda.forgive(shown)
+        self.agenda.restore_attempts(shown)
         for user in self.tally.take_back_failures(shown):
             entry = Entry(self.now(), self.orders[user.id], user)
             self.agenda.again(entry, self.now(), attempt=shown[user.id])

@@ -68,7 +68,7 @@ class Queue:
             return heapq.heappop(self._again)
         return None
 
-    def someone_waits(self, now: datetime) -> bool:
+    def start_is_due(self, now: datetime) -> bool:
         """Whether a first start is due and has no worker; may be asked from any thread."""
         return any(entry.at <= now for entry in self._starts[:1])
 
@@ -88,7 +88,7 @@ class Queue:
         """One more attempt, at `at`."""
         heapq.heappush(self._again, replace(entry, at=at, attempt=attempt))
 
-    def forgive(self, attempts: dict[int, int]) -> None:
+    def restore_attempts(self, attempts: dict[int, int]) -> None:
         """Set the attempts of these users (by id) back: it was not they who failed."""
         self._again = [
             replace(entry, attempt=attempts.get(entry.user.id, entry.attempt))

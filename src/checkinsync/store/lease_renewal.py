@@ -33,7 +33,7 @@ class LeaseRenewer:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keeping(self, lease: Lease) -> Iterator[None]:
+    def renewing(self, lease: Lease) -> Iterator[None]:
         """Renew this lease as long as the block runs."""
         with self._lock:
             self._leases.add(lease)

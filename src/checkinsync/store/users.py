@@ -151,7 +151,7 @@ def by_foursquare_id(conn: Connection, foursquare_user_id: str) -> User | None:
 
 
 def add(
-    conn: Connection, profile: Profile, *, sealed_token: str, secret_token: str, at: datetime
+    conn: Connection, profile: Profile, *, encrypted_token: str, secret_token: str, at: datetime
 ) -> int | None:
     """A new user, active from now on; None where the Foursquare id is there already."""
     row = conn.execute(
@@ -168,7 +168,7 @@ def add(
             "foursquare": profile.foursquare_user_id,
             "name": profile.name,
             "avatar": profile.avatar_url,
-            "sealed": sealed_token,
+            "sealed": encrypted_token,
             "secret": secret_token,
             "at": at,
         },
@@ -176,7 +176,7 @@ def add(
     return None if row is None else int(row[0])
 
 
-def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime) -> bool:
+def set_token(conn: Connection, user_id: int, *, encrypted_token: str, at: datetime) -> bool:
     """Another token, and a sign of life: whoever reconnects is active.
 
     False: there is no such user.
@@ -188,12 +188,12 @@ def set_token(conn: Connection, user_id: int, *, sealed_token: str, at: datetime
                last_login_at = greatest(last_login_at, %(at)s::timestamptz AT TIME ZONE 'UTC')
          WHERE id = %(user)s
         """,
-        {"user": user_id, "sealed": sealed_token, "at": at},
+        {"user": user_id, "sealed": encrypted_token, "at": at},
     )
     return updated.rowcount == 1
 
 
-def sealed_tokens(conn: Connection, *, most: int) -> list[str]:
+def encrypted_tokens(conn: Connection, *, most: int) -> list[str]:
     """Some of the stored tokens, newest users first: do our keys open any of them?"""
     rows = conn.execute(
         """

@@ -36,7 +36,7 @@ def import_by_hand(
     user: User,
     *,
     import_one: Callable[[User], Imported],
-    opens: Callable[[str], bool],
+    can_decrypt: Callable[[str], bool],
     pool: Pool,
     wait: bool,
     sleep: Callable[[float], None],
@@ -50,7 +50,7 @@ def import_by_hand(
         raise
     except CheckinsyncError as error:
         if isinstance(error, TokenUnreadable):
-            _refuse_a_wrong_key(opens, pool=pool)
+            _refuse_a_wrong_key(can_decrypt, pool=pool)
         if isinstance(error, record.TOKEN_TROUBLE):
             record.tokens([UserReport(user, Failed(error), 1, Saved())], pool=pool)
         else:
@@ -76,8 +76,8 @@ def _until_done(
             sleep((limit.until - now()).total_seconds())
 
 
-def _refuse_a_wrong_key(opens: Callable[[str], bool], *, pool: Pool) -> None:
+def _refuse_a_wrong_key(can_decrypt: Callable[[str], bool], *, pool: Pool) -> None:
     with transaction(pool) as conn:
-        sealed = users.sealed_tokens(conn, most=SAMPLE)
-    if not any(map(opens, sealed)):
+        encrypted = users.encrypted_tokens(conn, most=SAMPLE)
+    if not any(map(can_decrypt, encrypted)):
         raise WrongEncryptionKey from None

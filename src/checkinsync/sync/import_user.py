@@ -49,15 +49,15 @@ def import_user(
     *,
     pool: Pool,
     foursquare: Foursquare,
-    vault: Keyring,
-    keeper: LeaseRenewer,
+    keyring: Keyring,
+    lease_renewer: LeaseRenewer,
     now: Callable[[], datetime],
     scope: Scope,
-    go_on: Callable[[], None] = lambda: None,
+    check_stop: Callable[[], None] = lambda: None,
     on_page: Callable[[jobs.Progress], None] = lambda _: None,
     run_id: int | None = None,
-    patient: bool = False,
-    spare: Callable[[], bool] = lambda: False,
+    defer_retry: bool = False,
+    may_scrub: Callable[[], bool] = lambda: False,
 ) -> Imported:
     """Walk the user's list as far as `scope` says and store what it shows.
 
@@ -69,30 +69,30 @@ def import_user(
     """
     started = now()
     user = session.present(user, pool=pool)
-    token = session.token_of(user, vault=vault)
-    conversation = foursquare.conversation(token, patient=patient)
+    token = session.token_of(user, keyring=keyring)
+    client = foursquare.user_client(token, defer_retry=defer_retry)
     with transaction(pool) as conn:
-        lease, job = _begin(conn, user, keeper)
+        lease, job = _begin(conn, user, lease_renewer)
     run = _Import(
         user,
         scope=scope,
         pool=pool,
         lease=lease,
         job=job,
-        conversation=conversation,
+        client=client,
         now=now,
         started=started,
         run_id=run_id,
         on_page=on_page,
-        spare=spare,
+        may_scrub=may_scrub,
     )
-    with keeper.keeping(lease):
-        return run.to_its_end(go_on)
+    with lease_renewer.renewing(lease):
+        return run.run(check_stop)
 
 
-def _begin(conn: Connection, user: User, keeper: LeaseRenewer) -> tuple[Lease, int]:
+def _begin(conn: Connection, user: User, lease_renewer: LeaseRenewer) -> tuple[Lease, int]:
     """Claim the lease and open the job's row, both or none. Raises AtWork, UserRemoved."""
-    lease = session.claim(conn, user, keeper=keeper)
+    lease = session.claim(conn, user, lease_renewer=lease_renewer)
     jobs.close_leftovers(conn, user.id)
     return lease, jobs.start(conn, lease, expected=None)
 
@@ -108,25 +108,25 @@ class _Import:
         pool: Pool,
         lease: Lease,
         job: int,
-        conversation: UserClient,
+        client: UserClient,
         now: Callable[[], datetime],
         started: datetime,
         run_id: int | None,
         on_page: Callable[[jobs.Progress], None],
-        spare: Callable[[], bool],
+        may_scrub: Callable[[], bool],
     ) -> None:
         self.user = user
         self.scope = scope
         self.pool = pool
         self.lease = lease
         self.job = job
-        self.conversation = conversation
+        self.client = client
         self.now = now
         self.started = started
         self.first_attempt = started
         self.run_id = run_id
         self.on_page = on_page
-        self.spare = spare
+        self.may_scrub = may_scrub
         self.looks_back = False
         self.proved = WalkCoverage()
         self.order: Order | None = None
@@ -136,15 +136,15 @@ class _Import:
         self.noted: Checkpoint | None = None
         self.walk: Walk
 
-    def to_its_end(self, go_on: Callable[[], None]) -> Imported:
+    def run(self, check_stop: Callable[[], None]) -> Imported:
         """Page after page; whatever ends it early is written down, and the lease given back."""
         finished = False
         self._log("import_started", scope=type(self.scope).__name__.lower())
         try:
             self._prepare()
             while (ask := self.walk.ask) is not None:
-                go_on()
-                self._take(self.conversation.page(offset=ask.offset, limit=ask.limit))
+                check_stop()
+                self._take(self.client.page(offset=ask.offset, limit=ask.limit))
             if self.walk.problem is not None:
                 raise self.walk.problem
             finished = True
@@ -152,7 +152,7 @@ class _Import:
             if not finished:
                 self._end_early(sys.exception())
         if self.looks_back:
-            self._look_back(go_on)
+            self._look_back(check_stop)
         return self._imported()
 
     def _prepare(self) -> None:
@@ -229,12 +229,12 @@ class _Import:
                 conn,
                 self.user.id,
                 cursor=self.first_attempt,
-                token_in=self.conversation.token_way,
+                token_in=self.client.token_way,
                 at=self.now(),
             )
             self._note_verified(conn)
         jobs.finish(conn, self.job)
-        self.looks_back = isinstance(self.scope, Nightly) and self.spare()
+        self.looks_back = isinstance(self.scope, Nightly) and self.may_scrub()
         if not self.looks_back:
             leases.release(conn, self.lease)
 
@@ -251,17 +251,17 @@ class _Import:
 
     # --- beyond the window ------------------------------------------------------------------------
 
-    def _look_back(self, go_on: Callable[[], None]) -> None:
+    def _look_back(self, check_stop: Callable[[], None]) -> None:
         try:
             self.saved += scrub(
                 self.user.id,
                 pool=self.pool,
                 lease=self.lease,
-                conversation=self.conversation,
+                client=self.client,
                 reached=self._oldest,
                 reached_at=self.proved.place(now=self.now()),
                 now=self.now,
-                go_on=go_on,
+                check_stop=check_stop,
             )
         finally:
             with (
@@ -269,20 +269,20 @@ class _Import:
                 transaction(self.pool) as conn,
             ):
                 leases.ensure_held(conn, self.lease)
-                jobs.note_total(conn, self.job, self.saved, requests=self.conversation.requests)
+                jobs.note_total(conn, self.job, self.saved, requests=self.client.requests)
                 leases.release(conn, self.lease)
 
     def _progress(self, page: Page) -> jobs.Progress:
         expected = self.expected if self.expected is not None else page.total
         expected = None if expected is None else min(expected, LARGEST)
-        requests = self.conversation.requests
+        requests = self.client.requests
         return jobs.Progress(self.pages, self.walk.seen, expected, requests, self.saved)
 
     def _end_early(self, error: BaseException | None) -> None:
         """Write down why, and give the lease back; where that can't be done, it ends by itself."""
-        self._log("import_failed", reason=told(error), requests=self.conversation.requests)
+        self._log("import_failed", reason=told(error), requests=self.client.requests)
         if isinstance(error, FoursquareAway):
-            error.answered = self.conversation.answered
+            error.answered = self.client.answered
         with (
             suppress(LeaseLost, DatabaseAway, psycopg.OperationalError),
             transaction(self.pool) as conn,
@@ -298,7 +298,7 @@ class _Import:
 
     def _imported(self) -> Imported:
         seconds = (self.now() - self.started).total_seconds()
-        requests = self.conversation.requests
+        requests = self.client.requests
         cursor = None if isinstance(self.scope, Since) else self.first_attempt
         self._log(
             "import_finished",

@@ -58,11 +58,11 @@ def scrub(
     *,
     pool: Pool,
     lease: Lease,
-    conversation: UserClient,
+    client: UserClient,
     reached: datetime | None,
     reached_at: int,
     now: Callable[[], datetime],
-    go_on: Callable[[], None],
+    check_stop: Callable[[], None],
 ) -> Saved:
     """Read again what is older than `reached`, down to which tonight's window has been compared;
     None: there is nothing older. `reached_at`: the place in the list where that was.
@@ -71,11 +71,11 @@ def scrub(
         user_id,
         pool=pool,
         lease=lease,
-        conversation=conversation,
+        client=client,
         reached=reached,
         reached_at=reached_at,
         now=now,
-        go_on=go_on,
+        check_stop=check_stop,
     )
     looking.back()
     return looking.saved
@@ -103,20 +103,20 @@ class _Scrub:
         *,
         pool: Pool,
         lease: Lease,
-        conversation: UserClient,
+        client: UserClient,
         reached: datetime | None,
         reached_at: int,
         now: Callable[[], datetime],
-        go_on: Callable[[], None],
+        check_stop: Callable[[], None],
     ) -> None:
         self.user_id = user_id
         self.pool = pool
         self.lease = lease
-        self.conversation = conversation
+        self.client = client
         self.reached = reached
         self.reached_at = reached_at
         self.now = now
-        self.go_on = go_on
+        self.check_stop = check_stop
         self.saved = Saved()
         self.stretch: tuple[Span, set[str]] | None = None
         """What the slice's pages prove together so far, and the keys of all that they show."""
@@ -196,7 +196,7 @@ class _Scrub:
         self.stretch = None
         aims = 1
         while (ask := reading.ask) is not None and self._may_ask():
-            page = self.conversation.page(offset=ask.offset, limit=ask.limit)
+            page = self.client.page(offset=ask.offset, limit=ask.limit)
             with transaction(self.pool) as conn:
                 span = self._take(conn, page, reading, known=slices.order)
                 learnt = self._learn(conn, page, span, slices.order)
@@ -226,8 +226,8 @@ class _Scrub:
         return shift
 
     def _may_ask(self) -> bool:
-        self.go_on()
-        left = self.conversation.remaining
+        self.check_stop()
+        left = self.client.remaining
         return left is None or left > RESERVE
 
     def _take(
@@ -305,10 +305,10 @@ class _Scrub:
         """Foursquare's own word on one check-in; `sure`: it was missed twice in stretches that had
         to show it. Where there is no such endpoint, it is gone once it was met nowhere else."""
         assert row.foursquare_id is not None
-        self.go_on()
+        self.check_stop()
         item: Item | None = None
         try:
-            item = self.conversation.checkin(row.foursquare_id)
+            item = self.client.checkin(row.foursquare_id)
             gone = item is None
         except (RequestRefused, TokenRejected) as refusal:
             gone = sure and _has_no_endpoint(refusal) and self._was_met_nowhere(row)

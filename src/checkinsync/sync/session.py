@@ -21,16 +21,16 @@ def present(user: User, *, pool: Pool) -> User:
     return there
 
 
-def token_of(user: User, *, vault: Keyring) -> str:
+def token_of(user: User, *, keyring: Keyring) -> str:
     """His Foursquare token. Raises NoToken, TokenUnreadable."""
-    if user.sealed_token is None:
+    if user.encrypted_token is None:
         raise NoToken(f"no Foursquare token is stored for {user}: they must connect first")
-    return vault.open(user.sealed_token)
+    return keyring.decrypt(user.encrypted_token)
 
 
-def claim(conn: Connection, user: User, *, keeper: LeaseRenewer) -> Lease:
+def claim(conn: Connection, user: User, *, lease_renewer: LeaseRenewer) -> Lease:
     """The right to work on him. Raises AtWork where somebody else does, UserRemoved."""
-    lease = leases.acquire(conn, user.id, alive=keeper.tokens())
+    lease = leases.acquire(conn, user.id, alive=lease_renewer.tokens())
     if lease is None:
         raise AtWork(f"another import of {user} is at work")
     expect(conn, user)

@@ -30,7 +30,7 @@ def find(text: str, *, pool: Pool) -> User:
 
 def who_is(token: str, *, foursquare: Foursquare) -> Profile:
     """Whose token this is, as Foursquare says. Raises TokenRejected, FoursquareAway, …"""
-    return foursquare.conversation(token).who_is()
+    return foursquare.user_client(token).who_is()
 
 
 def known(profile: Profile, *, pool: Pool) -> User | None:
@@ -39,13 +39,15 @@ def known(profile: Profile, *, pool: Pool) -> User | None:
         return users.by_foursquare_id(conn, profile.foursquare_user_id)
 
 
-def add(profile: Profile, token: str, *, pool: Pool, vault: Keyring, now: datetime) -> Added:
+def add(profile: Profile, token: str, *, pool: Pool, keyring: Keyring, now: datetime) -> Added:
     """A new user, active from now on. Raises UserExists."""
-    secret, sealed = secrets.token_hex(32), vault.seal(token)
+    secret, encrypted = secrets.token_hex(32), keyring.encrypt(token)
     with transaction(pool) as conn:
         there = users.by_foursquare_id(conn, profile.foursquare_user_id)
         if there is None:  # looked for first: a refused insert would use up an id
-            number = users.add(conn, profile, sealed_token=sealed, secret_token=secret, at=now)
+            number = users.add(
+                conn, profile, encrypted_token=encrypted, secret_token=secret, at=now
+            )
             if number is not None:
                 return Added(number, secret)
             there = users.by_foursquare_id(conn, profile.foursquare_user_id)
@@ -56,7 +58,7 @@ def add(profile: Profile, token: str, *, pool: Pool, vault: Keyring, now: dateti
 
 
 def set_token(
-    user: User, token: str, *, profile: Profile | None, pool: Pool, vault: Keyring, now: datetime
+    user: User, token: str, *, profile: Profile | None, pool: Pool, keyring: Keyring, now: datetime
 ) -> None:
     """Another token for this user; he is due again. `profile`: whose token Foursquare says it is.
 
@@ -69,7 +71,7 @@ def set_token(
             f"(Foursquare user {user.foursquare_user_id}); nothing was changed"
         )
     with transaction(pool) as conn:
-        if not users.set_token(conn, user.id, sealed_token=vault.seal(token), at=now):
+        if not users.set_token(conn, user.id, encrypted_token=keyring.encrypt(token), at=now):
             raise UnknownUser(f"{user} was removed meanwhile; nothing was changed")
 
 

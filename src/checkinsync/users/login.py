@@ -40,7 +40,7 @@ def login(
     oauth: OAuth,
     foursquare: Foursquare,
     pool: Pool,
-    vault: Keyring,
+    keyring: Keyring,
     now: Callable[[], datetime],
 ) -> LoggedIn:
     """The first of `arrivals` that brings this login's `state` is logged in; strays are told so.
@@ -53,7 +53,7 @@ def login(
             code = code_in(arrival.query, state=state)
             token = oauth.token(code)
             profile = accounts.who_is(token, foursquare=foursquare)
-            logged_in = _kept(profile, token, named=named, pool=pool, vault=vault, now=now())
+            logged_in = _kept(profile, token, named=named, pool=pool, keyring=keyring, now=now())
         except StrayReturn as stray:
             arrival.tell(stray)
         except CheckinsyncError as error:
@@ -66,11 +66,11 @@ def login(
 
 
 def _kept(
-    profile: Profile, token: str, *, named: User | None, pool: Pool, vault: Keyring, now: datetime
+    profile: Profile, token: str, *, named: User | None, pool: Pool, keyring: Keyring, now: datetime
 ) -> LoggedIn:
     user = named or accounts.known(profile, pool=pool)
     if user is None:
-        added = accounts.add(profile, token, pool=pool, vault=vault, now=now)
+        added = accounts.add(profile, token, pool=pool, keyring=keyring, now=now)
         return LoggedIn(accounts.find(str(added.id), pool=pool), new=True)
-    accounts.set_token(user, token, profile=profile, pool=pool, vault=vault, now=now)
+    accounts.set_token(user, token, profile=profile, pool=pool, keyring=keyring, now=now)
     return LoggedIn(user, new=False)

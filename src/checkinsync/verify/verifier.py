@@ -53,10 +53,10 @@ def verify(
     *,
     pool: Pool,
     foursquare: Foursquare,
-    vault: Keyring,
-    keeper: LeaseRenewer,
+    keyring: Keyring,
+    lease_renewer: LeaseRenewer,
     now: Callable[[], datetime],
-    go_on: Callable[[], None],
+    check_stop: Callable[[], None],
     on_page: Callable[[Progress], None] = lambda _: None,
     wait: Callable[[RateLimited], None] | None = None,
     repair: bool = False,
@@ -79,7 +79,12 @@ def verify(
     )
     while True:
         try:
-            return proving.run(foursquare=foursquare, vault=vault, keeper=keeper, go_on=go_on)
+            return proving.run(
+                foursquare=foursquare,
+                keyring=keyring,
+                lease_renewer=lease_renewer,
+                check_stop=check_stop,
+            )
         except DatabaseAway:
             raise
         except psycopg.Error as error:  # a lock, a time-out: it stays this user's
@@ -123,28 +128,28 @@ class _Proving:
         self.told: int | None = None
         self.noted: Checkpoint | None = None
         self.lease: Lease
-        self.conversation: UserClient
+        self.client: UserClient
         self.walk: Walk
 
     def run(
         self,
         *,
         foursquare: Foursquare,
-        vault: Keyring,
-        keeper: LeaseRenewer,
-        go_on: Callable[[], None],
+        keyring: Keyring,
+        lease_renewer: LeaseRenewer,
+        check_stop: Callable[[], None],
     ) -> VerificationResult:
         """To the verdict; whatever ends it early, the lease is given back."""
         user = session.present(self.user, pool=self.pool)
-        self.conversation = foursquare.conversation(session.token_of(user, vault=vault))
+        self.client = foursquare.user_client(session.token_of(user, keyring=keyring))
         with transaction(self.pool) as conn:
-            self.lease = session.claim(conn, user, keeper=keeper)
+            self.lease = session.claim(conn, user, lease_renewer=lease_renewer)
             self._begin(conn)
         try:
-            with keeper.keeping(self.lease):
+            with lease_renewer.renewing(self.lease):
                 while (ask := self.walk.ask) is not None:
-                    go_on()
-                    self._take(self.conversation.page(offset=ask.offset, limit=ask.limit))
+                    check_stop()
+                    self._take(self.client.page(offset=ask.offset, limit=ask.limit))
                 if self.walk.problem is not None:
                     raise self.walk.problem
                 with transaction(self.pool) as conn:
@@ -172,7 +177,7 @@ class _Proving:
 
     @property
     def _requests(self) -> int:
-        return self.before + self.conversation.requests
+        return self.before + self.client.requests
 
     def _take(self, page: Page) -> None:
         """One page, one transaction: what it shows compared, repaired if asked, and noted."""

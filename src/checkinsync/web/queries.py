@@ -55,7 +55,7 @@ class Logins:
 
     def find(self, token: str, *, at: datetime) -> WebUser | None:
         """The user of this token, seen at `at`. Raises DatabaseAway, SchemaBehind."""
-        with _as_ours(), self._opened().connection(PATIENCE) as conn:
+        with _as_ours(), self._decrypted().connection(PATIENCE) as conn:
             cursor = conn.cursor(row_factory=class_row(WebUser))
             cursor.execute(
                 """
@@ -74,7 +74,7 @@ class Logins:
                 self._pool.close()
                 self._pool = None
 
-    def _opened(self) -> WebPool:
+    def _decrypted(self) -> WebPool:
         with self._lock:
             if self._pool is None:
                 assert self._url is not None
@@ -96,7 +96,7 @@ class AsyncLogins:
     async def find(self, token: str, *, at: datetime) -> WebUser | None:
         """The user of this token, seen at `at`. Raises DatabaseAway, SchemaBehind."""
         with _as_ours():
-            pool = await self._opened()
+            pool = await self._decrypted()
             async with pool.connection(PATIENCE) as conn:
                 cursor = conn.cursor(row_factory=class_row(WebUser))
                 await cursor.execute(
@@ -115,7 +115,7 @@ class AsyncLogins:
             pool, self._pool = self._pool, None
             await pool.close()
 
-    async def _opened(self) -> AsyncWebPool:
+    async def _decrypted(self) -> AsyncWebPool:
         if self._url is None:
             assert self._pool is not None
             return self._pool

@@ -38,7 +38,7 @@ def _many(count: int, what: str) -> str:
 
 def report_json(report: Report) -> dict[str, Any]:
     """Each finding; each key by its fingerprint; whose token no key opens."""
-    census = report.census
+    usage = report.usage
     return {
         "exit_code": report.exit_code,
         "findings": [
@@ -55,9 +55,9 @@ def report_json(report: Report) -> dict[str, Any]:
             {
                 "fingerprint": key.fingerprint,
                 "seals": number == 0,
-                "opens": None if census is None else len(census.opened[number]),
+                "opens": None if usage is None else len(usage.opened[number]),
             }
             for number, key in enumerate(report.keys)
         ],
-        "unreadable": None if census is None else [user.id for user in census.unreadable],
+        "unreadable": None if usage is None else [user.id for user in usage.unreadable],
     }

@@ -81,10 +81,10 @@ def _named(users: Sequence[str]) -> str:
 
 
 def _tokens(plan: Plan) -> str:
-    if plan.unopened is None:
+    if plan.undecryptable is None:
         return f"stored tokens: {plan.tokens}, not tried: CHECKINSYNC_ENCRYPTION_KEY is not set"
-    shut = _named([str(user) for user in plan.unopened])
-    return f"stored tokens: {plan.tokens}; that no key opens: {len(plan.unopened)}{shut}"
+    shut = _named([str(user) for user in plan.undecryptable])
+    return f"stored tokens: {plan.tokens}; that no key opens: {len(plan.undecryptable)}{shut}"
 
 
 def _to_do(plan: Plan) -> list[str]:
@@ -139,7 +139,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "double_photos": _counts(found.double_photos),
             "tokens": {
                 "stored": plan.tokens,
-                "unopened": None if plan.unopened is None else list(plan.unopened),
+                "undecryptable": None if plan.undecryptable is None else list(plan.undecryptable),
             },
             "location": found.location,
             "triggers": list(found.triggers),

@@ -31,7 +31,7 @@ def rotation_text(rotation: RotationResult) -> str:
 
 
 def _in_one_line(rotation: RotationResult) -> str:
-    anew, first = len(rotation.found.to_seal), rotation.keys[0].fingerprint
+    anew, first = len(rotation.found.to_encrypt), rotation.keys[0].fingerprint
     if not rotation.written:
         return f"{_tokens(anew)} would be sealed anew with {first}; nothing was written"
     return f"{_tokens(anew)} sealed anew with {first}"
@@ -44,7 +44,7 @@ def rotation_json(rotation: RotationResult) -> dict[str, Any]:
         "written": rotation.written,
         "tokens": rotation.found.total + len(rotation.left),
         "already": rotation.found.counts()[0],
-        "sealed_anew": len(rotation.found.to_seal),
+        "sealed_anew": len(rotation.found.to_encrypt),
         "keys": [
             {"fingerprint": key.fingerprint, "opened": count}
             for key, count in zip(rotation.keys, rotation.found.counts(), strict=True)
