@@ -102,7 +102,7 @@ def test_no_key_is_a_setting_that_is_missing() -> None:
 def test_a_missing_key_is_made_once_for_all_who_ask_at_once(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
     ask = (
-        "import sys, pathlib; from checkinsync.keys.keyring import keys_of_home; "
+        "import sys, pathlib; from checkinsync.keys.key_file import keys_of_home; "
         "print(*keys_of_home(pathlib.Path(sys.argv[1])))"
     )
 
