@@ -39,13 +39,13 @@ class Seam:
 
 
 SEAMS = {
-    "the lease is claimed": Seam(".store.leases:claim", 5),
-    "the lease is held": Seam(".store.leases:hold", 12),
+    "the lease is claimed": Seam(".store.leases:acquire", 5),
+    "the lease is held": Seam(".store.leases:ensure_held", 12),
     "the leases are renewed": Seam(".store.leases:renew", 2, "slow"),
     "the lease is given back": Seam(".store.leases:release", 5),
     "the run begins": Seam(".nightly.queries:start"),
     "the run ends": Seam(".nightly.queries:finish"),
-    "a page is asked for": Seam(".foursquare.client:Conversation.page", 6),
+    "a page is asked for": Seam(".foursquare.client:UserClient.page", 6),
     "a page is taken": Seam(".sync.import_user:_Import._take", 6),
     "a page is saved": Seam(".sync.save_page:save_page", 6),
     "check-ins are added": Seam(".store.checkins:add", 4),
@@ -64,14 +64,14 @@ SEAMS = {
     "a refused token is noted": Seam(".store.sync_state:note_needs_reauth", 1, "revoked"),
     "a rate limit is noted": Seam(".store.sync_state:note_rate_limited", 1, "limited"),
     "an edit is kept": Seam(".store.revisions:add", 1, "edited"),
-    "a slice is taken": Seam(".sync.scrub:_LookBack._take", 3),
+    "a slice is taken": Seam(".sync.scrub:_Scrub._take", 3),
     "the next slice is noted": Seam(".store.sync_state:note_slice", 3),
     "a stretch is verified": Seam(".store.verified_spans:keep", 3),
-    "what is missing is looked for": Seam(".sync.scrub:_LookBack._look_again", 1, "gone"),
-    "missing ones are asked for": Seam(".sync.scrub:_LookBack._ask_for_missing", 2),
-    "a check-in is asked for": Seam(".foursquare.client:Conversation.checkin", 1, "gone"),
+    "what is missing is looked for": Seam(".sync.scrub:_Scrub._look_again", 1, "gone"),
+    "missing ones are asked for": Seam(".sync.confirm_deletions:confirm_missing", 2),
+    "a check-in is asked for": Seam(".foursquare.client:UserClient.checkin", 1, "gone"),
     "marks are noted": Seam(".store.deletions:note", 1, "gone"),
-    "one is gone": Seam(".store.deletions:bury", 1, "gone"),
+    "one is gone": Seam(".store.deletions:mark_deleted", 1, "gone"),
     "a commit": Seam("psycopg:Connection.commit", 25),
 }
 """By what happens there. Whoever renames a function gets to hear of it from every drill."""

@@ -9,6 +9,7 @@ import pytest
 from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.simulator.faults import Fault
+from checkinsync.sync.session import Hooks
 from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 from support.factories import NOW
@@ -37,16 +38,8 @@ def ada(env):
 def prove(env):
     def prove(user, **more):
         env.simulator.requests.clear()
-        more.setdefault("check_stop", lambda: None)
-        return verify(
-            user,
-            pool=env.pool,
-            foursquare=env.foursquare,
-            keyring=env.keyring,
-            lease_renewer=env.lease_renewer,
-            now=env.now,
-            **more,
-        )
+        hooks = Hooks(check_stop=more.pop("check_stop", lambda: None))
+        return verify(user, services=env.services, hooks=hooks, **more)
 
     return prove
 
