@@ -75,7 +75,7 @@ def open_app(
         keyring = open_keyring(settings)
         pool = stack.enter_context(open_pooled(settings))
         with transaction(pool, read_only=True) as conn:
-            remembered = sync_state.way_that_worked(conn)
+            remembered = sync_state.known_token_way(conn)
         foursquare = stack.enter_context(
             open_foursquare(settings, shutdown, now=now, remembered_way=remembered)
         )

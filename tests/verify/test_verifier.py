@@ -66,7 +66,7 @@ def test_a_complete_history_is_complete(env, ada, prove, order, count):
     proof = prove(user)
 
     assert proof.complete
-    assert (proof.shown, proof.stored, proof.told) == (count, count, count)
+    assert (proof.shown, proof.stored, proof.reported_total) == (count, count, count)
     assert not proof.findings
     assert rows(env) == before
     assert env.conn.execute("SELECT count(*) FROM verification_items").fetchone() == (0,)
@@ -282,7 +282,7 @@ def test_foursquare_s_own_total_is_told_and_decides_nothing(env, ada, prove, rea
     proof = prove(user)
 
     assert proof.complete
-    assert proof.told == 700 + reading.get("count_excess", 0)
+    assert proof.reported_total == 700 + reading.get("count_excess", 0)
     assert proof.shown == len(env.simulator.shown_ids(ADA))
 
 

@@ -58,7 +58,7 @@ def select_due(services: Services, *, options: RunOptions, now: datetime) -> due
         importing=busy,
         can_decrypt=services.keyring.can_decrypt,
     )
-    if selection.no_token_opens:
+    if selection.no_token_decrypts:
         raise WrongEncryptionKey
     return selection
 
@@ -83,7 +83,7 @@ def _requests(conn: Connection, user_id: int, options: RunOptions) -> int | None
     known = sync_state.load(conn, user_id)
     window = Window.after(known.cursor, overlap=options.overlap)
     expected = checkins.expected_in(conn, user_id, window)
-    if expected is None or (known.mark is not None and known.mark.since is None):
+    if expected is None or (known.checkpoint is not None and known.checkpoint.since is None):
         return None
     stored = checkins.count(conn, user_id)
     whole = expected == stored

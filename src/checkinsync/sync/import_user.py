@@ -20,7 +20,7 @@ from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan
 from checkinsync.model.user import User
 from checkinsync.store import checkins, jobs, quarantine, sync_state, users
 from checkinsync.store.pool import Connection
-from checkinsync.sync.coverage import WalkCoverage, note_verified
+from checkinsync.sync.coverage import WalkCoverage, add_verified
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.save_page import save_page
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
@@ -94,7 +94,7 @@ class _Import:
         self._log("import_started", scope=type(self.scope).__name__.lower())
         try:
             self._prepare()
-            while (request := self.walk.ask) is not None:
+            while (request := self.walk.request) is not None:
                 self.hooks.check_stop()
                 page = self.session.client.page(offset=request.offset, limit=request.limit)
                 self._take(page)
@@ -120,12 +120,12 @@ class _Import:
     def _plan(self, conn: Connection) -> Walk:
         known = sync_state.load(conn, self.user_id)
         window, checkpoint = begin(
-            self.scope, cursor=known.cursor, mark=known.mark, now=self.started
+            self.scope, cursor=known.cursor, checkpoint=known.checkpoint, now=self.started
         )
         self.first_attempt = self.started if checkpoint is None else checkpoint.started_at
         self.stored_checkpoint = checkpoint
         self.expected = checkins.expected_in(conn, self.user_id, window)
-        return Walk(window, now=self.started, expected=self.expected, mark=checkpoint)
+        return Walk(window, now=self.started, expected=self.expected, checkpoint=checkpoint)
 
     def _take(self, page: Page) -> None:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
@@ -135,13 +135,13 @@ class _Import:
             saved = save_page(conn, self.user_id, page.items, now=at, span=span)
             self.coverage.take(page, span)
             self._store_order(conn, page, now=at)
-            self.walk.see(page, new=saved.new, stored=self._stored(conn, page, saved))
+            self.walk.take(page, new=saved.new, stored=self._stored(conn, page, saved))
             if self.walk.ended:
                 self.coverage.note_end(conn, self.user_id, now=at)
             self.pages += 1
             self.saved += saved
             progress = self._progress(page)
-            jobs.note_progress(conn, self.job, progress)
+            jobs.set_progress(conn, self.job, progress)
             self._store_state(conn, saved)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         self.hooks.on_page(progress)
@@ -150,7 +150,7 @@ class _Import:
         """Store by what the list is ordered, where a page tells it: slices rely on it."""
         order = PageOrder.of(page.items, now=now).order
         if order is not None and order is not self.order:
-            sync_state.note_list(conn, self.user_id, order=order, shift=None)
+            sync_state.set_list_order(conn, self.user_id, order=order, shift=None)
             self.order = order
 
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
@@ -166,20 +166,20 @@ class _Import:
     def _store_state(self, conn: Connection, saved: Saved) -> None:
         """Store how far the walk has come, or that it has finished."""
         if saved.new:
-            sync_state.note_new(conn, self.user_id, at=self.session.now)
-        if self.walk.ask is None and self.walk.problem is None:
+            sync_state.set_last_new(conn, self.user_id, at=self.session.now)
+        if self.walk.request is None and self.walk.problem is None:
             self._finish(conn)
         elif not isinstance(self.scope, Since):
-            checkpoint = self.walk.mark(started_at=self.first_attempt)
+            checkpoint = self.walk.checkpoint(started_at=self.first_attempt)
             if checkpoint != self.stored_checkpoint:
-                sync_state.note_mark(conn, self.user_id, checkpoint)
+                sync_state.set_checkpoint(conn, self.user_id, checkpoint)
                 self.stored_checkpoint = checkpoint
 
     def _finish(self, conn: Connection) -> None:
         if isinstance(self.scope, Since):
-            sync_state.note_answered(conn, self.user_id)
+            sync_state.record_answered(conn, self.user_id)
         else:
-            sync_state.note_finished(
+            sync_state.record_finished(
                 conn,
                 self.user_id,
                 cursor=self.first_attempt,
@@ -196,7 +196,7 @@ class _Import:
         """Down to where the walk went, all has been compared since its first attempt began."""
         if self.walk.ended or self._oldest is not None:
             compared = VerifiedSpan(self.started, self._oldest, self.first_attempt)
-            note_verified(conn, self.user_id, compared)
+            add_verified(conn, self.user_id, compared)
 
     @property
     def _oldest(self) -> datetime | None:
@@ -214,7 +214,7 @@ class _Import:
             )
         finally:
             self.session.close(
-                lambda conn: jobs.note_total(conn, self.job, self.saved, requests=self.requests)
+                lambda conn: jobs.set_totals(conn, self.job, self.saved, requests=self.requests)
             )
 
     def _progress(self, page: Page) -> jobs.Progress:
@@ -233,7 +233,7 @@ class _Import:
         if isinstance(error, RateLimited) and users.stays(conn, self.user_id):
             until = error.until
             jobs.end(conn, self.job, status="rate_limited", message=message, retry_after=until)
-            sync_state.note_rate_limited(conn, self.user_id, until=until, reason=message)
+            sync_state.record_rate_limit(conn, self.user_id, until=until, reason=message)
         else:
             jobs.end(conn, self.job, status="failed", message=message)
 

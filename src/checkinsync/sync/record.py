@@ -24,7 +24,7 @@ SAMPLE = 100
 def failed(user: User, sentence: str, *, pool: Pool, since: datetime) -> None:
     """Store that all attempts of this run failed, the first of them at `since`."""
     with suppress(DatabaseError), transaction(pool) as conn:
-        sync_state.note_failed(conn, user.id, reason=sentence, since=since)
+        sync_state.record_failure(conn, user.id, reason=sentence, since=since)
 
 
 def tokens(reports: Iterable[UserReport], *, pool: Pool) -> None:
@@ -34,7 +34,7 @@ def tokens(reports: Iterable[UserReport], *, pool: Pool) -> None:
             case Failed(TokenRejected() | TokenUnreadable() as error):
                 unreadable = isinstance(error, TokenUnreadable)
                 with suppress(DatabaseError), transaction(pool) as conn:
-                    sync_state.note_needs_reauth(
+                    sync_state.record_needs_reauth(
                         conn, report.user, reason=str(error), unreadable=unreadable
                     )
 
@@ -49,4 +49,4 @@ def any_token_decrypts(services: Services) -> bool:
 def suspicion(*, pool: Pool) -> None:
     """Forget how tokens are sent: so many were rejected that we may be sending them wrongly."""
     with suppress(DatabaseError), transaction(pool) as conn:
-        sync_state.forget_way(conn)
+        sync_state.forget_token_way(conn)

@@ -48,7 +48,7 @@ def save_page(
     return saved
 
 
-def note_unshown(
+def mark_unshown(
     conn: Connection, user_id: int, shown: Collection[str], span: Span, *, now: datetime
 ) -> None:
     """A stretch that shows just these, by their keys: the end of a list, or pages that join."""
@@ -68,8 +68,8 @@ def _note_unseen(
     """Mark what was stored and not shown; nothing is asked of the database where all was."""
     missed = unseen(shown, before, span, now=now)
     if missed.rows:
-        toll = deletions.toll(conn, user_id, since=now - LATELY)
-        deletions.note(conn, judge(missed, toll, now=now), now=now)
+        recent = deletions.recent(conn, user_id, since=now - LATELY)
+        deletions.note(conn, judge(missed, recent, now=now), now=now)
 
 
 def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: datetime) -> Saved:

@@ -19,9 +19,9 @@ from checkinsync.store import checkins, deletions, sync_state, verified_spans
 from checkinsync.store.pool import Connection
 from checkinsync.store.sync_state import Slices
 from checkinsync.sync.confirm_deletions import ASKED, confirm_missing
-from checkinsync.sync.coverage import note_verified
+from checkinsync.sync.coverage import add_verified
 from checkinsync.sync.deletions import AGAIN_AFTER
-from checkinsync.sync.save_page import note_unshown, save_page
+from checkinsync.sync.save_page import mark_unshown, save_page
 from checkinsync.sync.session import Session
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
 
@@ -112,7 +112,7 @@ class _Scrub:
             number = at.toordinal() % len(start.waiting)
             self._look_again(start.waiting[number], slices)
             with self.session.transaction() as conn:
-                sync_state.note_looked(conn, self.user_id, at=self.now)
+                sync_state.set_scrubbed(conn, self.user_id, at=self.now)
         elif self.reached is not None:
             self._read_slice(start, self.reached)
         self.saved += confirm_missing(self.session, unsure=self.unsure, check_stop=self.check_stop)
@@ -156,13 +156,13 @@ class _Scrub:
         reading = Slice(start, offset=above + shift, length=length)
         self.stretch = None
         aims = 1
-        while (ask := reading.ask) is not None and self._may_ask():
-            page = self.session.client.page(offset=ask.offset, limit=ask.limit)
+        while (request := reading.request) is not None and self._may_ask():
+            page = self.session.client.page(offset=request.offset, limit=request.limit)
             with self.session.transaction() as conn:
                 span = self._take(conn, page, reading, known=slices.order)
                 learnt = self._learn(conn, page, span, slices.order)
                 if moves:
-                    sync_state.note_slice(conn, self.user_id, start=reading.next_start, at=self.now)
+                    sync_state.set_slice(conn, self.user_id, start=reading.next_start, at=self.now)
             if reading.missed and learnt is not None and aims:
                 aims -= 1
                 reading.aim(above + learnt)
@@ -181,7 +181,7 @@ class _Scrub:
             above = self._above(conn, span.oldest, known or order)
             shift = page.offset + first_at(page.items, span.oldest, now=self.now) - above
         if order is not None or shift is not None:
-            sync_state.note_list(conn, self.user_id, order=order, shift=shift)
+            sync_state.set_list_order(conn, self.user_id, order=order, shift=shift)
         return shift
 
     def _may_ask(self) -> bool:
@@ -198,11 +198,11 @@ class _Scrub:
         self.saved += save_page(conn, self.user_id, page.items, now=at, span=span)
         deepest = span.oldest if span else None
         lower = deletions.below(conn, self.user_id, deepest, most=FEW + 1) if deepest else []
-        reading.see(page, span, below=len(lower))
+        reading.take(page, span, below=len(lower))
         if reading.taken and span is not None:
             self._note_stretch(conn, page, span, ended=reading.ended, now=at)
         if reading.compared is not None:
-            note_verified(conn, self.user_id, VerifiedSpan(*reading.compared, at))
+            add_verified(conn, self.user_id, VerifiedSpan(*reading.compared, at))
         log.info(
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
@@ -223,7 +223,7 @@ class _Scrub:
             return
         if self.stretch is not None or ended:
             reaches = whole.to_the_end(complete=False) if ended else whole
-            note_unshown(conn, self.user_id, shown, reaches, now=now)
+            mark_unshown(conn, self.user_id, shown, reaches, now=now)
         self.stretch = whole, shown
 
     # --- what seems to be gone --------------------------------------------------------------------

@@ -23,7 +23,7 @@ from checkinsync.model.user import User
 from checkinsync.store import checkins, deletions
 from checkinsync.store.jobs import Progress
 from checkinsync.store.pool import Connection
-from checkinsync.sync.coverage import note_verified
+from checkinsync.sync.coverage import add_verified
 from checkinsync.sync.deletions import LATELY, judge
 from checkinsync.sync.revisions import parts
 from checkinsync.sync.save_page import compare, save_page
@@ -103,7 +103,7 @@ class _Verification:
         with self.services.session(self.user) as self.session:
             with self.session.transaction() as conn:
                 self._begin(conn)
-            while (request := self.walk.ask) is not None:
+            while (request := self.walk.request) is not None:
                 self.hooks.check_stop()
                 self._take(self.client.page(offset=request.offset, limit=request.limit))
             if self.walk.problem is not None:
@@ -120,9 +120,9 @@ class _Verification:
             known = queries.load(conn, self.user.id)
             assert known is not None
         self.started, self.earlier_requests = known.started_at, known.requests
-        self.reported_total = known.told
-        window, self.checkpoint = begin(Full(), cursor=None, mark=known.mark, now=at)
-        self.walk = Walk(window, now=at, expected=None, mark=self.checkpoint)
+        self.reported_total = known.reported_total
+        window, self.checkpoint = begin(Full(), cursor=None, checkpoint=known.checkpoint, now=at)
+        self.walk = Walk(window, now=at, expected=None, checkpoint=self.checkpoint)
 
     @property
     def _requests(self) -> int:
@@ -139,7 +139,7 @@ class _Verification:
                 self.saved += save_page(conn, self.user.id, page.items, now=at, span=span)
             queries.add(conn, self.user.id, compared, repaired=self.repair, at=at)
             stored = None if page.items else checkins.count(conn, self.user.id)
-            self.walk.see(page, new=new, stored=stored)
+            self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
             self._note(conn)
         self.pages += 1
@@ -147,9 +147,13 @@ class _Verification:
         self.hooks.on_page(Progress(self.pages, self.walk.seen, total, requests, self.saved))
 
     def _note(self, conn: Connection) -> None:
-        self.checkpoint = self.walk.mark(started_at=self.started)
+        self.checkpoint = self.walk.checkpoint(started_at=self.started)
         queries.note(
-            conn, self.user.id, self.checkpoint, requests=self._requests, told=self.reported_total
+            conn,
+            self.user.id,
+            self.checkpoint,
+            requests=self._requests,
+            reported_total=self.reported_total,
         )
 
     # --- a page -----------------------------------------------------------------------------------
@@ -217,7 +221,7 @@ class _Verification:
             started_at=self.started,
             finished_at=at,
             shown=queries.count(conn, self.user.id),
-            told=self.reported_total,
+            reported_total=self.reported_total,
             stored=checkins.count(conn, self.user.id),
             unreadable=queries.unreadable(conn, self.user.id),
             findings=tuple(findings),
@@ -225,7 +229,7 @@ class _Verification:
             requests=self._requests,
         )
         if proof.complete:
-            note_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
+            add_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
         queries.end(conn, self.user.id)
         log.info(
             "verified",
@@ -243,9 +247,9 @@ class _Verification:
             )
             return [replace(row, deleted_at=at) for row in extra]
         everything = checkins.count(conn, self.user.id)
-        toll = deletions.toll(conn, self.user.id, since=at - LATELY)
+        recent = deletions.recent(conn, self.user.id, since=at - LATELY)
         sure = frozenset(row.row for row in extra)
-        deletions.note(conn, judge(Unseen(tuple(extra), everything, sure), toll, now=at), now=at)
+        deletions.note(conn, judge(Unseen(tuple(extra), everything, sure), recent, now=at), now=at)
         return queries.not_shown(conn, self.user.id, before=self.started)
 
     def unfinished(self, error: CheckinsyncError) -> Unfinished:
