@@ -132,7 +132,7 @@ def unfinished(result: Unfinished) -> str:
         return f"{result.user}: not verified: {sentence(result.error)}"
     down_to = f", down to {moment(result.down_to)} UTC" if result.down_to else ""
     return (
-        f"{result.user}: no verdict yet: {sentence(result.error)}. {result.seen} check-ins have been "
+        f"{result.user}: no verdict yet: {sentence(result.error)}. {result.seen} check-ins were "
         f"compared{down_to}; `checkinsync verify {result.user.id}` goes on from there"
     )
 
