@@ -15,7 +15,7 @@ from checkinsync.doctor import checks
 from checkinsync.errors import RateLimited, SettingsError
 from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.nightly.plan import RunOptions
-from checkinsync.nightly.run import Wait
+from checkinsync.nightly.wait import Wait
 from checkinsync.resources import database_url, open_foursquare, open_keyring, open_pooled
 from checkinsync.shutdown import Shutdown
 from checkinsync.store import sync_state

@@ -13,7 +13,7 @@ from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.user import Profile, User
 from checkinsync.nightly.attempt import Ended
-from checkinsync.nightly.run import Inbox
+from checkinsync.nightly.wait import Inbox
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
 from checkinsync.store.lease_renewal import LeaseRenewer

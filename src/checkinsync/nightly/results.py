@@ -47,9 +47,14 @@ class RunResults:
             self._reports.remove(report)
         return [report.user for report in failed]
 
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """How the users ended who have ended."""
+        return [report.outcome for report in self._reports]
+
     def record_tokens(self) -> None:
         """Who must log in again, unless so many tokens fail that we suspect ourselves."""
-        if suspicious([report.outcome for report in self._reports]):
+        if suspicious(self.outcomes):
             record.suspicion(pool=self._pool)
         else:
             record.tokens(self._reports, pool=self._pool)
@@ -66,7 +71,7 @@ class RunResults:
     ) -> RunSummary:
         """The run in one value, with its exit code; see `run_outcome`."""
         outcome, code = run_outcome(
-            [report.outcome for report in self._reports],
+            self.outcomes,
             stop=stop,
             nothing_heard=outages.nothing_heard,
             paused=bool(outages.away),

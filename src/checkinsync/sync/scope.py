@@ -14,6 +14,9 @@ STALE_AFTER = timedelta(hours=20)
 """When a walk goes on in another night, what it has read is read again: more than a fortnight may
 lie between the two, and what came late meanwhile may stand anywhere."""
 
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""An instant further in the future was written by a wrong clock, and says nothing."""
+
 STALE_MOST = 25_000
 """Items up to which that is done (about 100 requests of an hour's 500): a longer history would
 come to no end. What came late into its upper part is found by the slices of the nights after."""
@@ -48,6 +51,11 @@ def begin(
 
     `cursor`, `mark`: what is known of the user's last finished and of an unfinished walk.
     """
+    latest = now + CLOCK_TOLERANCE
+    if cursor is not None and cursor > latest:
+        cursor = None
+    if checkpoint is not None and checkpoint.started_at > latest:
+        checkpoint = None
     match scope:
         case Since(start):
             return Window(start), None

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from checkinsync.errors import CheckinsyncError, DatabaseAway, DatabaseError, RateLimited
 from checkinsync.foursquare import parse
@@ -115,7 +115,11 @@ class _Verification:
         """Go on with an earlier one, if it is young enough and did the same."""
         known = queries.load(conn, self.user.id)
         at = self.now
-        if known is None or known.repairs != self.repair or at - known.started_at > queries.KEPT:
+        if (
+            known is None
+            or known.repairs != self.repair
+            or not timedelta() <= at - known.started_at <= queries.KEPT
+        ):
             queries.start(conn, self.user.id, at=at, repairs=self.repair)
             known = queries.load(conn, self.user.id)
             assert known is not None
@@ -258,6 +262,11 @@ class _Verification:
         with suppress(DatabaseError), self.services.reading() as conn:
             seen = queries.count(conn, self.user.id)
         return Unfinished(self.user, seen, down_to, error)
+
+
+def _is_recent(started_at: datetime, at: datetime) -> bool:
+    """Return True if a verification may be resumed; one from the future had a wrong clock."""
+    return timedelta() <= at - started_at <= queries.KEPT
 
 
 def _difference(raw: str | None, shown: Checkin) -> str:
