@@ -37,12 +37,14 @@ CRONTAB = (ROOT / "crontab.example").read_text(encoding="utf-8")
 # --- reading the documents ------------------------------------------------------------------------
 
 
-def fenced(path: Path, language: str) -> list[str]:
+def blocks(text: str, language: str) -> list[str]:
     """The blocks of one language, also those indented below a list's item."""
-    blocks = re.findall(
-        rf"^ *```{language}\n(.*?)^ *```$", path.read_text(encoding="utf-8"), re.M | re.S
-    )
-    return [str(block) for block in blocks]
+    return [str(b) for b in re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.M | re.S)]
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    """Those of a page."""
+    return blocks(path.read_text(encoding="utf-8"), language)
 
 
 def rows(path: Path, title: str) -> list[list[str]]:
