@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -21,19 +22,22 @@ from checkinsync.errors import (
     SettingsError,
     TokenRejected,
 )
+from checkinsync.foursquare.client import Foursquare
+from checkinsync.keys.keyring import Keyring
 from checkinsync.model.changes import Saved
 from checkinsync.nightly import run as nightly
 from checkinsync.nightly.plan import RunOptions
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
-from support.environment import add_users
+from checkinsync.sync.session import Services
+from support.environment import KEYRING, add_users
 from support.factories import NOW
 
 MINUTE = timedelta(minutes=1)
 DONE = Imported(Saved(new=1), requests=1, seconds=0.5, cursor=NOW)
 
-PLAN = RunOptions(
+OPTIONS = RunOptions(
     active_days=30,
     stagger=2 * MINUTE,
     window=timedelta(hours=4),
@@ -57,8 +61,8 @@ class Imports:
         self.starts = defaultdict(list)
         self.lock = threading.Lock()
 
-    def __call__(self, user, *, run_id, check_stop, on_page, may_scrub):
-        check_stop()
+    def __call__(self, user, *, run_id, hooks):
+        hooks.check_stop()
         with self.lock:
             self.starts[user.id].append(self.clock.now() - NOW)
             if self.clock.now() < self.away_until:
@@ -73,31 +77,32 @@ class Imports:
 
 
 @pytest.fixture
+def foursquare(clock):
+    """A client that is never used: imports end as they are told."""
+    client = Foursquare(
+        api_url="http://127.0.0.1:1", token_in="auto", sleep=clock.sleep, now=clock.now
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
 def imports(clock):
     return Imports(clock)
 
 
 @pytest.fixture
-def run(pool, lease_renewer, clock, imports):
-    def run(plan=PLAN, *, can_decrypt=lambda _: True, check_stop=lambda: None, **changes):
+def run(pool, lease_renewer, clock, imports, foursquare):
+    def run(options=OPTIONS, *, keyring=KEYRING, check_stop=lambda: None, **changes):
         return nightly.run(
-            pool=pool,
-            lease_renewer=lease_renewer,
-            import_one=imports,
-            can_decrypt=can_decrypt,
-            plan=RunOptions(**{**vars_of(plan), **changes}),
-            host="test",
-            now=clock.now,
-            wait=clock.wait,
+            Services(pool, foursquare, keyring, lease_renewer, clock.now),
+            options=replace(options, **changes),
             check_stop=check_stop,
-            requests=lambda: 0,
+            import_one=imports,
+            wait=clock.wait,
         )
 
     return run
-
-
-def vars_of(plan: RunOptions) -> dict:
-    return {name: getattr(plan, name) for name in RunOptions.__slots__}
 
 
 def outcomes(summary) -> dict:
@@ -344,7 +349,10 @@ def test_another_stored_token_makes_him_due_again(conn, imports, run):
     imports.endings[one] = [TokenRejected("no longer accepted")]
     run()
 
-    conn.execute("UPDATE users SET access_token_encrypted = 'another' WHERE id = %s", [one])
+    conn.execute(
+        "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
+        [KEYRING.encrypt("another"), one],
+    )
     run()
 
     assert len(imports.starts[one]) == 2
@@ -367,7 +375,7 @@ def test_a_key_that_opens_nothing_changes_nothing(conn, imports, run):
     users = add_users(conn, 3)
 
     with pytest.raises(SettingsError, match="CHECKINSYNC_ENCRYPTION_KEY"):
-        run(can_decrypt=lambda _: False)
+        run(keyring=Keyring(["11" * 32]))
 
     assert not imports.starts
     assert [state(conn, user) for user in users] == [None] * 3
@@ -376,10 +384,15 @@ def test_a_key_that_opens_nothing_changes_nothing(conn, imports, run):
 def test_a_token_that_no_key_opens_is_tried_again_each_night(conn, imports, run):
     one, two = add_users(conn, 2)
 
-    first = run(can_decrypt=lambda encrypted: encrypted != "sealed 1")
+    lost = Keyring(["11" * 32])
+    conn.execute(
+        "UPDATE users SET access_token_encrypted = %s WHERE id = %s", [lost.encrypt("one"), one]
+    )
+
+    first = run()
     assert (first.exit_code, state(conn, one)[0]) == (3, "needs_reauth")
-    assert run(can_decrypt=lambda encrypted: encrypted != "sealed 1").exit_code == 0
-    run()
+    assert run().exit_code == 0
+    run(keyring=Keyring(["00" * 32, "11" * 32]))
 
     assert (len(imports.starts[one]), len(imports.starts[two])) == (1, 3)
 

@@ -9,7 +9,8 @@ import psycopg
 
 from checkinsync.doctor.findings import Pooling, Server
 from checkinsync.errors import DatabaseAway, DatabaseRefused, SchemaBehind
-from checkinsync.store.pool import LOCK_TIMEOUT, STATEMENT_TIMEOUT, Connection, direct, is_away
+from checkinsync.store.driver_errors import is_away
+from checkinsync.store.pool import LOCK_TIMEOUT, STATEMENT_TIMEOUT, Connection, direct
 
 LOOKS = 3
 """How often to look: another client may have taken, in between, the connection that tells."""

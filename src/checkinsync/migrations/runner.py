@@ -17,7 +17,8 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed
 from checkinsync.migrations import ledger
 from checkinsync.migrations.files import Applied, Migration, Statement
-from checkinsync.store.pool import Connection, direct, is_away
+from checkinsync.store.driver_errors import is_away
+from checkinsync.store.pool import Connection, direct
 
 Sleep = Callable[[float], None]
 

@@ -19,7 +19,7 @@ class Selection:
     """With the reason, half a sentence."""
     unreadable: tuple[User, ...]
     """No key opens their tokens, which was not known before."""
-    no_token_opens: bool
+    no_token_decrypts: bool
     """There are tokens, and not one can be opened: the key is wrong, not the users."""
 
 

@@ -88,7 +88,7 @@ def start(conn: Connection, lease: Lease, *, expected: int | None) -> int:
     return int(row[0])
 
 
-def note_progress(conn: Connection, job: int, progress: Progress) -> None:
+def set_progress(conn: Connection, job: int, progress: Progress) -> None:
     """Keep the row current, page by page."""
     conn.execute(
         """
@@ -123,7 +123,7 @@ def finish(conn: Connection, job: int) -> None:
     )
 
 
-def note_total(conn: Connection, job: int, saved: Saved, *, requests: int) -> None:
+def set_totals(conn: Connection, job: int, saved: Saved, *, requests: int) -> None:
     """What was done after the window was stored counts, too."""
     conn.execute(
         """

@@ -42,7 +42,7 @@ Scope = Nightly | Full | Since
 
 
 def begin(
-    scope: Scope, *, cursor: datetime | None, mark: Checkpoint | None, now: datetime
+    scope: Scope, *, cursor: datetime | None, checkpoint: Checkpoint | None, now: datetime
 ) -> tuple[Window, Checkpoint | None]:
     """What to ask about; with a mark, the top that an unfinished walk has to read again.
 
@@ -52,16 +52,18 @@ def begin(
         case Since(start):
             return Window(start), None
         case Full():
-            unfinished = mark if mark and mark.since is None else None
+            unfinished = checkpoint if checkpoint and checkpoint.since is None else None
             return _top(unfinished, RESUMED_OVERLAP, now) or Window(None), unfinished
         case Nightly(overlap):
-            return _top(mark, overlap, now) or Window.after(cursor, overlap=overlap), mark
+            return _top(checkpoint, overlap, now) or Window.after(
+                cursor, overlap=overlap
+            ), checkpoint
 
 
-def _top(mark: Checkpoint | None, overlap: timedelta, now: datetime) -> Window | None:
+def _top(checkpoint: Checkpoint | None, overlap: timedelta, now: datetime) -> Window | None:
     """What an unfinished walk has to read again before it goes on; None where there is none."""
-    if mark is None:
+    if checkpoint is None:
         return None
-    if now - mark.started_at > STALE_AFTER and mark.offset <= STALE_MOST:
-        return Window(mark.since)
-    return Window.after(mark.started_at, overlap=overlap)
+    if now - checkpoint.started_at > STALE_AFTER and checkpoint.offset <= STALE_MOST:
+        return Window(checkpoint.since)
+    return Window.after(checkpoint.started_at, overlap=overlap)
