@@ -1,4 +1,4 @@
-"""What the documents say is held to the program: commands, options, settings, SQL, cron lines."""
+"""The documents against the program: commands, options, settings, names, SQL, cron lines."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def rows(path: Path, title: str) -> list[list[str]]:
 
 
 def spans(text: str) -> list[str]:
-    """What stands `between backticks`."""
+    """The texts `between backticks`."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
 
 
 def invocations(path: Path) -> Iterator[list[str]]:
-    """The words behind each `checkinsync` that a document tells somebody to type."""
+    """The words after each `checkinsync` that a document says to type."""
     text = path.read_text(encoding="utf-8")
     if path in EXAMPLES:
         code = [line.removeprefix("# ") for line in text.splitlines()]
@@ -281,10 +281,10 @@ def test_the_table_of_exit_codes_is_that_of_the_program():
     listed = {int(code) for row in rows(README, "Exit codes") for code in row[0].split(",")}
 
     signals = {shutdown.EXIT_BASE + number for number in (2, 15)}
-    doors = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
+    cli = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
     ours = {error.exit_code for error in every(errors.CheckinsyncError)}
 
-    assert listed == ours | doors | signals | {status_command.STALE, verify_command.GAP}
+    assert listed == ours | cli | signals | {status_command.STALE, verify_command.GAP}
 
 
 def test_the_table_of_settings_is_that_of_the_program():
@@ -437,7 +437,7 @@ def test_the_watching_line_mails_who_is_stale(tmp_path: Path):
 
 
 def test_the_lines_for_cron_tz_do_the_same(tmp_path: Path):
-    """Those in comments, which somebody copies without a test."""
+    """Those in comments, which an operator may use instead."""
     block = CRONTAB.split("# CRON_TZ=UTC\n")[1].splitlines()
     lines = [line.removeprefix("# ").split(maxsplit=5) for line in block]
 
