@@ -117,7 +117,7 @@ def test_rows_that_somebody_holds_spoil_one_user_s_verification_alone(story, two
         done = story.run("verify", "all", "--repair")
 
     assert done.code == 3
-    assert "user 1 (Ada): not verified: the database refused" in done.err
+    assert "user 1 (Ada): not verified: the database is busy" in done.err
     assert story.complete(ben)
 
 

@@ -26,7 +26,7 @@ from checkinsync.errors import (
 READ_ONLY = "25006"
 """SQLSTATE of a write where none is possible: a standby, as during a fail-over."""
 
-AWAY = ("08", "57P", "53300", "XX000", "25P03", "25P04", READ_ONLY)
+AWAY = ("08", "57P", "53300", "XX000", "25P03", "25P04")
 """The server is gone or going, or has ended the session of a process that was stopped."""
 
 EXHAUSTED = ("53", "54023", "2200H")
@@ -61,7 +61,9 @@ def meaning(error: psycopg.Error) -> CheckinsyncError:
     """Return the error of ours that a driver's error means."""
     state, words = error.sqlstate or "", primary(error)
     if is_away(error):
-        return DatabaseAway(CANNOT_WRITE if state == READ_ONLY else CANNOT_REACH)
+        return DatabaseAway(CANNOT_REACH)
+    if state == READ_ONLY or "during recovery" in words:
+        return DatabaseAway(CANNOT_WRITE)
     if state.startswith(EXHAUSTED):
         return DatabaseExhausted(f"the database has no room left: {words}; free some on its server")
     if isinstance(error, UniqueViolation) and _of_a_primary_key(error):
@@ -86,7 +88,7 @@ def primary(error: psycopg.Error) -> str:
 def is_away(error: psycopg.Error) -> bool:
     """Return True if the database, or this session of it, can't be used any more."""
     if error.sqlstate is not None:
-        return error.sqlstate.startswith(AWAY) or "during recovery" in primary(error)
+        return error.sqlstate.startswith(AWAY)
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
