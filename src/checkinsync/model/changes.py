@@ -140,6 +140,8 @@ class Saved:
     unchanged: int = 0
     quarantined: int = 0
     gone: int = 0
+    newly_quarantined: int = 0
+    """Of `quarantined`: not known before, or known with another content or problem."""
 
     def __add__(self, other: Saved) -> Saved:
         """Two pages' work together."""
@@ -149,4 +151,5 @@ class Saved:
             self.unchanged + other.unchanged,
             self.quarantined + other.quarantined,
             self.gone + other.gone,
+            self.newly_quarantined + other.newly_quarantined,
         )

@@ -369,7 +369,7 @@ class _Run:
 
     def summary(self) -> RunSummary:
         """The run in one value, with its exit code."""
-        begun, outcomes = self.begun, self.results.outcomes
+        begun = self.begun
         summary = self.results.summary(
             self.run_id,
             finished=self.now,
@@ -378,7 +378,7 @@ class _Run:
             stop=self.stop,
             outages=self.outages,
         )
-        said = notices(self.started, begun.found, begun.selection, outcomes)
+        said = notices(self.started, begun.found, begun.selection, summary.reports)
         return replace(summary, notices=said)
 
     def _log(self, event: str, **fields: object) -> None:

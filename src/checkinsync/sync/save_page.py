@@ -76,10 +76,13 @@ def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: d
     shown = [item for item in items if isinstance(item, Checkin)]
     bad = [item for item in items if isinstance(item, Unreadable)]
     saved, refused = _save(conn, user_id, shown, now=now)
-    quarantine.put(conn, user_id, [*bad, *refused], now=now)
+    newly = quarantine.put(conn, user_id, [*bad, *refused], now=now)
+    for item in (*bad, *refused):
+        fields = {"user_id": user_id, "id": item.key, "reason": item.problem}
+        log.info("checkin_quarantined", extra=fields)
     fine = {checkin.id for checkin in shown} - {item.key for item in refused}
     quarantine.free(conn, user_id, sorted(fine))
-    return saved + Saved(quarantined=len(bad) + len(refused))
+    return saved + Saved(quarantined=len(bad) + len(refused), newly_quarantined=newly)
 
 
 def _save(
@@ -103,7 +106,6 @@ def _save(
 
 
 def _refused(checkin: Checkin, error: ValueRefused) -> Unreadable:
-    log.warning("check-in %s goes into quarantine: %s", checkin.id, error)
     return Unreadable(checkin.id, checkin.raw.encode(), str(error))
 
 
