@@ -47,8 +47,6 @@ PSYCOPG += (
     "sync.scrub",
     "sync.record",
     "sync.save_page",
-    "users.removal_queries",
-    "users.queries",
     "sync.confirm_deletions",
 )
 ADDRESSES = {

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,13 @@ import pytest
 from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.errors import FileInTheWay, FileNotWritten, UserRemoved
 from checkinsync.store.pool import Pool
-from checkinsync.users import accounts
-from checkinsync.users import queries as belongings
+from checkinsync.users import accounts, queries
 from checkinsync.users.export import export_user
 from support.environment import add_users
 from support.factories import NOW
 from support.stories import QUIET, Story
 
-NAMES = {"README.txt", "profile.json", *(f"{kind}.json" for kind in belongings.KINDS)}
+NAMES = {"README.txt", "profile.json", *(f"{kind}.json" for kind in queries.EXPORT)}
 
 
 def opened(file: Path | io.BytesIO) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_a_user_with_nothing_gets_empty_lists(conn: psycopg.Connection, pool: Po
 
     got = exported(pool, user)
 
-    assert {kind: got[kind] for kind in belongings.KINDS} == {kind: [] for kind in belongings.KINDS}
+    assert {kind: got[kind] for kind in queries.EXPORT} == {kind: [] for kind in queries.EXPORT}
 
 
 def test_who_was_removed_meanwhile_is_told_of(conn: psycopg.Connection, pool: Pool) -> None:
@@ -194,6 +194,54 @@ def test_who_was_removed_meanwhile_is_told_of(conn: psycopg.Connection, pool: Po
 
     with pytest.raises(UserRemoved):
         export_user(user, io.BytesIO(), pool=pool, now=NOW)
+
+
+class Meanwhile(io.BytesIO):
+    """A file during whose first write others change the database."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__()
+        self.change: Callable[[], object] | None = change
+
+    def write(self, data: Any) -> int:
+        change, self.change = self.change, None
+        if change is not None:
+            change()
+        return super().write(data)
+
+
+def test_all_rows_are_of_one_moment_whatever_changes_meanwhile(
+    conn: psycopg.Connection, pool: Pool
+) -> None:
+    [number] = add_users(conn, 1)
+    user = accounts.find(str(number), pool=pool)
+    conn.execute(
+        """
+        WITH made AS (INSERT INTO checkins (user_id, venue_name, checkin_date)
+                      SELECT id, 'before', now() FROM users RETURNING id)
+        INSERT INTO checkin_photos (checkin_id, photo_url)
+        SELECT id, 'https://example.org/before' FROM made
+        """
+    )
+
+    def change() -> None:
+        conn.execute(
+            """
+            DELETE FROM checkin_photos;
+            UPDATE checkins SET venue_name = 'after';
+            INSERT INTO import_jobs (user_id) SELECT id FROM users
+            """
+        )
+
+    file = Meanwhile(change)
+
+    export_user(user, file, pool=pool, now=NOW)
+
+    got = opened(file)
+    assert file.change is None
+    assert [row["venue_name"] for row in got["checkins"]] == ["before"]
+    assert [row["photo_url"] for row in got["photos"]] == ["https://example.org/before"]
+    assert got["jobs"] == []
 
 
 # --- memory ---------------------------------------------------------------------------------------

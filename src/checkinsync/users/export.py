@@ -49,8 +49,8 @@ def export_user(user: User, out: BinaryIO, *, pool: Pool, now: datetime) -> dict
         archive.writestr(_member("README.txt", now), about)
         archive.writestr(_member("profile.json", now), f"{_object(profile)}\n")
         return {
-            kind: _write(archive, _member(f"{kind}.json", now), rows(conn, user.id))
-            for kind, rows in queries.KINDS.items()
+            kind: _write(archive, _member(f"{kind}.json", now), queries.export(conn, user.id, kind))
+            for kind in queries.EXPORT
         }
 
 
