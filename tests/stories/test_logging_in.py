@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from subprocess import PIPE
 from urllib.parse import urlsplit
 
@@ -259,6 +260,24 @@ def test_a_login_can_be_interrupted(story, port, words, number, code):
     done = process.ended()
     assert (done.code, done.out) == (code, "")
     assert done.err.endswith("anybody came back from Foursquare; nothing was changed\n")
+
+
+@pytest.mark.parametrize("path", ["oauth2/access_token", "users/self"])
+def test_a_login_can_be_interrupted_while_foursquare_is_asked(story, port, path):
+    story.account("Ada", 3)
+    story.simulator.fail(Fault("slow", path=path, seconds=300, times=None))
+    process = story.start("login", "--port", str(port))
+    address = sent_back_to(asked(story, process))
+    with ThreadPoolExecutor() as browsers:
+        browser = browsers.submit(visit, address)
+        story.until(lambda: any(seen.path == path for seen in story.requests()))
+
+        process.signal(signal.SIGINT)
+
+        done, page = process.ended(), browser.result()
+    assert (done.code, done.out) == (130, "")
+    assert (page.status_code, "It did not work" in page.text) == (400, True)
+    assert story.rows("SELECT FROM users") == []
 
 
 def test_where_no_browser_opens_that_is_said(story, port):
