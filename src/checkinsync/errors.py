@@ -217,3 +217,7 @@ class FileInTheWay(CheckinsyncError):
 
 class FileNotWritten(CheckinsyncError):
     """A file can't be written: no such folder, no right to, or no room."""
+
+
+class RestoreFailed(CheckinsyncError):
+    """A dump was not restored; the database is as it was."""

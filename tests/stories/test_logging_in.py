@@ -88,6 +88,8 @@ def test_the_browser_opens_and_whoever_allows_is_a_user_who_can_be_imported(stor
     script, shown = story.folder / "browser.py", story.folder / "page"
     script.write_text(BROWSER)
     story.environ["BROWSER"] = f"{sys.executable} {script} %s {shown}"
+    for name in ("FOURSQUARE_CLIENT_SECRET", "PGPASSWORD", "ENCRYPTION_KEY", "MAPS_API_KEY"):
+        story.environ[name] = "withheld"
 
     done = story.run("login", "--port", str(port))
 
@@ -99,7 +101,8 @@ def test_the_browser_opens_and_whoever_allows_is_a_user_who_can_be_imported(stor
     story.until(lambda: shown.read_text().startswith("200 <!DOCTYPE html>"))
     assert "user 1 (Ada Lovelace) is connected" in shown.read_text()
     assert "PATH" in shown.read_text()
-    assert "CHECKINSYNC_" not in shown.read_text()
+    for name in ("CHECKINSYNC_", "SECRET", "PGPASSWORD", "ENCRYPTION_KEY", "API_KEY", "TERM"):
+        assert name not in shown.read_text()
     assert story.run("import-user", "1").code == 0
     assert story.complete(Person(1, "Ada", token))
 

@@ -307,7 +307,7 @@ def test_a_file_that_is_there_is_replaced_on_demand_only(story: Story) -> None:
     refused = export()
 
     assert (refused.code, refused.out) == (2, "")
-    assert "is there already" in refused.err
+    assert "already exists" in refused.err
     assert path.read_text() == "precious"
     assert export("--force").code == 0
     assert opened(path)["profile"]["id"] == ada.id
