@@ -47,7 +47,7 @@ OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 def login(
     door: Context, user: str | None, *, port: int, no_browser: bool, timeout: timedelta
 ) -> None:
-    """Log in at Foursquare in a browser: adds a user, or renews a token.
+    """Log in at Foursquare in a browser: add a user, or renew a token.
 
     With USER the login has to be this user's; anybody else's is refused. The application has to be
     registered at Foursquare with the redirect address http://localhost:8902/callback, or with the

@@ -47,11 +47,12 @@ def rotate_keys(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Seal every stored token anew with the first key of CHECKINSYNC_ENCRYPTION_KEY.
+    """Encrypt every stored token anew with the first key.
 
-    May run beside imports and the application, and be cut off and run again at any time.
-    Exit codes: 0 all tokens are sealed with the first key, 3 some are not (no key opens them),
-    78 the application would be locked out.
+    That is the first one in CHECKINSYNC_ENCRYPTION_KEY. May run beside imports and the
+    application, and be cut off and run again at any time. Exit codes: 0 all tokens are encrypted
+    with the first key, 3 some are not (no key decrypts them), 78 the application would be locked
+    out.
     """
     door: Context = ctx.obj
     also = () if address is None else (_database_url(address),)

@@ -20,7 +20,7 @@ from checkinsync.users.export import export_user
 
 @click.group()
 def users() -> None:
-    """Add, list, show, pause, resume and remove users, and renew their tokens."""
+    """Add, list, pause, export and remove users; renew their tokens."""
 
 
 @users.command()
