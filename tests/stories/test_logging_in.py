@@ -321,7 +321,7 @@ def test_an_application_that_is_not_set_is_named_with_what_it_lacks(story):
         (Fault("bad_gateway", path="oauth2/access_token"), {}, 69, "not JSON"),
         (Fault("html", path="oauth2/access_token"), {}, 69, "not JSON"),
         (Fault("reset", path="oauth2/access_token"), {}, 69, "can't be reached"),
-        (Fault("invalid_auth", path="users/self", times=None), {}, 4, "log in again"),
+        (Fault("invalid_auth", path="users/self", times=None), {}, 4, "does not accept"),
         (None, {"client_secret": "another"}, 78, "CHECKINSYNC_CLIENT_SECRET"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -106,6 +107,19 @@ def test_nothing_secret_is_in_it(story: Story) -> None:
 
     for hidden in (encrypted, secret, ada.token, "access_token", "secret_token", "lease_token"):
         assert not any(hidden in text for text in texts), hidden
+
+
+def test_the_text_in_it_is_about_them(conn: psycopg.Connection, pool: Pool) -> None:
+    [user] = add_users(conn, 1)
+    file = io.BytesIO()
+
+    export_user(accounts.find(str(user), pool=pool), file, pool=pool, now=NOW)
+
+    with zipfile.ZipFile(file) as archive:
+        text = archive.read("README.txt").decode()
+    assert "who they are" in text
+    assert not re.search(r"\b(he|him|his)\b", text)
+    assert {name for name in NAMES if name not in text} == {"README.txt"}
 
 
 def test_the_item_is_handed_on_as_it_was_received(conn: psycopg.Connection, pool: Pool) -> None:

@@ -76,8 +76,8 @@ def stdout_at_once() -> Iterator[BinaryIO]:
             click.echo(chunk, nl=False)
 
 
-def token_from_stdin() -> str:
-    """A Foursquare token, never from argv, where everybody could read it."""
+def token_from_stdin(command: str) -> str:
+    """Read a Foursquare token for `command`; never from argv, where everybody could read it."""
     stdin: TextIO | None = sys.stdin
     if is_terminal(stdin):
         token = click.prompt("Foursquare token", hide_input=True, err=True)
@@ -87,7 +87,7 @@ def token_from_stdin() -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise click.UsageError(
             "the Foursquare token is read from standard input, on one line: "
-            "`checkinsync users add < token.txt`"
+            f"`checkinsync {command} < token.txt`"
         )
     return token
 

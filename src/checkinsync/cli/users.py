@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -11,8 +13,14 @@ from checkinsync.app import utc_now
 from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
-from checkinsync.cli.terminal import confirm, say_json, stdout_at_once, token_from_stdin
-from checkinsync.model.user import Profile
+from checkinsync.cli.terminal import (
+    confirm,
+    is_terminal,
+    say_json,
+    stdout_at_once,
+    token_from_stdin,
+)
+from checkinsync.model.user import Profile, User
 from checkinsync.nightly import status as standing
 from checkinsync.users import accounts, removal
 from checkinsync.users.export import export_user
@@ -34,12 +42,13 @@ def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secr
         raise click.UsageError("--name goes with --foursquare-id")
     if foursquare_id is not None and not re.fullmatch(r"[0-9]{1,20}", foursquare_id):
         raise click.UsageError("--foursquare-id is Foursquare's number for the user, digits only")
-    token = token_from_stdin()
+    token = token_from_stdin("users add")
     with door.app() as app:
         asked = None if foursquare_id else accounts.who_is(token, foursquare=app.foursquare)
         profile = asked or Profile(str(foursquare_id), name, None)
         added = accounts.add(profile, token, pool=app.pool, keyring=app.keyring, now=app.now())
-    click.echo(added.id)
+    user = User(added.id, profile.foursquare_user_id, profile.name, None)
+    click.echo(f"{user} added" if is_terminal(sys.stdout) else added.id)
     if show_secret:
         click.echo(added.secret_token)
 
@@ -50,7 +59,7 @@ def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secr
 @click.pass_obj
 def set_token(door: Context, user: str, *, unchecked: bool) -> None:
     """Read a new Foursquare token for USER from standard input."""
-    token = token_from_stdin()
+    token = token_from_stdin(f"users set-token {shlex.quote(user)}")
     with door.app() as app:
         found = app.user(user)
         profile = None if unchecked else accounts.who_is(token, foursquare=app.foursquare)

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from checkinsync.errors import UnknownUser, UserExists
+from checkinsync.errors import TokenRejected, UnknownUser, UserExists
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.user import Profile, User
@@ -29,8 +29,14 @@ def find(text: str, *, pool: Pool) -> User:
 
 
 def who_is(token: str, *, foursquare: Foursquare) -> Profile:
-    """Whose token this is, as Foursquare says. Raises TokenRejected, FoursquareAway, …"""
-    return foursquare.user_client(token).who_is()
+    """Ask Foursquare whose token this is. Raises TokenRejected, FoursquareAway, …"""
+    try:
+        return foursquare.user_client(token).who_is()
+    except TokenRejected:
+        raise TokenRejected(
+            "Foursquare does not accept this token: it is not complete, or was revoked; nothing "
+            "was changed. `checkinsync login` gets a new one"
+        ) from None
 
 
 def known(profile: Profile, *, pool: Pool) -> User | None:
