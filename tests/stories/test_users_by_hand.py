@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from checkinsync.simulator.faults import Fault
 from support.stories import QUIET, Done
 
@@ -151,6 +153,24 @@ def test_a_listing_and_a_look_at_one_show_no_secret(story):
     assert "Ada" in story.run("users", "list").out
     assert json.loads(story.run("users", "list", "--json").out)[0]["id"] == ada.id
     assert "foursquare user id" in story.run("users", "show", f"fsq:{foursquare_id(story)}").out
+
+
+@pytest.mark.parametrize("encoding", ["iso-8859-2", "ascii"])
+def test_a_name_that_the_locale_lacks_is_escaped(story, encoding):
+    name = "Ñ 🦊 Чебурашка"
+    ada = story.person(name, 2)
+    story.environ["PYTHONIOENCODING"] = encoding
+
+    printed = [story.run("users", *words) for words in (("list",), ("show", "1"), ("pause", "1"))]
+    refused = story.run("import-user", "Чебурашка")
+    listed = json.loads(story.run("users", "list", "--json").out)
+
+    assert [done.code for done in printed] == [0, 0, 0]
+    assert [done.err for done in printed] == ["", "", ""]
+    assert encoding == "ascii" or all(r"\xd1 \U0001f98a \u0427" in done.out for done in printed)
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
+    assert [(user["id"], user["name"]) for user in listed] == [(ada.id, name)]
 
 
 def foursquare_id(story) -> str:

@@ -56,10 +56,12 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def say_json(value: object) -> None:
-    """A result for programs."""
+    """Print a result for programs; in ASCII where the locale is not UTF-8."""
     import json  # noqa: PLC0415
 
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    stdout: TextIO | None = sys.stdout
+    is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
+    click.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
 
 
 @contextmanager
