@@ -94,7 +94,7 @@ def test_killed_at_many_moments_every_token_stays_readable_and_it_is_finished_la
 
     assert stood[-1] < len(tokens), "it was never cut off in its middle"
     assert (last.code, last.err) == (0, "")
-    assert f"{stood[-1]} tokens sealed with it already" in last.out
+    assert f"{stood[-1]} tokens encrypted with it already" in last.out
     assert opened(story, NEW_KEY) == tokens
 
 
@@ -188,9 +188,9 @@ def test_it_is_told_by_fingerprint_what_was_done_and_the_doctor_says_what_may_go
 
     assert unchanged
     assert dry.out.splitlines() == [
-        f"key {PRINT[NEW_KEY]}, the first: 0 tokens sealed with it already",
-        f"key {PRINT[KEY]}: 3 tokens to be sealed anew",
-        f"3 tokens would be sealed anew with {PRINT[NEW_KEY]}; nothing was written",
+        f"key {PRINT[NEW_KEY]}, the first: 0 tokens encrypted with it already",
+        f"key {PRINT[KEY]}: 3 tokens to be re-encrypted",
+        f"3 tokens would be re-encrypted with {PRINT[NEW_KEY]}; nothing was written",
     ]
     assert f"key {PRINT[KEY]} opens 3 of 3 tokens: it is needed" in looked.out
     assert json.loads(real.out) == {
@@ -215,7 +215,7 @@ def test_tokens_that_no_key_opens_are_listed_and_left(story: Story):
     done = story.run("rotate-keys", SWITCHED)
 
     assert done.code == 3
-    assert "no key opens 2 tokens, left alone: user 1, user 2" in done.out
+    assert "no key decrypts 2 tokens, left alone: user 1, user 2" in done.out
     assert sealed_with(story, WRONG_KEY) == 2
 
 
@@ -233,6 +233,18 @@ def test_an_application_that_would_be_locked_out_is_told_of_before_anything_is_w
     assert "--application-switched" in dry.err
     assert opened(story, KEY) == tokens
     assert story.run("rotate-keys").code == 0
+
+
+def test_a_key_that_was_given_in_quotes_is_told(story: Story):
+    """Where a file of variables is not read by a shell, quotes become part of the key."""
+    story.environ["CHECKINSYNC_ENCRYPTION_KEY"] = f'"{NEW_KEY}"'
+
+    added = story.run("users", "add", "--foursquare-id", "7", given="A-TOKEN")
+    looked = story.run("doctor")
+
+    assert (added.code, added.out) == (0, "1\n")
+    assert "WARNING encryption key 1 of 1 begins or ends with a quotation mark" in added.err
+    assert "begins or ends with a quotation mark, so it counts as a pass phrase" in looked.out
 
 
 # --- where keys come from ------------------------------------------------------------------------
@@ -259,8 +271,21 @@ def test_the_key_that_the_application_derived_from_its_address_opens_when_asked_
     assert by_argument.code == 2
     assert missing.code == 78
     assert by_file.out == by_input.out
-    assert "2 tokens would be sealed anew" in by_file.out
+    assert "2 tokens would be re-encrypted" in by_file.out
     assert by_environment.code == 0
+    assert opened(story, NEW_KEY) == tokens
+
+
+def test_a_key_file_may_begin_with_a_byte_order_mark(story: Story):
+    tokens = crowd(story, 2)
+    file = story.folder / "keys"
+    file.write_text(f"\ufeff{BOTH}\n", encoding="utf-8")
+    del story.environ["CHECKINSYNC_ENCRYPTION_KEY"]
+    story.environ["CHECKINSYNC_ENCRYPTION_KEY_FILE"] = str(file)
+
+    done = story.run("rotate-keys", SWITCHED)
+
+    assert (done.code, done.err) == (0, "")
     assert opened(story, NEW_KEY) == tokens
 
 
@@ -295,7 +320,7 @@ def test_the_embedded_database_is_ours_alone_and_keeps_its_keys_in_a_file(
     looked = story.run("doctor")
 
     assert (rotated.code, rotated.err) == (0, "")
-    assert rotated.out.endswith(f"1 token sealed anew with {PRINT[NEW_KEY]}\n")
+    assert rotated.out.endswith(f"1 token re-encrypted with {PRINT[NEW_KEY]}\n")
     assert f"take it out of {keys}" in looked.out
     keys.write_text(f"{NEW_KEY}\n")
     assert "opens 1 of 1 tokens" in story.run("doctor").out

@@ -19,7 +19,7 @@ COMMANDS = {
     "why": "One line: why USER was or was not synced, and what happens next.",
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
     "doctor": "Check everything that a night rests on, and say what to do. Changes nothing.",
-    "rotate-keys": "Encrypt every stored token anew with the first key.",
+    "rotate-keys": "Re-encrypt every stored token with the first key.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "A whole nightly run against a simulated Foursquare that misbehaves a little.",
     "simulate": "Serve a simulated Foursquare on a loopback port, until Ctrl-C.",
