@@ -94,7 +94,7 @@ def test_the_browser_opens_and_whoever_allows_is_a_user_who_can_be_imported(stor
     done = story.run("login", "--port", str(port))
 
     assert (done.code, done.out.count("\n")) == (0, 1)
-    assert "user 1 (Ada Lovelace) is added" in done.out
+    assert "user 1 (Ada Lovelace) added" in done.out
     assert "checkinsync import-user 1" in done.out
     assert f"http://localhost:{port}/callback" in done.err
     story.until(shown.exists)
@@ -136,7 +136,7 @@ def test_the_login_of_somebody_else_changes_nothing(story, port):
     assert (done.code, done.out) == (2, "")
     assert f"belongs to Foursquare user {ben_s}, not to user {ada.id} (Ada)" in done.err
     assert page.status_code == 400
-    assert "It did not work" in page.text
+    assert "Login failed" in page.text
     assert "nothing was changed" in page.text
     assert unchanged(story, before)
 
@@ -190,12 +190,12 @@ def test_on_a_server_the_address_is_pasted_and_checked_the_same_way(story, port,
         visit(address)
 
     process.type(f"\nwhat?\n{back}?code=c&state=forged\n{address[:-5]}\n")
-    story.until(lambda: process.err.read_text().count("That won't do") == 3)
+    story.until(lambda: process.err.read_text().count("Not accepted") == 3)
     process.type(f'  "{address}#_=_"\r\n')
 
     done = process.ended()
     assert done.code == 0
-    assert "user 1 (Ada Lovelace) is added" in done.out
+    assert "user 1 (Ada Lovelace) added" in done.out
     [(encrypted,)] = story.rows("SELECT access_token_encrypted FROM users")
     assert story.keyring.decrypt(encrypted) == token
 
@@ -205,7 +205,7 @@ def test_the_end_of_standard_input_ends_the_login(story):
         done = story.run("login", "--no-browser", given=given)
 
         assert (done.code, done.out) == (4, "")
-        assert "before anybody came back" in done.err
+        assert "without an answer from Foursquare" in done.err
 
 
 def test_what_is_pasted_without_a_line_s_end_counts(story):
@@ -249,7 +249,7 @@ def test_nobody_is_waited_for_longer_than_was_said(story, port, mode):
     done = story.start("login", "--timeout", "1s", *words, given=PIPE).ended()
 
     assert (done.code, done.out) == (4, "")
-    assert "nobody came back from Foursquare within 1s" in done.err
+    assert "no answer from Foursquare within 1s" in done.err
 
 
 @pytest.mark.parametrize("words", [["--no-browser"], []])
@@ -262,7 +262,7 @@ def test_a_login_can_be_interrupted(story, port, words, number, code):
 
     done = process.ended()
     assert (done.code, done.out) == (code, "")
-    assert done.err.endswith("anybody came back from Foursquare; nothing was changed\n")
+    assert done.err.endswith("before an answer from Foursquare; nothing was changed\n")
 
 
 @pytest.mark.parametrize("path", ["oauth2/access_token", "users/self"])
@@ -279,7 +279,7 @@ def test_a_login_can_be_interrupted_while_foursquare_is_asked(story, port, path)
 
         done, page = process.ended(), browser.result()
     assert (done.code, done.out) == (130, "")
-    assert (page.status_code, "It did not work" in page.text) == (400, True)
+    assert (page.status_code, "Login failed" in page.text) == (400, True)
     assert story.rows("SELECT FROM users") == []
 
 
@@ -339,7 +339,7 @@ def test_an_exchange_that_fails_stores_nothing_and_says_why(
     done = process.ended()
     assert (done.code, done.out, page.status_code) == (code, "", 400)
     assert told in done.err
-    assert "It did not work" in page.text
+    assert "Login failed" in page.text
     assert story.rows("SELECT FROM users") == []
 
 

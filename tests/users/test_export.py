@@ -392,4 +392,4 @@ def test_a_terminal_is_spared_the_zip(story: Story) -> None:
     os.close(terminal)
     os.close(screen)
     assert told.returncode == 2
-    assert "nothing for a terminal" in told.stderr
+    assert "a terminal can't show this" in told.stderr

@@ -172,7 +172,7 @@ def test_a_used_code_ends_the_login(env, oauth, ada):
 
 
 def test_when_nobody_comes_back_that_is_said(env, oauth):
-    with pytest.raises(LoginFailed, match="before anybody came back"):
+    with pytest.raises(LoginFailed, match="without an answer from Foursquare"):
         logging_in(env, oauth)
 
 

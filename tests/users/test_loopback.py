@@ -183,7 +183,7 @@ def test_whoever_was_not_looked_at_is_told_that_it_is_over(browsers, port):
 
     for page in (first.result(), second.result()):
         assert page.status_code == HTTPStatus.GONE
-        assert "over" in page.text
+        assert "has ended" in page.text
 
 
 def test_who_comes_too_late_is_told_that_it_is_over(browsers, port):

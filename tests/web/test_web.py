@@ -66,7 +66,7 @@ def refused(message: str, *, status: int = 401, error: str = "Unauthorized") -> 
 MISSING = refused("A token is needed: in the query as ?token= or in the header X-Auth-Token")
 WRONG = refused("The token is not valid")
 AWAY = refused(
-    "Nobody can be authenticated just now; try again later",
+    "Users can't be authenticated now; try again later",
     status=503,
     error="Service Unavailable",
 )
@@ -312,8 +312,8 @@ def test_a_database_that_stops_and_comes_back(site: Site, used_home, caplog):
         site.open_ones.close()
 
     told = [r.getMessage() for r in caplog.records if r.name == "checkinsync.web"]
-    assert told[0].startswith("nobody can be authenticated: ")
-    assert told[-1] == "users are authenticated again"
+    assert told[0].startswith("users can't be authenticated: ")
+    assert told[-1] == "users can be authenticated again"
     assert len(told) < 6
     assert TOKEN not in caplog.text
 

@@ -1,4 +1,4 @@
-"""A file for its owner only that is written whole or not at all, and replaces none by surprise."""
+"""Writes files that only their owner can read: completely, or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from checkinsync.errors import FileInTheWay, FileNotWritten
 
 @contextmanager
 def write_atomically(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
-    """Open a file that is there whole at the block's end, or, on an error, not at all.
+    """Open a file that appears, complete, at the block's end; on an error it does not.
 
     Raises as `draft_of` does.
     """
@@ -25,7 +25,7 @@ def write_atomically(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def draft_of(path: Path, *, replace: bool) -> Iterator[Path]:
-    """Make a file beside `path` (mode 0600) that gets its name at the block's end, or is removed.
+    """Make a file beside `path` (mode 0600), renamed at the block's end; on an error, removed.
 
     Replaces regular files only, and follows no link. Raises FileInTheWay if there is a file and
     `replace` is False, FileNotWritten.

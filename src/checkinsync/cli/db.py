@@ -32,7 +32,7 @@ def db() -> None:
 
 @db.command()
 @click.argument("arguments", nargs=-1)
-@click.option("-c", "--command", metavar="SQL", help="Run this and leave.")
+@click.option("-c", "--command", metavar="SQL", help="Run this and exit.")
 @click.pass_context
 def shell(ctx: click.Context, *, arguments: tuple[str, ...], command: str | None) -> None:
     """Open psql in the embedded database; ARGUMENTS (after --) go to psql."""
@@ -62,7 +62,7 @@ def dump(context: Context, *, file: Path, force: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def restore(context: Context, *, file: Path, yes: bool) -> None:
-    """Put back what a dump holds; what the database holds now is replaced."""
+    """Restore a dump; it replaces what the database contains."""
     with _opened(file) as dumped:
         size = os.fstat(dumped.fileno()).st_size
         if not yes:
@@ -79,7 +79,7 @@ def restore(context: Context, *, file: Path, yes: bool) -> None:
 
 
 def _opened(file: Path) -> BinaryIO:
-    """The file itself, so that what is asked about is what is restored."""
+    """Open the file once, so that the file asked about is the one restored."""
     try:
         return open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
     except OSError as error:
@@ -91,7 +91,7 @@ def _opened(file: Path) -> BinaryIO:
 
 @contextmanager
 def _embedded(context: Context, program: str) -> Iterator[list[str]]:
-    """One of PostgreSQL's programs and the address for it, while the embedded database serves."""
+    """Serve the embedded database; yields one of PostgreSQL's programs with its address."""
     settings = context.settings()
     if settings.database_url is not None:
         raise SettingsError(

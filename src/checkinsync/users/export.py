@@ -1,4 +1,4 @@
-"""All data of one user as a zip of JSON, which they are entitled to, removed or not."""
+"""All data of one user as a zip of JSON, to be handed to them."""
 
 from __future__ import annotations
 

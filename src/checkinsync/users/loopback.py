@@ -1,8 +1,8 @@
 """The loopback port at which a browser comes back from Foursquare; it answers nothing else.
 
-There is one thread only: whoever takes a visit decides what it is worth and then answers it, so
-that no page says that a login worked before it did. What is not a whole request is waited for
-beside the others: a browser that connects and says nothing holds up nobody.
+There is one thread only: the code that takes a visit decides about it and then answers it, so that
+no page says that a login worked before it did. All connections are waited for at once: a browser
+that connects and says nothing, or not everything, does not delay another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from checkinsync.config.durations import written
 from checkinsync.errors import LoginFailed, SettingsError
 
 HOST = "127.0.0.1"
-"""Where it listens: for this very machine only."""
+"""Reachable from this machine only."""
 
 PORT = 8902
 """The default; the address below is registered at Foursquare, port included."""
@@ -29,12 +29,12 @@ PORT = 8902
 PATH = "/callback"
 
 A_MOMENT = 5.0
-"""Seconds for a page to be on its way, and at the end for all of them."""
+"""Seconds for a page to be sent, and at the end for all of them."""
 
 LONGEST_HEAD = 64 * 1024
 """Bytes of a request that are taken; a browser sends about one thousand."""
 
-OVER = "This login is over; the program that began it says how it went.\n"
+OVER = "This login has ended; the program that started it shows the result.\n"
 
 HEADERS = {
     "Server": "checkinsync",
@@ -47,9 +47,9 @@ HEADERS = {
 
 
 def redirect(port: int) -> str:
-    """The address to which Foursquare is to send browsers back.
+    """Return the address to which Foursquare is to send browsers back.
 
-    By name, as in clients that are known to work there; a browser finds us under 127.0.0.1.
+    By name, as in clients that are known to work there; browsers resolve it to 127.0.0.1.
     """
     return f"http://localhost:{port}{PATH}"
 
@@ -61,11 +61,11 @@ class Visit:
         sock.setblocking(False)
         self.sock = sock
         self.query = ""
-        """What stands behind the `?`; it may hold a code, so it is shown nowhere."""
+        """The part of the address after the `?`; may contain a code, so it is never shown."""
         self._head = b""
 
     def request_line(self) -> str | None:
-        """Take what has come; None until it is a whole request, empty if it will be none."""
+        """Read what is there; None until the request is complete, empty if it never will be."""
         chunk = b""
         with suppress(OSError):
             chunk = self.sock.recv(LONGEST_HEAD)
@@ -75,7 +75,7 @@ class Visit:
         return None if chunk and len(self._head) < LONGEST_HEAD else ""
 
     def answer(self, page: str, *, status: HTTPStatus = HTTPStatus.OK) -> None:
-        """Show this page and hang up; no effect after another one, or if the browser is gone."""
+        """Send this page and close; without effect after another one, or if the browser left."""
         body = page.encode()
         kind = "html" if page.startswith("<") else "plain"
         headers = HEADERS | {
@@ -114,11 +114,11 @@ class Loopback:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Tell everyone who waits for a page that it is over; hang up on all others."""
+        """Answer the browsers that wait for a page that the login has ended; close all others."""
         end = time.monotonic() + A_MOMENT
         while (ready := self._selector.select(0)) and time.monotonic() < end:
             for key, _ in ready:
-                self._hear(key.data)
+                self._read(key.data)
         for visit in self._visits:
             visit.answer(OVER, status=HTTPStatus.GONE)
         for key in self._selector.get_map().values():
@@ -126,18 +126,18 @@ class Loopback:
         self._selector.close()
 
     def visits(self, *, within: timedelta) -> Iterator[Visit]:
-        """Browsers that come back, one after the other. Raises LoginFailed when time is up."""
+        """Yield the browsers that come back. Raises LoginFailed when the time is up."""
         deadline = time.monotonic() + within.total_seconds()
         while (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
-                if self._hear(key.data):
+                if self._read(key.data):
                     yield key.data
-        raise nobody_came(within)
+        raise time_is_up(within)
 
-    def _hear(self, visit: Visit | None) -> bool:
-        """Accept a browser, or hear what it has to say; True once it has come back."""
+    def _read(self, visit: Visit | None) -> bool:
+        """Accept a browser, or read from it; True once it has asked for the one path."""
         if visit is None:
-            with suppress(OSError):  # it is gone already
+            with suppress(OSError):  # it has left already
                 sock, _ = self._listener.accept()
                 self._selector.register(sock, selectors.EVENT_READ, Visit(sock))
             return False
@@ -147,7 +147,7 @@ class Loopback:
         self._selector.unregister(visit.sock)
         query = _query(line)
         if query is None:
-            visit.answer("There is nothing here.\n", status=HTTPStatus.NOT_FOUND)
+            visit.answer("Not found.\n", status=HTTPStatus.NOT_FOUND)
             return False
         visit.query = query
         self._visits.append(visit)
@@ -155,7 +155,7 @@ class Loopback:
 
 
 def _query(line: str) -> str | None:
-    """The query of a request for the one path; None for all others: `/favicon.ico`, a port scan."""
+    """Return the query of a request for the one path; None for others, such as `/favicon.ico`."""
     try:
         method, target, _ = line.split()
         asked = urlsplit(target)
@@ -164,9 +164,9 @@ def _query(line: str) -> str | None:
     return asked.query if (method, asked.path) == ("GET", PATH) else None
 
 
-def nobody_came(within: timedelta) -> LoginFailed:
-    """The error that says that time is up."""
+def time_is_up(within: timedelta) -> LoginFailed:
+    """Return the error that says so."""
     return LoginFailed(
-        f"nobody came back from Foursquare within {written(within)}; run `checkinsync login` "
+        f"no answer from Foursquare within {written(within)}; run `checkinsync login` "
         "again, or give it more time with --timeout"
     )

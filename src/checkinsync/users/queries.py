@@ -1,8 +1,8 @@
-"""A user's rows: exported, all as they are at one moment, or removed, a batch in each transaction.
+"""Reads a user's rows for an export, and deletes them in batches.
 
 Exported rows come through a server-side cursor, so that memory does not grow with the history.
-What the application keeps of a user in tables of its own is not exported, and is removed as far as
-it said ON DELETE CASCADE there.
+What the application stores about a user in tables of its own is not exported, and is deleted where
+its foreign keys say ON DELETE CASCADE.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ PROFILE = (
     "id", "foursquare_user_id", "display_name", "avatar_url", "created_at", "updated_at",
     "last_login_at", "last_sync_at",
 )  # fmt: skip
-"""Columns of `users` that are exported: no token, nor what the application adds to that table."""
+"""Columns of `users` that are exported: no tokens, and nothing the application adds there."""
 
 FETCHED = 200
-"""Rows at a time: check-ins have some kilobytes."""
+"""Rows fetched at a time: check-ins have some kilobytes."""
 
 REMOVAL = {
     "photos": """
@@ -95,7 +95,7 @@ REMOVAL = {
                 WHERE user_id = %(user)s ORDER BY foursquare_id LIMIT %(most)s)
         """,
 }
-"""What is removed, in this order, and the statement that removes at most so many rows of it."""
+"""Everything but the rows that cascade from `users`, by name, in the order of deletion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class JsonText:
 
 
 def profile(conn: Connection, user_id: int) -> Row | None:
-    """The user's own row without its secrets; None if there is no such user."""
+    """Return the user's own row without its secrets; None if there is no such user."""
     with conn.cursor() as cursor:
         cursor.execute("SELECT * FROM users WHERE id = %(user)s", {"user": user_id})
         names = [column.name for column in cursor.description or ()]
@@ -121,7 +121,7 @@ def profile(conn: Connection, user_id: int) -> Row | None:
 
 
 def export(conn: Connection, user_id: int, kind: str) -> Iterator[Row]:
-    """The user's rows of one kind of `EXPORT`, one by one; `conn` serves nothing else meanwhile."""
+    """Yield the user's rows of one kind of `EXPORT`, through a cursor on the server."""
     with conn.cursor(name="export") as cursor:
         cursor.itersize = FETCHED
         set_json_loads(_as_received, cursor)
@@ -138,14 +138,14 @@ def _as_received(data: str | bytes) -> JsonText:
 
 
 def _zoned(value: Any) -> Any:
-    """A time of a column without zone, which holds UTC, gets its zone."""
+    """Return times in UTC, with their zone; columns without zone hold UTC."""
     if not isinstance(value, datetime):
         return value
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _with_text(row: Row) -> Row:
-    """The item as text; as base64 if it is not UTF-8."""
+    """Return the row with its item as text, or as base64 if it is not UTF-8."""
     item = bytes(row.pop("item"))
     try:
         return row | {"item": item.decode()}
@@ -157,8 +157,10 @@ def _with_text(row: Row) -> Row:
 
 
 def begin_removal(conn: Connection, user_id: int, *, at: datetime) -> None:
-    """Pause the user and delete the stored token, so that neither we nor the application import
-    anything from now on. If the removal is cut off, it stays so until the next one ends it."""
+    """Pause the user and delete their token, so that neither we nor the application import more.
+
+    If the removal is interrupted, that stays so until the next one completes it.
+    """
     conn.execute(
         "UPDATE users SET access_token_encrypted = NULL WHERE id = %(user)s", {"user": user_id}
     )
@@ -175,30 +177,30 @@ def begin_removal(conn: Connection, user_id: int, *, at: datetime) -> None:
 
 
 def remove_batch(conn: Connection, user_id: int, kind: str, *, most: int) -> int:
-    """Remove at most `most` rows of one kind of `REMOVAL`; returns how many."""
+    """Delete at most `most` rows of one kind of `REMOVAL`; returns the number."""
     return conn.execute(REMOVAL[kind], {"user": user_id, "most": most}).rowcount
 
 
 def finish_removal(conn: Connection, user_id: int) -> None:
-    """Remove the user's own row, with what cascades from it, and their lease."""
+    """Delete the user's own row, with what cascades from it, and their lease."""
     conn.execute("DELETE FROM users WHERE id = %(user)s", {"user": user_id})
     conn.execute("DELETE FROM import_leases WHERE user_id = %(user)s", {"user": user_id})
-    conn.execute("SET CONSTRAINTS ALL IMMEDIATE")  # else a deferred one speaks up in the commit
+    conn.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would fail in the commit
 
 
 @contextmanager
 def explained(user: User) -> Iterator[None]:
-    """Say what stands in the way of a removal's statements. Raises AtWork, UserFailed."""
+    """Raise AtWork or UserFailed for locks and foreign keys that prevent a removal."""
     try:
         yield
     except (LockNotAvailable, DeadlockDetected, QueryCanceled):
         raise AtWork(
             f"another program is at work on rows of {user}; run the command again when it has "
-            "finished: it goes on from there"
+            "finished: it continues from there"
         ) from None
     except ForeignKeyViolation as error:
         raise UserFailed(
-            f"{user} is not removed altogether: rows of the application's table "
+            f"{user} is not removed completely: rows of the application's table "
             f"{error.diag.table_name} refer to them and are not deleted with them; delete those, "
             "then run the command again"
         ) from None

@@ -13,14 +13,14 @@ from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.users import queries
 
 BATCH = 1000
-"""Rows removed in one transaction: some tenths of a second, in which nothing else waits."""
+"""Rows deleted in one transaction: this takes some tenths of a second."""
 
 
 def remove(user: User, *, pool: Pool, now: datetime, batch: int = BATCH) -> dict[str, int]:
-    """Remove the user and all their rows, batch by batch; returns how many rows of each kind.
+    """Remove the user and all their rows, batch by batch; returns the number of rows of each kind.
 
-    If cut off, the user stays paused and without a token, and the next removal ends it. Raises
-    AtWork, LeaseLost, UserFailed, DatabaseAway.
+    If interrupted, the user stays paused and without a token, and the next removal completes it.
+    Raises AtWork, LeaseLost, UserFailed, DatabaseAway.
     """
     with _transaction(pool, user) as conn:
         lease = leases.acquire(conn, user.id, alive=())
