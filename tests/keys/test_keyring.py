@@ -1,4 +1,4 @@
-"""Sealed tokens: the application's format, several keys, and no secret in any message."""
+"""Encrypted tokens: the application's format, several keys, and no secret in any message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything of a user in a zip of JSON: complete, his alone, nothing secret, in little memory."""
+"""A user's export as a zip of JSON: complete, only theirs, without secrets, in little memory."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_who_was_removed_meanwhile_is_told_of(conn: psycopg.Connection, pool: Po
 
 
 class Meanwhile(io.BytesIO):
-    """A file during whose first write others change the database."""
+    """A file whose first write changes the database before it goes on."""
 
     def __init__(self, change: Callable[[], object]) -> None:
         super().__init__()
@@ -343,11 +343,11 @@ def test_where_nothing_can_be_written_a_sentence_says_so(story: Story) -> None:
 
     nowhere = story.run("users", "export", "Ada", "-o", "/nonexistent/x.zip")
     folder = story.run("users", "export", "Ada", "-o", str(story.folder), "--force")
-    nobody = story.run("users", "export", "Eve", "-o", str(story.folder / "x.zip"))
+    unknown = story.run("users", "export", "Eve", "-o", str(story.folder / "x.zip"))
 
     assert (nowhere.code, len(nowhere.err.splitlines())) == (1, 1)
     assert "No such file or directory" in nowhere.err
-    assert (folder.code, nobody.code) == (2, 2)
+    assert (folder.code, unknown.code) == (2, 2)
     assert not (story.folder / "x.zip").exists()
 
 

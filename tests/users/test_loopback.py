@@ -1,4 +1,4 @@
-"""The loopback port: who is heard there, who is not, and when a page is shown."""
+"""The loopback port: which requests it takes, and which page each browser gets."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def browsers() -> Iterator[ThreadPoolExecutor]:
 
 
 def coming(browsers: ThreadPoolExecutor, port: int, query: str) -> Future[requests.Response]:
-    """A browser on its way back; it waits for its page."""
+    """Send a browser back, which waits for its page."""
     return browsers.submit(requests.get, f"{redirect(port)}?{query}", timeout=30)
 
 
-def talking(browsers: ThreadPoolExecutor, port: int, said: bytes) -> Future[bytes]:
-    """A connection on which this is said; what it is answered."""
+def sending(browsers: ThreadPoolExecutor, port: int, said: bytes) -> Future[bytes]:
+    """Connect and send this; returns the answer to come."""
 
-    def talk() -> bytes:
+    def send() -> bytes:
         with socket.create_connection((HOST, port), timeout=30) as sock:
             sock.sendall(said)
             return sock.recv(4096)
 
-    return browsers.submit(talk)
+    return browsers.submit(send)
 
 
 def not_heard(loopback: Loopback, browser: Future[bytes]) -> bytes:
-    """The answer of a connection that never becomes a visit."""
+    """Serve until the connection is answered, without a visit; returns the answer."""
     while not browser.done():
         with pytest.raises(LoginFailed):
             next(loopback.visits(within=A_MOMENT))
@@ -112,7 +112,7 @@ def test_several_are_heard_one_after_the_other(loopback, browsers, port):
 def test_nothing_else_is_answered_or_heard(loopback, browsers, port, method, target):
     request = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
-    answer = not_heard(loopback, talking(browsers, port, request))
+    answer = not_heard(loopback, sending(browsers, port, request))
 
     assert answer.startswith(b"HTTP/1.1 404 ")
 
@@ -127,7 +127,7 @@ def test_nothing_else_is_answered_or_heard(loopback, browsers, port, method, tar
     ],
 )
 def test_nonsense_is_not_heard_and_leaves_no_trace(loopback, browsers, port, capfd, said):
-    not_heard(loopback, talking(browsers, port, said))
+    not_heard(loopback, sending(browsers, port, said))
 
     assert capfd.readouterr() == ("", "")
 
@@ -219,7 +219,7 @@ def test_who_connects_and_says_nothing_holds_nobody_up(browsers, port):
         next(loopback.visits(within=A_WHILE)).answer("fine")
         assert browser.result().text == "fine"
 
-    with silent:  # hung up on when it closes, not when it is given up
+    with silent:  # closed with the port, not by a time-out
         assert silent.recv(1) == b""
 
 

@@ -51,7 +51,7 @@ def draft_of(path: Path, *, replace: bool) -> Iterator[Path]:
 def _check(path: Path, *, replace: bool) -> None:
     try:
         mode = path.lstat().st_mode
-    except OSError:  # no such file; or no such folder, which is told when the draft is made
+    except OSError:  # no such file; or no such folder: making the draft will fail
         return
     if not stat.S_ISREG(mode):
         kind = "folder" if stat.S_ISDIR(mode) else "symbolic link or special file"

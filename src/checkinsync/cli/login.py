@@ -77,7 +77,7 @@ def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
         threading.Thread(target=_open, args=(address,), daemon=True).start()
     else:
         _say(
-            f"It then goes on to {redirect(port)}?…, which a browser elsewhere can't load.\n"
+            f"It then redirects to {redirect(port)}?…, which a browser elsewhere can't load.\n"
             f"Paste that address here, as the browser shows it, within {written(timeout)}:"
         )
 
@@ -118,7 +118,7 @@ def _of_browser(visit: Visit) -> Arrival:
     def tell(result: LoggedIn | CheckinsyncError) -> None:
         status = HTTPStatus.OK if isinstance(result, LoggedIn) else HTTPStatus.BAD_REQUEST
         visit.answer(render.page(result), status=status)
-        if isinstance(result, StrayReturn):  # anything else is said in the end
+        if isinstance(result, StrayReturn):  # the end of the command says anything else
             _say(f"A browser came back, but {result}. Still waiting …")
 
     return Arrival(visit.query, tell)

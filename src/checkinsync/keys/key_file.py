@@ -40,7 +40,8 @@ def _make(path: Path) -> None:
     """Write a key under another name first, so that no process reads half of it."""
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o711)  # as root, the database's account has to pass, whatever the umask
+        # whatever the umask is: as root, the database's account has to pass
+        path.parent.chmod(0o711)
     number, draft = tempfile.mkstemp(prefix=f"{KEY_FILE}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(number, "w", encoding="ascii") as file:

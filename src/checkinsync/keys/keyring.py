@@ -29,7 +29,7 @@ FINGERPRINT = b"checkinsync: fingerprint of a key\n"
 """Hashed in front of a key, so that its fingerprint is of no use anywhere else."""
 
 DIGITS = 8
-"""Of a fingerprint, in hex: they tell a handful of keys apart, and nothing about them."""
+"""Of a fingerprint, in hex: enough to distinguish a few keys, without revealing them."""
 
 NEARLY_A_KEY = 32
 """With so many hex digits or more a key is meant to have 64, and some were lost or added."""
@@ -102,7 +102,7 @@ class Keyring:
         parts = _ENCRYPTED.fullmatch(encrypted)
         if parts is None:
             raise TokenUnreadable(
-                "the stored token is not in the form iv:tag:ciphertext; set it anew"
+                "the stored token is not in the form iv:tag:ciphertext; replace it"
             )
         iv, tag, ciphertext = map(bytes.fromhex, parts.groups())
         for number, key in enumerate(self._keys):
@@ -112,7 +112,7 @@ class Keyring:
                 continue
         raise TokenUnreadable(
             "no key decrypts the stored token; add the key that encrypted it to "
-            "CHECKINSYNC_ENCRYPTION_KEY, or set the token anew"
+            "CHECKINSYNC_ENCRYPTION_KEY, or replace the token"
         )
 
 
@@ -132,7 +132,7 @@ class _Key:
 
     @property
     def wrapped(self) -> str:
-        """What stands around the key that hardly belongs to it; empty if nothing does."""
+        """What is around the key and hardly belongs to it; empty if nothing is."""
         if self._text.startswith(QUOTES) or self._text.endswith(QUOTES):
             return "begins or ends with a quotation mark"
         return "begins with 0x" if re.match(r"0[xX][0-9a-fA-F]{32}", self._text) else ""

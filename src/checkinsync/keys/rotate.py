@@ -63,14 +63,14 @@ def _batch(
     usage = _usage(users, keyring)
     if not write or not usage.to_encrypt:
         return usage, []
-    anew = [
+    reencrypted = [
         Reencrypted(user, keyring.encrypt(keyring.decrypt(user.encrypted_token or "")))
         for user in usage.to_encrypt
     ]
     with transaction(pool) as conn:
-        done = queries.reencrypt(conn, anew)
+        done = queries.reencrypt(conn, reencrypted)
     log.info("tokens_sealed", extra={"sealed": len(done), "last_user_id": users[-1].id})
-    left = [token.user for token in anew if token.user.id not in done]
+    left = [token.user for token in reencrypted if token.user.id not in done]
     return usage.without(left), left
 
 

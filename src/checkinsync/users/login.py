@@ -26,7 +26,7 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A return from Foursquare with this query; `tell` says there how the login went."""
+    """A return from Foursquare with this query; `tell` shows the result there."""
 
     query: str = field(repr=False)
     tell: Callable[[LoggedIn | CheckinsyncError], object]
@@ -43,9 +43,9 @@ def login(
     keyring: Keyring,
     now: Callable[[], datetime],
 ) -> LoggedIn:
-    """Log in the first of `arrivals` with this login's `state`; the others before are told so.
+    """Log in the first of `arrivals` with this login's `state`; refuses those before it.
 
-    `named`: the only user it may be. Success is told only once the token is stored.
+    `named`: the only user it may be. Success is shown only after the token is stored.
     Raises LoginFailed, UserExists if it is another user, SettingsError, FoursquareAway, …
     """
     for arrival in arrivals:

@@ -100,7 +100,7 @@ REMOVAL = {
 
 @dataclass(frozen=True, slots=True)
 class JsonText:
-    """JSON as it was received, not to be parsed and written anew."""
+    """JSON as it was received, not to be parsed and written again."""
 
     text: str
 

@@ -30,10 +30,10 @@ def rotation_text(rotation: RotationResult) -> str:
 
 
 def _in_one_line(rotation: RotationResult) -> str:
-    anew, first = len(rotation.found.to_encrypt), rotation.keys[0].fingerprint
+    changed, first = len(rotation.found.to_encrypt), rotation.keys[0].fingerprint
     if not rotation.written:
-        return f"{_tokens(anew)} would be re-encrypted with {first}; nothing was written"
-    return f"{_tokens(anew)} re-encrypted with {first}"
+        return f"{_tokens(changed)} would be re-encrypted with {first}; nothing was written"
+    return f"{_tokens(changed)} re-encrypted with {first}"
 
 
 def rotation_json(rotation: RotationResult) -> dict[str, Any]:
