@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -18,6 +19,9 @@ A_BUG = 1
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where it was closed before we began
+            stream.reconfigure(errors="backslashreplace")  # of a name that the locale lacks
     sys.exit(_run())
 
 

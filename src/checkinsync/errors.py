@@ -241,6 +241,10 @@ class FileNotWritten(CheckinsyncError):
     """A file can't be written: no such folder, no right to, or no room."""
 
 
+class RestoreFailed(CheckinsyncError):
+    """A dump was not restored; the database is as it was."""
+
+
 # --- text ---------------------------------------------------------------------------------------
 
 

@@ -123,6 +123,6 @@ def test_items_newly_in_quarantine_are_told_with_whose_they_are(conn, imports, s
 
     [notice] = said()
 
-    assert notice.startswith("2 items of Foursquare's could not be read or stored")
+    assert notice.startswith("2 items from Foursquare could not be read or stored")
     assert "(user 1 (user 1)); `checkinsync quarantine`" in notice
     assert said() == []

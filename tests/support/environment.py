@@ -161,7 +161,8 @@ class Env:
         """A mark that changes with each row of `checkins` that is written or locked."""
         [mark] = self.conn.execute(
             """
-            SELECT md5(coalesce(string_agg(concat_ws(' ', ctid, xmin, xmax), ',' ORDER BY ctid), ''))
+            SELECT md5(coalesce(string_agg(concat_ws(' ', ctid, xmin, xmax), ','
+                                           ORDER BY ctid), ''))
               FROM checkins
             """
         ).fetchone()

@@ -92,7 +92,7 @@ def _quarantined(reports: Sequence[UserReport]) -> Iterator[str]:
     if count:
         items = "1 item" if count == 1 else f"{count:,} items"
         yield (
-            f"{items} of Foursquare's could not be read or stored and are kept in quarantine "
+            f"{items} from Foursquare could not be read or stored, now in quarantine "
             f"({_named(users)}); `checkinsync quarantine` lists them"
         )
 

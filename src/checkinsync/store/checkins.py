@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from checkinsync.errors import DatabaseExhausted
 from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
+from checkinsync.store.driver_errors import SEQUENCE_BEHIND
 from checkinsync.store.pool import Connection
 
 
@@ -149,6 +151,19 @@ def add(
         {"user": user_id, "now": now, **_columns(checkins, moments)},
     )
     return dict(rows.fetchall())
+
+
+def check_sequence(conn: Connection) -> None:
+    """Raise DatabaseExhausted where the rows' sequence is behind the rows: `add` can't tell that
+    from another row in the way, and skips both."""
+    row = conn.execute(
+        """
+        SELECT pg_sequence_last_value(pg_get_serial_sequence('checkins', 'id')::regclass)
+               < (SELECT max(id) FROM checkins)
+        """
+    ).fetchone()
+    if row is not None and row[0]:
+        raise DatabaseExhausted(SEQUENCE_BEHIND.format(table="checkins"))
 
 
 def rewrite(

@@ -53,6 +53,15 @@ Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and
 Platform Compatibility": the settings there that change what a statement means or reads as.
 """
 
+NOT_ADMITTED = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+)
+"""Signs that a setting is wrong and waiting is no use; libpq gives no SQLSTATE while connecting."""
+
 HAS_TRANSACTION_TIMEOUT = 170000
 """Version of the server from which on a role may have a `transaction_timeout`."""
 
@@ -105,6 +114,8 @@ def direct(
         )
     except psycopg.OperationalError as error:
         words = " ".join(str(error).split())
+        if any(sign in words for sign in NOT_ADMITTED):
+            raise SettingsError(f"the database does not admit us: {words}") from None
         raise DatabaseAway(
             "cannot reach the database at the address in CHECKINSYNC_DATABASE_URL (or "
             f"DATABASE_URL, CHECKINSYNC_MIGRATE_URL): {words}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from checkinsync.errors import UserFailed, ValueRefused
@@ -88,25 +89,25 @@ def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: d
 def _save(
     conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime
 ) -> tuple[Saved, list[Unreadable]]:
-    """All at once; one by one where the database refuses a value: only that one stays out."""
+    """Store all at once; one by one where the database refuses a value: only that one stays out.
+
+    Raises ValueRefused where it refuses each of several: then the values are not to blame.
+    """
     if not shown:
         return Saved(), []
-    try:
-        with savepoint(conn):
-            return _store(conn, user_id, shown, now=now), []
-    except ValueRefused as error:
-        if len(shown) == 1:
-            return Saved(), [_refused(shown[0], error)]
+    with suppress(ValueRefused), savepoint(conn):
+        return _store(conn, user_id, shown, now=now), []
     saved = Saved()
     refused: list[Unreadable] = []
     for checkin in shown:
-        one, bad = _save(conn, user_id, [checkin], now=now)
-        saved, refused = saved + one, refused + bad
+        try:
+            with savepoint(conn):
+                saved += _store(conn, user_id, [checkin], now=now)
+        except ValueRefused as error:
+            refused.append(Unreadable(checkin.id, checkin.raw.encode(), str(error)))
+            if len(refused) == len(shown) > 1:
+                raise
     return saved, refused
-
-
-def _refused(checkin: Checkin, error: ValueRefused) -> Unreadable:
-    return Unreadable(checkin.id, checkin.raw.encode(), str(error))
 
 
 def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime) -> Saved:
@@ -121,6 +122,7 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
         left = [checkin for checkin in changes.add if checkin.id not in added]
         if not left:
             return saved
+    checkins.check_sequence(conn)
     raise UserFailed(
         f"check-in {left[0].id} can't be stored: another row takes its place each time; "
         "is another program writing this user's check-ins?"
