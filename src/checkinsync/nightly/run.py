@@ -390,6 +390,6 @@ def _log(event: str, run_id: int | None, **fields: object) -> None:
 
 
 def _next_midnight(now: datetime) -> datetime:
-    """When the daily quota clears (seen in recorded answers: at UTC midnight)."""
+    """Return when the daily quota clears (seen in recorded answers: at UTC midnight)."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return day + timedelta(days=1)

@@ -72,7 +72,7 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
 
 
 def count(conn: Connection, user_id: int) -> int:
-    """How many of this user's check-ins are stored with their id and not gone.
+    """Count the user's check-ins that are stored with their id and not deleted.
 
     All less those that are gone: each is counted by an index alone, and no row is read.
     """
@@ -89,7 +89,7 @@ def count(conn: Connection, user_id: int) -> int:
 
 
 def expected_in(conn: Connection, user_id: int, window: Window) -> int | None:
-    """How many stored check-ins lie in the window by their time or by their id's instant.
+    """Count the stored check-ins in the window, by their time or by their id's instant.
 
     None where the window is everything. An id begins with its instant in hex, so that ids of the
     window sort after the id of its start.

@@ -1,7 +1,7 @@
 """The one pool of connections, and what a transaction through it looks like.
 
 No connection is held while waiting for Foursquare or for time to pass. Nothing is set for a whole
-session: a transaction-mode pooler would forget it, or hand it to somebody else.
+session: a transaction-mode pooler would forget it, or hand it to another client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ sessions than the pool is large. It has none before it needs one, and closes all
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "60s"
-"""How long a process that was stopped may keep its locks."""
+"""Time after which a process that was stopped loses its locks."""
 
 PINNED = {
     "statement_timeout": STATEMENT_TIMEOUT,
@@ -47,7 +47,7 @@ PINNED = {
     "transform_null_equals": "off",
     "row_security": "off",  # a policy that would hide rows is an error instead
 }
-"""What each transaction sets for itself; isolation and read-only are set by BEGIN.
+"""Settings of each transaction; isolation and read-only are set by BEGIN.
 
 Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and "Version and
 Platform Compatibility": the settings there that change what a statement means or reads as.

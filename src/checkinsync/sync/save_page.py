@@ -1,6 +1,6 @@
-"""A page into the tables, in the caller's transaction: one bad check-in stops itself, not its page.
+"""Saves a page in the caller's transaction: one bad check-in stops itself, not its page.
 
-A step that several verbs take; it decides nothing (that is `reconcile`) and commits nothing.
+It decides nothing (that is `reconcile`) and commits nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from checkinsync.sync.reconcile import moments, reconcile
 from checkinsync.sync.revisions import revisions
 
 ROUNDS = 5
-"""How often to look again when rows of the application come up in the way of ours."""
+"""Rounds of comparing and writing while rows of the application come in the way of ours."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ def save_page(
 def mark_unshown(
     conn: Connection, user_id: int, shown: Collection[str], span: Span, *, now: datetime
 ) -> None:
-    """A stretch that shows just these, by their keys: the end of a list, or pages that join."""
+    """Mark what a stretch does not show, given the keys of all that it shows: the end of a list,
+    or pages that join."""
     before = deletions.in_span(conn, user_id, span, shown=shown, now=now)
     _note_unseen(conn, user_id, shown, before, span, now=now)
 
@@ -130,14 +131,14 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
 
 
 def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
-    """What these check-ins, at least one, mean for the table; writes nothing."""
+    """Return the changes that these check-ins, at least one, mean; writes nothing."""
     stored = checkins.stored(conn, user_id, [checkin.id for checkin in shown])
     nameless = checkins.without_id(conn, user_id, [checkin.created_at for checkin in shown])
     return reconcile(shown, stored, nameless)
 
 
 def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> dict[str, int]:
-    """What was decided; an unchanged page writes nothing. Returns the rows that were added."""
+    """Write the changes (none for an unchanged page) and return the rows that were added."""
     checkins.merge(conn, changes.merge)
     if changes.restore:
         deletions.clear(conn, [row.row for row in changes.restore])
@@ -155,7 +156,7 @@ def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -
 
 
 def _note_revisions(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> None:
-    """What the rows to be written over were before, where Foursquare's word has changed."""
+    """Store what the rows were before, where the check-in was edited at Foursquare."""
     before = checkins.former(conn, [rewrite.row for rewrite in changes.rewrites])
     known = {row.row: parse.checkin(row.raw.encode()) for row in before if row.raw is not None}
     found = revisions(changes.rewrites, before, known)
