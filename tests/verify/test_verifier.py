@@ -10,6 +10,7 @@ from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.simulator.faults import Fault
 from checkinsync.sync.session import Hooks
+from checkinsync.verify import queries
 from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 from support.factories import NOW
@@ -178,6 +179,30 @@ def test_it_goes_on_where_a_rate_limit_cut_it_off(env, ada, prove, order):
     assert env.requests < 13
     assert found(second, Kind.MISSING) >= {lost}
     assert second.shown == 3001
+
+
+@pytest.mark.parametrize(
+    ("later", "repair", "resumed"),
+    [
+        (queries.KEPT, False, True),
+        (queries.KEPT + timedelta(seconds=1), False, False),
+        (timedelta(hours=1), True, False),
+    ],
+)
+def test_it_is_resumed_for_a_week_and_by_one_that_does_the_same(
+    env, ada, prove, later, repair, resumed
+):
+    user = ada(1500)
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
+    begun = env.at
+    assert isinstance(prove(user), Unfinished)
+    env.at = begun + later
+
+    proof = prove(user, repair=repair)
+
+    assert proof.complete
+    assert (proof.started_at == begun) == resumed
+    assert (proof.requests > env.requests) == resumed
 
 
 def test_it_waits_for_the_reset_if_told_to(env, ada, prove):
