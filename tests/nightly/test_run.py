@@ -77,7 +77,7 @@ class Imports:
                 conn.execute("SELECT 1")
         if isinstance(ending, Exception):
             raise ending
-        return ending
+        return ending(hooks) if callable(ending) else ending
 
 
 @pytest.fixture
@@ -347,6 +347,38 @@ def test_an_import_looks_beyond_its_window_only_a_while_before_the_deadline(
     assert imports.may_scrub == {user: may_scrub}
 
 
+def test_an_import_that_outlasts_the_end_of_the_run_does_not_look_beyond_its_window(
+    conn, imports, run
+):
+    one, two = add_users(conn, 2)
+    begun, looks = threading.Event(), []
+
+    def end_the_run(hooks):
+        begun.wait()
+        raise QuotaExceeded("quota")
+
+    def outlast_it(hooks):
+        begun.set()
+        while not is_asked_to_stop(hooks):
+            pass
+        looks.append(hooks.may_scrub())
+        return DONE
+
+    imports.endings.update({one: [end_the_run], two: [outlast_it]})
+
+    run(stagger=timedelta(0))
+
+    assert looks == [False]
+
+
+def is_asked_to_stop(hooks) -> bool:
+    try:
+        hooks.check_stop()
+    except Interrupted:
+        return True
+    return False
+
+
 def test_users_who_are_being_imported_elsewhere_take_no_slot(conn, imports, run):
     ours, applications, due = add_users(conn, 3)
     conn.execute(
@@ -515,8 +547,8 @@ def test_a_run_that_ended_lets_the_next_one_start(conn, run):
 def test_the_end_of_a_run_drops_verifications_that_are_too_old_to_be_resumed(conn, run):
     old, young = add_users(conn, 2)
     for user, begun in (
-        (old, NOW - verifications.KEPT - timedelta(seconds=1)),
-        (young, NOW - verifications.KEPT),
+        (old, NOW - timedelta(days=7, seconds=1)),
+        (young, NOW - timedelta(days=7)),
     ):
         verifications.start(conn, user, at=begun, repairs=False)
 

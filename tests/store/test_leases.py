@@ -12,8 +12,8 @@ import pytest
 
 from checkinsync.errors import LeaseLost
 from checkinsync.store import lease_owner, leases
-from checkinsync.store.leases import Lease
 from checkinsync.store.lease_owner import Owner
+from checkinsync.store.leases import Lease
 
 ADA = 7
 ELSEWHERE = "elsewhere 1 1"

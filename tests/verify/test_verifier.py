@@ -10,7 +10,6 @@ from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.simulator.faults import Fault
 from checkinsync.sync.session import Hooks
-from checkinsync.verify import queries
 from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 from support.factories import NOW
@@ -18,6 +17,7 @@ from support.factories import NOW
 NEWEST = int(NOW.timestamp()) - 3600
 ADA = "token-ada"
 CHECKINS = "users/self/checkins"
+WEEK = timedelta(days=7)
 ORDERS = pytest.mark.parametrize("order", ["created", "id"])
 
 
@@ -184,8 +184,8 @@ def test_it_goes_on_where_a_rate_limit_cut_it_off(env, ada, prove, order):
 @pytest.mark.parametrize(
     ("later", "repair", "resumed"),
     [
-        (queries.KEPT, False, True),
-        (queries.KEPT + timedelta(seconds=1), False, False),
+        (WEEK, False, True),
+        (WEEK + timedelta(seconds=1), False, False),
         (timedelta(hours=1), True, False),
     ],
 )
