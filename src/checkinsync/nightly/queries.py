@@ -9,7 +9,7 @@ from checkinsync.store.pool import Connection
 
 
 def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:
-    """A run begins; returns its id. Rows that a kill left open are closed."""
+    """Insert the row of a run and return its id; close rows that a kill left open."""
     conn.execute(
         """
         UPDATE sync_runs SET outcome = 'killed', finished_at = coalesce(finished_at, %(at)s)
@@ -29,7 +29,7 @@ def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:
 
 
 def finish(conn: Connection, run_id: int, summary: RunSummary) -> None:
-    """A run ended, one way or the other."""
+    """Store how a run ended."""
     conn.execute(
         """
         UPDATE sync_runs
@@ -55,7 +55,7 @@ def finish(conn: Connection, run_id: int, summary: RunSummary) -> None:
 
 
 def latest(conn: Connection, *, most: int) -> list[RunRecord]:
-    """The last runs, newest first."""
+    """Return the last runs, newest first."""
     rows = conn.execute(
         """
         SELECT id, started_at, finished_at, host, due, synced, failed, skipped, requests, new,
