@@ -139,7 +139,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             "double_photos": _counts(found.double_photos),
             "tokens": {
                 "stored": plan.tokens,
-                "undecryptable": None if plan.undecryptable is None else list(plan.undecryptable),
+                "unopened": None if plan.undecryptable is None else list(plan.undecryptable),
             },
             "location": found.location,
             "triggers": list(found.triggers),
