@@ -1,3 +1,4 @@
+-- locks: checkins ACCESS EXCLUSIVE, checkin_photos ACCESS EXCLUSIVE
 -- What Foursquare says of a check-in and the application never kept. Every column may be NULL:
 -- the application's rows have none of it until their check-in turns up and takes them over.
 

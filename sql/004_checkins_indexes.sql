@@ -1,4 +1,6 @@
 -- no transaction
+-- locks: checkins SHARE UPDATE EXCLUSIVE, checkin_photos SHARE UPDATE EXCLUSIVE
+-- reads: checkins 3 times, checkin_photos
 -- Built beside readers and writers. A build that was cut off leaves an invalid index: drop it first.
 DROP INDEX CONCURRENTLY IF EXISTS checkins_user_foursquare_id;
 CREATE UNIQUE INDEX CONCURRENTLY checkins_user_foursquare_id ON checkins (user_id, foursquare_id);

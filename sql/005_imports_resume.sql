@@ -1,3 +1,5 @@
+-- locks: import_jobs ACCESS EXCLUSIVE, users SHARE ROW EXCLUSIVE
+-- reads: import_jobs
 -- One import of a user at a time, resumed where it stopped, and what is known of each user.
 
 -- A row of ours carries its lease's token; a row of the application has none.

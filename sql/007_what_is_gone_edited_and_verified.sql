@@ -1,3 +1,4 @@
+-- locks: checkins ACCESS EXCLUSIVE, users SHARE ROW EXCLUSIVE
 -- Foursquare's deletions and edits leave traces, and what was compared with Foursquare is known.
 
 ALTER TABLE checkins

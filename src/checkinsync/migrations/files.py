@@ -11,13 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from checkinsync.errors import MigrationRefused
 
 _NAME = re.compile(r"([0-9]{3})_[a-z0-9_]+\.sql")
-_ALONE = "-- no transaction"
+_NO_TRANSACTION = "-- no transaction"
+
+_HEADS = {
+    "001_application_tables.sql": """\
+-- locks: users ACCESS EXCLUSIVE, import_jobs ACCESS EXCLUSIVE, checkins ACCESS EXCLUSIVE
+""",
+    "002_add_last_login_at.sql": """\
+-- locks: users ACCESS EXCLUSIVE
+-- reads: users 2 times
+""",
+}
+"""Declarations for the files that were applied before files had a head, and can't get one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class Migration:
         """Refuse what could not be put in order, or not be cut into statements."""
         if not _NAME.fullmatch(self.name):
             raise MigrationRefused(f"{self.name} is not named NNN_what_it_adds.sql")
-        if self.alone and "$$" in self.text:
+        if self.no_transaction and "$$" in self.text:
             raise MigrationRefused(f"{self.name}: no function bodies in a file without transaction")
 
     @property
@@ -53,14 +64,26 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
-    def alone(self) -> bool:
-        """Whether each statement runs in no transaction, as CONCURRENTLY demands; rerunnable."""
-        return self.text.split("\n", 1)[0].strip() == _ALONE
+    def no_transaction(self) -> bool:
+        """True if each statement runs for itself, as CONCURRENTLY demands; it can be run again."""
+        return self.text.split("\n", 1)[0].strip() == _NO_TRANSACTION
+
+    def declared(self, what: str) -> list[str]:
+        """Return the items of `-- what: one, another` in the comments that begin the file."""
+        lines = f"{_HEADS.get(self.name, '')}{self.text}".splitlines()
+        head = takewhile(lambda line: line.startswith("--"), lines)
+        begin = f"-- {what}:"
+        return [
+            item.strip()
+            for line in head
+            if line.startswith(begin)
+            for item in line.removeprefix(begin).split(",")
+        ]
 
     @property
     def statements(self) -> list[Statement]:
         """The whole text; of a file without transaction what ends in `;` at the end of a line."""
-        if not self.alone:
+        if not self.no_transaction:
             return [Statement(self.text, 1)]
         found, begun = [], 1
         lines = self.text.split("\n")

@@ -94,9 +94,9 @@ def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
 
 def apply(conn: Connection, file: Migration, *, sleep: Sleep) -> Applied:
     """Run a file and note it, trying again where a table is in use. Raises MigrationFailed."""
-    run = _run_alone if file.alone else _run
+    run = _run_alone if file.no_transaction else _run
     level = logging.WARNING  # once, not at each of a hundred attempts
-    for _ in range((PATIENT_ATTEMPTS if file.alone else LOCK_ATTEMPTS) - 1):
+    for _ in range((PATIENT_ATTEMPTS if file.no_transaction else LOCK_ATTEMPTS) - 1):
         try:
             return run(conn, file)
         except (LockNotAvailable, DeadlockDetected) as error:
@@ -150,7 +150,7 @@ def _execute(conn: Connection, file: Migration, statement: Statement) -> None:
         if is_away(error):
             raise
         place = f"{file.name}{_line(error, statement)}"
-        stays = "what ran before it stays" if file.alone else "nothing of this file stays"
+        stays = "what ran before it stays" if file.no_transaction else "nothing of this file stays"
         raise MigrationFailed(f"{place}: {_said(error)}; {stays}") from None
 
 

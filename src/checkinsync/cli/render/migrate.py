@@ -9,7 +9,7 @@ from typing import Any
 
 from checkinsync.cli.render.table import table
 from checkinsync.migrations.files import Applied, MigrationStatus
-from checkinsync.migrations.locks import Footprint, Mode
+from checkinsync.migrations.locks import Footprint, Lock, Mode
 from checkinsync.migrations.migrate import Plan, Step
 from checkinsync.migrations.preflight import UNIQUE
 
@@ -102,15 +102,15 @@ def _step(step: Step, plan: Plan) -> list[str]:
     footprint = step.footprint
     if not footprint.locks:
         return [step.file.name]
-    tables: dict[tuple[Mode, str], list[str]] = {}
+    tables: dict[Mode, list[str]] = {}
     for lock in footprint.locks:
-        tables.setdefault((lock.mode, lock.by), []).append(lock.table)
-    how = "one statement at a time, " if footprint.beside else ""
+        tables.setdefault(lock.mode, []).append(lock.table)
+    how = "one statement at a time, " if footprint.no_transaction else ""
     return [
         f"{step.file.name}: {how}{_long(footprint, plan)}",
         *(
-            f"    {by} locks {', '.join(names)} ({mode.value}): {_waits(mode)}"
-            for (mode, by), names in tables.items()
+            f"    locks {', '.join(names)} ({mode.value}): {_waits(mode)}"
+            for mode, names in tables.items()
         ),
     ]
 
@@ -157,20 +157,16 @@ def _step_json(step: Step, plan: Plan) -> dict[str, Any]:
     return {
         "name": step.file.name,
         "sha256": step.file.sha256,
-        "transaction": not footprint.beside,
-        "locks": [
-            {
-                "table": lock.table,
-                "mode": lock.mode.value,
-                "by": lock.by,
-                "waits": lock.mode.waits,
-            }
-            for lock in footprint.locks
-        ],
+        "transaction": not footprint.no_transaction,
+        "locks": [_lock_json(lock) for lock in footprint.locks],
         "reads": list(footprint.reads),
         "seconds": round(footprint.seconds(plan.found.sizes), 3),
         "sql": step.file.text,
     }
+
+
+def _lock_json(lock: Lock) -> dict[str, str]:
+    return {"table": lock.table, "mode": lock.mode.value, "waits": lock.mode.waits}
 
 
 def size(count: int) -> str:
