@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -97,3 +98,11 @@ def test_a_file_without_transaction_is_cut_at_the_ends_of_lines() -> None:
 def test_a_file_without_transaction_may_hold_no_function_body() -> None:
     with pytest.raises(MigrationRefused, match="function bodies"):
         Migration("001_x.sql", "-- no transaction\nDO $$ BEGIN NULL; END $$;")
+
+
+def test_the_readme_beside_the_files_has_a_line_for_each() -> None:
+    readme = (files.directory() / "README.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"^\| `(\w+\.sql)` \|", readme, re.M)
+
+    assert listed == [file.name for file in files.read()]

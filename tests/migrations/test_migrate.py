@@ -294,18 +294,18 @@ def test_killed_between_statements_without_transaction_a_file_is_run_again(
 def test_an_index_half_built_by_a_killed_runner_is_built_anew(empty_url: str) -> None:
     """With our own files: the build waits for an old snapshot, and its session is ended there."""
     migrate.up(empty_url)
-    ask(empty_url, "DELETE FROM checkinsync_migrations WHERE name LIKE '004%'")
-    (fourth,) = (file for file in files.read() if file.number == 4)
+    ask(empty_url, "DELETE FROM checkinsync_migrations WHERE name LIKE '008%'")
+    (indexes,) = (file for file in files.read() if file.number == 8)
     with psycopg.connect(empty_url) as backup, ThreadPoolExecutor() as aside:
         backup.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         backup.execute("SELECT 1 FROM checkins")
-        build = aside.submit(apply_again, empty_url, fourth)
+        build = aside.submit(apply_again, empty_url, indexes)
         wait_until(lambda: ask(empty_url, STUCK))
         ask(empty_url, f"SELECT pg_terminate_backend(pid) FROM ({STUCK}) AS stuck")
         assert isinstance(build.exception(), DatabaseAway)
         backup.rollback()
 
-    apply_again(empty_url, fourth)
+    apply_again(empty_url, indexes)
 
     assert (
         ask(empty_url, "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid") == []

@@ -126,13 +126,13 @@ def test_who_waits_for_what_is_told_before_the_sql(empty_url: str) -> None:
 
     lines = [line.removeprefix("-- ") for line in told(empty_url).splitlines()]
 
-    third = lines.index("003_checkins_know_their_foursquare_id.sql: an instant")
+    third = lines.index("003_add_checkins_foursquare_id.sql: an instant")
     assert lines[third + 1].strip() == (
         "locks checkins, checkin_photos (ACCESS EXCLUSIVE): readers and writers wait"
     )
-    fourth = lines.index("004_checkins_indexes.sql: one statement at a time, an instant")
-    assert lines[fourth + 1].strip() == (
-        "locks checkins, checkin_photos (SHARE UPDATE EXCLUSIVE): nobody waits"
+    eighth = lines.index("008_add_indexes.sql: one statement at a time, an instant")
+    assert lines[eighth + 1].strip() == (
+        "locks checkins, checkin_photos, import_jobs (SHARE UPDATE EXCLUSIVE): nobody waits"
     )
 
 
