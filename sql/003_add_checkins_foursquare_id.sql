@@ -1,4 +1,9 @@
 -- locks: checkins ACCESS EXCLUSIVE, checkin_photos ACCESS EXCLUSIVE
+-- adds: checkins.foursquare_id, checkins.kind, checkins.shout, checkins.time_zone_offset
+-- adds: checkins.is_private, checkins.visibility, checkins.fingerprint, checkins.first_seen_at
+-- adds: checkins.changed_at, checkins.missing_since, checkins.deleted_at, checkins.raw
+-- adds: checkins.missing_again_at, checkins.withheld_since, checkins.first_venue_id
+-- adds: checkins.first_venue_name, checkin_photos.foursquare_photo_id
 --
 -- All columns that we add to the application's check-ins and photos, so that these tables are locked
 -- once. Every column may be NULL: a row of the application has none of this until its check-in is

@@ -1,4 +1,6 @@
 -- locks: import_jobs ACCESS EXCLUSIVE
+-- adds: import_jobs.lease_token, import_jobs.new_checkins, import_jobs.changed_checkins
+-- adds: import_jobs.requests, import_lease_tokens, import_leases, sync_runs
 --
 -- One import of a user at a time, and a row for each run.
 

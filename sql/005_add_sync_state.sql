@@ -1,4 +1,5 @@
 -- locks: users SHARE ROW EXCLUSIVE
+-- adds: sync_state, quarantined_checkins
 --
 -- The state of each user's imports, and the items that could not be stored.
 

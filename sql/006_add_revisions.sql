@@ -1,4 +1,5 @@
 -- locks: checkins SHARE ROW EXCLUSIVE, users SHARE ROW EXCLUSIVE
+-- adds: checkin_revisions
 --
 -- Edits at Foursquare: what was changed of a check-in, and what it was before.
 

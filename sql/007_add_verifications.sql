@@ -1,4 +1,5 @@
 -- locks: users SHARE ROW EXCLUSIVE
+-- adds: verified_spans, verifications, verification_items
 --
 -- The stretches of a history that were compared with Foursquare, and verifications at work.
 

@@ -1,4 +1,4 @@
-"""The locks that a file declares are those that the server says are held."""
+"""What a file declares is what the server says: the locks that are held, and what is added."""
 
 from __future__ import annotations
 
@@ -47,6 +47,36 @@ def taken(conn: psycopg.Connection[Any], file: Migration, tables: set[str]) -> d
     with conn.transaction():
         conn.execute(file.text.replace(" CONCURRENTLY", "").encode())
         return held(conn, tables)
+
+
+def names(conn: psycopg.Connection[Any]) -> set[str]:
+    """Tables, sequences that are not an identity's, and columns as `table.column`."""
+    rows = conn.execute(
+        """
+        SELECT c.relname FROM pg_class AS c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'S')
+           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype IN ('i', 'a'))
+        UNION ALL
+        SELECT c.relname || '.' || a.attname FROM pg_class AS c
+          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+        """
+    )
+    return {row[0] for row in rows}
+
+
+def test_every_file_of_ours_adds_what_it_declares(empty_url: str) -> None:
+    database.build(empty_url, WebApp())
+    with psycopg.connect(empty_url, autocommit=True) as conn:
+        for file in files.read():
+            before = names(conn)
+            taken(conn, file, set())
+            added = names(conn) - before
+
+            if file.number > 2:  # the first two add nothing where it is there already
+                tables = {name for name in added if "." not in name}
+                columns = {name for name in added - tables if name.split(".")[0] not in tables}
+                assert {*file.declared("adds")} == tables | columns, file.name
 
 
 @pytest.mark.parametrize("app", [None, *VARIANTS], ids=str)

@@ -8,6 +8,7 @@ from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import migrate as render
 from checkinsync.cli.terminal import say_json
 from checkinsync.migrations import migrate as verbs
+from checkinsync.migrations.refusals import refused
 from checkinsync.resources import available_keyring, migration_url
 
 
@@ -42,11 +43,8 @@ def migrate(
     with migration_url(settings) as url:
         if plan:
             keyring = available_keyring(settings)
-            planned = verbs.plan(url, can_decrypt=keyring.can_decrypt if keyring else None)
-            if as_json:
-                say_json(render.plan_json(planned))
-            else:
-                click.echo(render.plan(planned))
+            can_decrypt = keyring.can_decrypt if keyring else None
+            _show(verbs.plan(url, can_decrypt=can_decrypt), as_json=as_json)
         elif status:
             click.echo(render.status(verbs.status(url)))
         elif check:
@@ -56,3 +54,13 @@ def migrate(
             click.echo(render.applied(verbs.baseline(url, baseline, sleep=stop.sleep)))
         else:
             click.echo(render.applied(verbs.up(url, sleep=stop.sleep)))
+
+
+def _show(plan: verbs.Plan, *, as_json: bool) -> None:
+    """Print the plan. Raises MigrationRefused where `migrate` would."""
+    if as_json:
+        say_json(render.plan_json(plan))
+    else:
+        click.echo(render.plan(plan))
+    if plan.refusals:
+        raise refused(plan.refusals)

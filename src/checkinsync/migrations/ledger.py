@@ -1,6 +1,6 @@
-"""The ledger of migrations: rows of `checkinsync_migrations`.
+"""The ledger of migrations: rows of `checkinsync_migrations`, in the first schema of search_path.
 
-Nothing here rests on the session's time zone.
+Nothing here depends on the session's time zone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ def make(conn: Connection) -> None:
 
 def rows(conn: Connection) -> list[Applied]:
     """What was applied, in order; nothing where there is no ledger yet."""
-    there = conn.execute("SELECT to_regclass('checkinsync_migrations') IS NOT NULL").fetchone()
+    there = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_class AS c
+                         JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                        WHERE c.relname = 'checkinsync_migrations'
+                          AND n.nspname = current_schema())
+        """
+    ).fetchone()
     if there is None or not there[0]:
         return []
     found = conn.execute(

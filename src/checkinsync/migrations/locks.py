@@ -6,7 +6,7 @@ says are held.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,10 +64,10 @@ class Footprint:
         return sum(sizes.get(table, 0) for table in self.reads) / PACE
 
 
-def of(file: Migration, *, there: Collection[str]) -> Footprint:
+def of(file: Migration, *, there: Collection[str] | None) -> Footprint:
     """Return what this file declares for the tables that are `there` before any file is applied.
 
-    Raises MigrationRefused for a declaration that can't be read.
+    `there`: None for all tables. Raises MigrationRefused for a declaration that can't be read.
     """
     try:
         locks = [_lock(item) for item in file.declared("locks")]
@@ -75,10 +75,16 @@ def of(file: Migration, *, there: Collection[str]) -> Footprint:
     except ValueError as error:
         raise MigrationRefused(f"{file.name}: its head can't be read: {error}") from None
     return Footprint(
-        locks=tuple(lock for lock in locks if lock.table in there),
-        reads=tuple(table for table in reads if table in there),
+        locks=tuple(lock for lock in locks if there is None or lock.table in there),
+        reads=tuple(table for table in reads if there is None or table in there),
         no_transaction=file.no_transaction,
     )
+
+
+def altered(files: Iterable[Migration]) -> set[str]:
+    """Return the tables that these files alter or index, which only their owners may."""
+    found = [lock for file in files for lock in of(file, there=None).locks]
+    return {lock.table for lock in found if lock.mode is not Mode.SHARE_ROW_EXCLUSIVE}
 
 
 def _lock(item: str) -> Lock:

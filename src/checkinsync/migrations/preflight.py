@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from checkinsync.migrations import catalog
 from checkinsync.store.pool import Connection
 
 BASIS: Mapping[str, frozenset[str]] = {
@@ -62,11 +63,8 @@ class Preflight:
     """The type of `checkins.location`, which the application has where it has PostGIS."""
     triggers: tuple[str, ...] = ()
     """On `checkins`, not ours: they fire for our rows as well."""
-
-    @property
-    def has_users(self) -> bool:
-        """Whether there are users who may have tokens."""
-        return "users" not in self.strange and any(t.name == "users" for t in self.tables)
+    tokens: tuple[tuple[int, str], ...] = field(default=(), repr=False)
+    """The stored tokens, encrypted, by user id."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -74,58 +72,40 @@ class Preflight:
         return {table.name: table.size for table in self.tables}
 
 
-def take(conn: Connection) -> Preflight:
-    """Look at everything, in the caller's transaction."""
-    columns = _columns(conn)
-    known = {name for name, there in columns.items() if there >= BASIS[name]}
+def take(
+    conn: Connection, tables: Mapping[str, catalog.Table], *, countable: bool = True
+) -> Preflight:
+    """Return what is in these tables, as far as this role may read them.
+
+    `countable`: their columns have the types that the counts need; else only rows are counted.
+    """
+    columns = {name: set(table.columns) for name, table in tables.items()}
+    ours = {name for name, there in columns.items() if there >= BASIS[name]}
+    readable = [t.name for t in tables.values() if t.readable and not t.hides_rows]
+    known = ours.intersection(readable) if countable else set()
     photos = {"checkins", "checkin_photos"} <= known
+    location = tables["checkins"].columns.get("location") if "checkins" in tables else None
     return Preflight(
-        tables=_tables(conn),
-        strange=tuple(sorted(set(columns) - known)),
+        tables=tuple(Table(name, _rows(conn, name), tables[name].size) for name in readable),
+        strange=tuple(sorted(set(columns) - ours)),
         absent=_absent(conn, columns),
         stale_jobs=_stale_jobs(conn) if "import_jobs" in known else {},
         double_checkins=_doubles(conn, columns["checkins"]) if "checkins" in known else {},
         double_photos=_double_photos(conn) if photos else {},
-        location=_location(conn),
-        triggers=_triggers(conn),
+        location=location.type if location else None,
+        triggers=_triggers(conn) if "checkins" in tables else (),
+        tokens=_encrypted_tokens(conn) if "users" in known else (),
     )
 
 
-def encrypted_tokens(conn: Connection) -> list[tuple[int, str]]:
-    """All stored tokens, by user id."""
+def _encrypted_tokens(conn: Connection) -> tuple[tuple[int, str], ...]:
     rows = conn.execute(
         """
         SELECT id, access_token_encrypted FROM users
          WHERE access_token_encrypted IS NOT NULL ORDER BY id
         """
     )
-    return rows.fetchall()
-
-
-def _columns(conn: Connection) -> dict[str, set[str]]:
-    rows = conn.execute(
-        """
-        SELECT c.relname, array_agg(a.attname::text)
-          FROM pg_class AS c
-          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-         WHERE c.oid IN (to_regclass('users'), to_regclass('import_jobs'), to_regclass('checkins'),
-                         to_regclass('checkin_photos'))
-         GROUP BY c.relname
-        """
-    )
-    return {name: set(columns) for name, columns in rows}
-
-
-def _tables(conn: Connection) -> tuple[Table, ...]:
-    rows = conn.execute(
-        """
-        SELECT relname, pg_total_relation_size(oid) FROM pg_class
-         WHERE oid IN (to_regclass('users'), to_regclass('import_jobs'), to_regclass('checkins'),
-                       to_regclass('checkin_photos'))
-         ORDER BY relname
-        """
-    ).fetchall()
-    return tuple(Table(name, _rows(conn, name), size) for name, size in rows)
+    return tuple(rows.fetchall())
 
 
 def _rows(conn: Connection, table: str) -> int:
@@ -215,16 +195,6 @@ def _double_photos(conn: Connection) -> dict[int, int]:
         """
     )
     return dict(rows.fetchall())
-
-
-def _location(conn: Connection) -> str | None:
-    row = conn.execute(
-        """
-        SELECT format_type(atttypid, atttypmod) FROM pg_attribute
-         WHERE attrelid = to_regclass('checkins') AND attname = 'location' AND NOT attisdropped
-        """
-    ).fetchone()
-    return None if row is None else str(row[0])
 
 
 def _triggers(conn: Connection) -> tuple[str, ...]:

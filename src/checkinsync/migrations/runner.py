@@ -52,7 +52,9 @@ PATIENT_ATTEMPTS = 8
 def connected(url: str) -> Iterator[Connection]:
     """A connection that commits each statement. Raises DatabaseAway, MigrationFailed."""
     with direct(url, application_name="checkinsync migrate") as conn:
+        conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
+            conn.execute("SET client_encoding TO 'UTF8'")
             yield conn
         except psycopg.Error as error:
             if is_away(error):
@@ -123,19 +125,41 @@ def _run(conn: Connection, file: Migration) -> Applied:
 
 def _run_alone(conn: Connection, file: Migration) -> Applied:
     """One statement after the other; cut off anywhere, the file is run again from its top."""
-    for statement in file.statements:
-        patient = "CONCURRENTLY" in statement.text.upper()
-        _bound(conn, PATIENT_LOCK_TIMEOUT if patient else LOCK_TIMEOUT, in_transaction=False)
-        _execute(conn, file, statement)
-    return ledger.note(conn, file)
+    with _first_schema_only(conn):
+        for statement in file.statements:
+            patient = "CONCURRENTLY" in statement.text.upper()
+            _bound(conn, PATIENT_LOCK_TIMEOUT if patient else LOCK_TIMEOUT, in_transaction=False)
+            _execute(conn, file, statement)
+        return ledger.note(conn, file)
+
+
+@contextmanager
+def _first_schema_only(conn: Connection) -> Iterator[None]:
+    """Leave the other schemas out of search_path, in which DROP … IF EXISTS would look, too."""
+    row = conn.execute(
+        "SELECT current_setting('search_path'), quote_ident(current_schema()) || ', pg_temp'"
+    ).fetchone()
+    assert row is not None
+    pinned, first = row
+    conn.execute("SELECT set_config('search_path', %(path)s, false)", {"path": first})
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT set_config('search_path', %(path)s, false)", {"path": pinned})
 
 
 def _bound(conn: Connection, lock_timeout: str, *, in_transaction: bool) -> None:
-    """How long to wait for a table; the work itself may take what it takes."""
+    """Limit the wait for a table; the work itself takes as long as it takes.
+
+    A role or a database may have any time-out as its default.
+    """
     conn.execute(
         """
-        SELECT set_config('lock_timeout', %(lock)s, %(local)s),
-               set_config('statement_timeout', '0', %(local)s)
+        SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN %(lock)s ELSE '0' END, %(local)s)
+          FROM pg_settings
+         WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout',
+                        'idle_session_timeout', 'idle_in_transaction_session_timeout')
         """,
         {"lock": lock_timeout, "local": in_transaction},
     )

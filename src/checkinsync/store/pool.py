@@ -16,9 +16,17 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from checkinsync.errors import DatabaseAway, DatabaseExhausted, SettingsError
+from checkinsync.store import schema
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Pool = ConnectionPool[Connection]
+
+
+class Pool(ConnectionPool[Connection]):
+    """The pool, which remembers the search_path of the application's tables and ours."""
+
+    search_path: str | None = None
+    """Found by the first transaction; None: not yet, or the tables do not exist."""
+
 
 PATIENCE = 10.0
 """Seconds to wait for a connection before the database counts as away."""
@@ -52,7 +60,7 @@ def open_pool(url: str, *, size: int) -> Pool:
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
-    return ConnectionPool(
+    return Pool(
         url,
         kwargs={
             "application_name": "checkinsync",
@@ -102,19 +110,29 @@ def direct(
 def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
     """One unit of work: committed at the end, rolled back on an error. Raises DatabaseAway.
 
-    `snapshot`: all its statements see one moment, and can't write.
+    `snapshot`: all its statements see one moment, and can't write. Raises SettingsError where it is
+    not clear which table `users` is the application's.
     """
     try:
         with pool.connection() as conn:
             if snapshot:
                 conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if pool.search_path is None:
+                pool.search_path = schema.search_path(conn)
             conn.execute(
                 """
                 SELECT set_config('statement_timeout', %(statement)s, true),
                        set_config('lock_timeout', %(lock)s, true),
-                       set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+                       set_config('idle_in_transaction_session_timeout', %(idle)s, true),
+                       set_config('search_path',
+                                  coalesce(%(path)s, current_setting('search_path')), true)
                 """,
-                {"statement": STATEMENT_TIMEOUT, "lock": LOCK_TIMEOUT, "idle": IDLE_TIMEOUT},
+                {
+                    "statement": STATEMENT_TIMEOUT,
+                    "lock": LOCK_TIMEOUT,
+                    "idle": IDLE_TIMEOUT,
+                    "path": pool.search_path,
+                },
             )
             yield conn
     except (PoolTimeout, PoolClosed):

@@ -39,34 +39,60 @@ def plan(plan: Plan) -> str:
 
     Each file stands under its name.
     """
-    parts = ["\n".join(f"-- {line}".rstrip() for line in [*_found(plan), *_to_do(plan)])]
+    head = [*_found(plan), *_refusals(plan), *_to_do(plan)]
+    parts = ["\n".join(f"-- {line}".rstrip() for line in head)]
+    if plan.steps:
+        parts.append(f"SET search_path TO {plan.search_path};")
     parts += [f"-- {step.file.name}\n\n{step.file.text.rstrip()}" for step in plan.steps]
     return "\n\n".join(parts)
 
 
 def _found(plan: Plan) -> list[str]:
+    """Return the tables and what is wrong in them; nothing where none of them can be read."""
     found = plan.found
+    if plan.refusals and not found.tables:
+        return []
     if not found.tables:
-        return ["an empty database: nobody's tables are there yet"]
+        return [f"an empty database: everything goes into the schema {plan.schema}", ""]
     rows = ((t.name, t.rows, size(t.size)) for t in found.tables)
-    lines = ["What is there:", "", *table(("table", "rows", "size"), rows).splitlines(), ""]
-    lines += [
-        f"{name} is not the application's: it lacks its oldest columns" for name in found.strange
+    lines = [
+        f"Everything goes into the schema of the application's tables, {plan.schema}. It has:",
+        "",
+        *table(("table", "rows", "size"), rows).splitlines(),
+        "",
+        *(
+            f"{name} is not the application's: it lacks its oldest columns"
+            for name in found.strange
+        ),
+        f"absent of what the application should have: {', '.join(found.absent) or 'nothing'}",
     ]
-    absent = ", ".join(found.absent)
-    lines += [f"absent of what the application should have: {absent or 'nothing'}"]
     if UNIQUE in found.absent:
         lines += [f"  ({UNIQUE} is left to the application; all else is added)"]
-    lines += [
-        _by_user("imports that a crash left open for more than an hour", found.stale_jobs),
-        _by_user("check-ins stored more than once (user, venue, second)", found.double_checkins),
-        _by_user("photos stored more than once (check-in, address)", found.double_photos),
-        _tokens(plan),
+    if not plan.refusals:
+        lines += _counts_of(plan)
+    return [
+        *lines,
         f"checkins.location: {found.location or 'none'}; triggers on checkins: "
         f"{', '.join(found.triggers) or 'none'}",
         "",
     ]
-    return lines
+
+
+def _counts_of(plan: Plan) -> list[str]:
+    found = plan.found
+    return [
+        _by_user("imports that a crash left open for more than an hour", found.stale_jobs),
+        _by_user("check-ins stored more than once (user, venue, second)", found.double_checkins),
+        _by_user("photos stored more than once (check-in, address)", found.double_photos),
+        _tokens(plan),
+    ]
+
+
+def _refusals(plan: Plan) -> list[str]:
+    if not plan.refusals:
+        return []
+    reasons = (f"- {reason}" for reason in plan.refusals)
+    return ["`checkinsync migrate` refuses to begin:", "", *reasons, ""]
 
 
 def _by_user(what: str, rows: Mapping[int, int]) -> str:
@@ -81,10 +107,11 @@ def _named(users: Sequence[str]) -> str:
 
 
 def _tokens(plan: Plan) -> str:
+    stored = f"stored tokens: {len(plan.found.tokens)}"
     if plan.undecryptable is None:
-        return f"stored tokens: {plan.tokens}, not tried: CHECKINSYNC_ENCRYPTION_KEY is not set"
-    shut = _named([str(user) for user in plan.undecryptable])
-    return f"stored tokens: {plan.tokens}; that no key opens: {len(plan.undecryptable)}{shut}"
+        return f"{stored}, not tried: CHECKINSYNC_ENCRYPTION_KEY is not set"
+    users = _named([str(user) for user in plan.undecryptable])
+    return f"{stored}; that no key decrypts: {len(plan.undecryptable)}{users}"
 
 
 def _to_do(plan: Plan) -> list[str]:
@@ -127,20 +154,22 @@ def _long(footprint: Footprint, plan: Plan) -> str:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The same for programs; names are only ever added."""
+    """The same for programs; names are only ever added. What was not counted is null."""
     found = plan.found
+    counts = {
+        "stale_jobs": _counts(found.stale_jobs),
+        "double_checkins": _counts(found.double_checkins),
+        "double_photos": _counts(found.double_photos),
+        "tokens": _tokens_json(plan),
+    }
     return {
+        "schema": plan.schema,
+        "refusals": list(plan.refusals),
         "found": {
             "tables": [asdict(each) for each in found.tables],
             "strange": list(found.strange),
             "absent": list(found.absent),
-            "stale_jobs": _counts(found.stale_jobs),
-            "double_checkins": _counts(found.double_checkins),
-            "double_photos": _counts(found.double_photos),
-            "tokens": {
-                "stored": plan.tokens,
-                "unopened": None if plan.undecryptable is None else list(plan.undecryptable),
-            },
+            **(dict.fromkeys(counts) if plan.refusals else counts),
             "location": found.location,
             "triggers": list(found.triggers),
         },
@@ -150,6 +179,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 def _counts(rows: Mapping[int, int]) -> list[dict[str, int]]:
     return [{"user_id": user, "rows": count} for user, count in rows.items()]
+
+
+def _tokens_json(plan: Plan) -> dict[str, Any]:
+    unopened = None if plan.undecryptable is None else list(plan.undecryptable)
+    return {"stored": len(plan.found.tokens), "unopened": unopened}
 
 
 def _step_json(step: Step, plan: Plan) -> dict[str, Any]:
