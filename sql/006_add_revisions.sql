@@ -1,5 +1,5 @@
 -- locks: checkins SHARE ROW EXCLUSIVE, users SHARE ROW EXCLUSIVE
--- adds: checkin_revisions
+-- adds: checkin_revisions, checkin_revisions_checkin, checkin_revisions_user
 --
 -- Edits at Foursquare: what was changed of a check-in, and what it was before.
 

@@ -148,6 +148,16 @@ def test_its_half_finished_twin_constraint_is_left_to_the_application(empty_url:
     assert ask(empty_url, constraint) is None
 
 
+def test_an_index_of_the_application_is_kept_whatever_its_name(empty_url: str) -> None:
+    database.build(empty_url, WebApp())
+    ask(empty_url, "CREATE INDEX checkins_user_date ON checkins (city)")
+
+    migrate.up(empty_url)
+
+    kept = "SELECT indexdef FROM pg_indexes WHERE indexname = 'checkins_user_date'"
+    assert ask(empty_url, kept).endswith("(city)")
+
+
 def test_a_database_that_is_something_else_is_refused_with_what_its_table_lacks(
     empty_url: str,
 ) -> None:
