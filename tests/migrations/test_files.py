@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,17 @@ def test_the_readme_beside_the_files_has_a_line_for_each() -> None:
     listed = re.findall(r"^\| `(\w+\.sql)` \|", readme, re.M)
 
     assert listed == [file.name for file in files.read()]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_checkout_with_other_line_ends_or_a_byte_order_mark_is_the_same(
+    tmp_path: Path, mark: bytes
+) -> None:
+    for path in files.directory().glob("*.sql"):
+        (tmp_path / path.name).write_bytes(mark + path.read_bytes().replace(b"\n", b"\r\n"))
+
+    ours, theirs = files.read(), files.read(tmp_path)
+
+    assert [file.sha256 for file in theirs] == [file.sha256 for file in ours]
+    assert theirs == ours
+    assert [f.name for f in theirs if f.no_transaction] == ["008_add_indexes.sql"]

@@ -206,7 +206,9 @@ def names() -> list[str]:
 
 
 def _file(path: Path) -> Migration:
+    """Read a file; the line ends and the byte order mark of another system are no part of it."""
     try:
-        return Migration(path.name, path.read_bytes().decode())
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return Migration(path.name, text)
     except (OSError, UnicodeDecodeError):
         raise MigrationRefused(f"{path} can't be read as text in UTF-8") from None
