@@ -70,6 +70,14 @@ def test_two_files_with_one_number_are_refused() -> None:
         files.in_order([Migration("001_other.sql", ""), ONE])
 
 
+def test_what_is_pending_is_told_by_number_in_few_words() -> None:
+    names = [f"{n:03}_x.sql" for n in range(1, 11)]
+
+    assert files.pending_text(names) == "10 migrations are pending (001 to 010)"
+    assert files.pending_text(names[8:]) == "2 migrations are pending (009 and 010)"
+    assert files.pending_text(names[5:6]) == "1 migration is pending (006)"
+
+
 def test_an_unknown_number_is_refused_with_those_that_are_there() -> None:
     assert files.up_to([TWO, ONE], 1) == [ONE]
     with pytest.raises(MigrationRefused, match="no migration 007; there are 001, 002"):

@@ -150,6 +150,18 @@ def undone(files: Sequence[Migration], ledger: Sequence[Applied]) -> list[Migrat
     return [file for file in in_order(files) if file.name in pending]
 
 
+def pending_text(names: Sequence[str]) -> str:
+    """Return `10 migrations are pending (001 to 010)`, short whatever their number."""
+    first, last = names[0][:3], names[-1][:3]
+    match len(names):
+        case 1:
+            return f"1 migration is pending ({first})"
+        case 2:
+            return f"2 migrations are pending ({first} and {last})"
+        case many:
+            return f"{many} migrations are pending ({first} to {last})"
+
+
 def up_to(files: Sequence[Migration], number: int) -> list[Migration]:
     """The files up to this number. Raises MigrationRefused where no file has it."""
     ordered = in_order(files)

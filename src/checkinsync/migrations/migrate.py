@@ -120,8 +120,7 @@ def check(url: str, *, directory: Path | None = None) -> None:
     with runner.connected(url) as conn, _in_schema(conn):
         lacking = files.undone(migrations, ledger.rows(conn))
     if lacking:
-        names = ", ".join(file.name for file in lacking)
-        raise SchemaBehind(f"the schema lacks {names}; run `checkinsync migrate`")
+        raise schema_behind([file.name for file in lacking])
 
 
 def baseline(
@@ -151,6 +150,11 @@ def pending(conn: Connection) -> list[str]:
     """
     applied = {row.name for row in ledger.rows(conn)}
     return [name for name in files.names() if name not in applied]
+
+
+def schema_behind(names: Sequence[str]) -> SchemaBehind:
+    """Return the error for a database that lacks these files."""
+    return SchemaBehind(f"{files.pending_text(names)}; run `checkinsync migrate`")
 
 
 @contextmanager
