@@ -33,7 +33,7 @@ $$;
 
 ALTER TABLE checkins
     ADD COLUMN missing_again_at TIMESTAMPTZ,  -- not shown a second time, long enough after the first
-    ADD COLUMN withheld_since   TIMESTAMPTZ,  -- missing, but with too many others to be believed
+    ADD COLUMN withheld_since   TIMESTAMPTZ,  -- missing, but with too many others to believe
     ADD COLUMN first_venue_id   VARCHAR(255), -- the venue first seen, where Foursquare now shows
     ADD COLUMN first_venue_name TEXT;         -- another, by a merge, a rename or an edit
 

@@ -30,8 +30,8 @@ RETURNS TABLE (
     last_new_at          TIMESTAMPTZ,
     consecutive_failures INTEGER,
     quarantined          BIGINT,
-    missing              BIGINT,    -- not shown where they have to stand; looked for again
-    withheld             BIGINT,    -- the same, but too many at once to be believed
+    missing              BIGINT,    -- not shown where they should be; looked for again
+    withheld             BIGINT,    -- missing, but too many at once to believe
     gone                 BIGINT,    -- deleted at Foursquare
     unverified_since     TIMESTAMPTZ, -- when the stretch that waits longest was last compared
     unverified_newest    TIMESTAMPTZ, -- where it begins
@@ -69,25 +69,25 @@ LANGUAGE sql STABLE AS $$
                WHEN k.state = 'paused' THEN
                    format('nothing, until `checkinsync users resume %s`', k.id)
                WHEN k.state = 'needs_reauth' AND k.token_unreadable THEN
-                   format('give the key that sealed the token (CHECKINSYNC_ENCRYPTION_KEY), or '
-                       'store the token anew: `checkinsync users set-token %s`', k.id)
+                   format('set the key that encrypted the token (CHECKINSYNC_ENCRYPTION_KEY), or '
+                       'store a new token: `checkinsync users set-token %s`', k.id)
                WHEN k.state = 'needs_reauth' THEN
                    format('must log in again: reconnect Foursquare in the application, or '
                        '`checkinsync users set-token %s`', k.id)
                WHEN NOT k.active THEN
                    format('nothing: no login for more than %s days', days)
                WHEN k.state = 'rate_limited' THEN
-                   format('goes on after %s UTC',
+                   format('is continued after %s UTC',
                        to_char(k.retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
-               WHEN k.state = 'failing' THEN 'is tried again in the next run'
+               WHEN k.state = 'failing' THEN 'is retried in the next run'
                ELSE 'is imported in the next run'
            END
            || CASE WHEN c.withheld = 0 THEN '' ELSE
-                  format('; Foursquare shows %s check-ins no more, too many to be believed: '
+                  format('; %s check-ins are missing at Foursquare, too many to believe at once: '
                       '`checkinsync verify %s --repair --accept-deletions` if they were deleted',
                       c.withheld, k.id) END
       FROM known AS k
-     CROSS JOIN LATERAL (  -- each by its own small index, not by a reading of the history
+     CROSS JOIN LATERAL (  -- each count by its own small index, not by reading the history
            SELECT (SELECT count(*) FROM checkins AS c WHERE c.user_id = k.id)
                 - (SELECT count(*) FROM checkins AS c
                     WHERE c.user_id = k.id AND c.deleted_at IS NOT NULL) AS stored,

@@ -1,4 +1,4 @@
-"""Migrating the application's own database: its rows stay, its ways go on, whatever it lacked."""
+"""Migrating the application's own database: its rows stay and it goes on working."""
 
 from __future__ import annotations
 

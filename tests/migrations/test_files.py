@@ -1,4 +1,4 @@
-"""Files against ledger: what is pending, what is refused, and how a file is cut into statements."""
+"""Files against the ledger: pending, refused, and split into statements."""
 
 from __future__ import annotations
 

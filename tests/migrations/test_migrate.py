@@ -52,12 +52,12 @@ def tables(url: str) -> list[str]:
 def wait_until(true: Callable[[], object]) -> None:
     end = time.monotonic() + 30
     while not true():
-        assert time.monotonic() < end, "it never came about"
+        assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
 
 
 def no_sleep(seconds: float) -> None:
-    raise AssertionError(f"nothing is to be waited for ({seconds} s)")
+    raise AssertionError(f"unexpected wait ({seconds} s)")
 
 
 def test_an_empty_database_gets_everything_once(empty_url: str) -> None:

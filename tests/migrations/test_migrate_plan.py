@@ -1,4 +1,4 @@
-"""`migrate --plan`: what is there, what is going to be done, who waits; and nothing is written."""
+"""`migrate --plan`: prints what is there, what is pending and who waits; writes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BARE = WebApp(unique_checkins=False, photos=False, data_source=False, timezone=F
 
 @pytest.fixture
 def before(story: Story, empty_url: str) -> Story:
-    """An operator whose database is still the application's alone."""
+    """An operator whose database has the application's tables only."""
     story.environ |= {"CHECKINSYNC_DATABASE_URL": empty_url}
     return story
 
@@ -131,7 +131,7 @@ def test_who_waits_for_what_is_told_before_the_sql(empty_url: str) -> None:
     )
     eighth = lines.index("008_add_indexes.sql: one statement at a time, an instant")
     assert lines[eighth + 1].strip() == (
-        "locks checkins, checkin_photos, import_jobs (SHARE UPDATE EXCLUSIVE): nobody waits"
+        "locks checkins, checkin_photos, import_jobs (SHARE UPDATE EXCLUSIVE): no query waits"
     )
 
 

@@ -149,3 +149,13 @@ def test_a_whole_night_runs_where_no_path_leads_to_the_tables(story: Story) -> N
     assert story.run("verify", str(ada.id)).code == 0
     assert story.run("doctor").code == 0
     assert story.run("migrate").out == "the schema is up to date\n"
+
+
+def test_a_locked_users_does_not_keep_it_from_being_found(db: str, conn) -> None:
+    pool = open_pool(db, size=1)
+    with psycopg.connect(db) as other:
+        other.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+
+        with transaction(pool) as own:
+            assert own.execute("SHOW search_path").fetchone() == ("public, pg_temp",)
+    pool.close()

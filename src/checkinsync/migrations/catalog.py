@@ -17,7 +17,7 @@ TABLES = ("users", "import_jobs", "checkins", "checkin_photos")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server and the database, and who we are there."""
+    """The server, the database, and our role there."""
 
     version: int
     """As `server_version_num`: 150004 is 15.4."""
@@ -91,7 +91,7 @@ class Table:
 
 
 def server(conn: Connection, *, pooled: bool) -> Server:
-    """Return what the server says of itself."""
+    """Return the facts that decide whether our tables can be there at all."""
     row = conn.execute(
         """
         SELECT current_setting('server_version_num')::int,

@@ -24,7 +24,7 @@ from checkinsync.store.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A pending file, and what it will do to the tables that are there."""
+    """A pending file, and its effects on the tables that are there."""
 
     file: Migration
     footprint: Footprint
@@ -32,14 +32,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `up` would find, and what it would do."""
+    """The state that `up` would find, and its steps."""
 
     schema: str
     """Everything goes there."""
     search_path: str
-    """Under which every name means the table there."""
+    """The one under which every name means the table there."""
     refusals: tuple[str, ...]
-    """Why `up` would refuse, a sentence each."""
+    """The reasons why `up` would refuse, a sentence each."""
     found: Preflight
     undecryptable: tuple[int, ...] | None
     """The users whose stored tokens no key decrypts; None: there was no key to try."""
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What is there before anything is done."""
+    """The state before anything is done."""
 
     schema: str
     pending: Sequence[Migration]
@@ -73,7 +73,7 @@ def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) ->
             if not look.pending:
                 return []
             catalog.pin(conn, look.schema, in_transaction=False)
-            ledger.make(conn)
+            ledger.create(conn)
             return [runner.apply(conn, file, sleep=sleep) for file in look.pending]
 
 
@@ -126,9 +126,9 @@ def check(url: str, *, directory: Path | None = None) -> None:
 def baseline(
     url: str, number: int, *, directory: Path | None = None, sleep: Sleep = time.sleep
 ) -> list[Applied]:
-    """Note the files up to `number` as applied, on a database that has what they add already.
+    """Record the files up to `number` as applied, on a database that has what they add already.
 
-    Verifies nothing. Returns what was not noted before. Raises MigrationRefused for a number that
+    Checks nothing. Returns what was not recorded before. Raises MigrationRefused for a number that
     no file has, DatabaseAway, AtWork.
     """
     migrations = files.up_to(files.read(directory), number)
@@ -137,10 +137,10 @@ def baseline(
         runner.only_runner(conn, sleep=sleep),
         _in_schema(conn),
     ):
-        ledger.make(conn)
-        noted = {row.name for row in ledger.rows(conn)}
-        new = [file for file in migrations if file.name not in noted]
-        return [ledger.note(conn, file, baseline=True) for file in new]
+        ledger.create(conn)
+        recorded = {row.name for row in ledger.rows(conn)}
+        new = [file for file in migrations if file.name not in recorded]
+        return [ledger.record(conn, file, baseline=True) for file in new]
 
 
 def pending(conn: Connection) -> list[str]:

@@ -1,4 +1,4 @@
-"""What stands in a database before it is migrated: the application's tables, and their troubles.
+"""Counts the application's tables before a migration, and what is wrong in them.
 
 Only reads. Any column may be absent, since on real installations some of the application's own
 migrations failed half way; those that came later are asked for through the row as JSON.
@@ -19,7 +19,7 @@ BASIS: Mapping[str, frozenset[str]] = {
     "checkins": frozenset({"id", "user_id", "venue_id", "venue_name", "checkin_date"}),
     "checkin_photos": frozenset({"id", "checkin_id", "photo_url"}),
 }  # fmt: skip
-"""The tables that we share, and without which columns one of that name is not the application's."""
+"""The tables that we share; a table without these columns is not the application's."""
 
 LATER = (
     ("users", "last_sync_at"),
@@ -29,7 +29,7 @@ LATER = (
     ("import_jobs", "retry_after"),
     ("checkins", "timezone"),
 )
-"""What the application's later migrations add, and some installations lack."""
+"""Columns that the application's later migrations add, and some installations lack."""
 
 UNIQUE = "checkins_user_venue_date_unique"
 
@@ -46,13 +46,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What is there; numbers of rows are by user id."""
+    """The application's tables and what is wrong in them; numbers of rows are by user id."""
 
     tables: tuple[Table, ...] = ()
     strange: tuple[str, ...] = ()
     """Tables of these names that are not the application's: they lack its oldest columns."""
     absent: tuple[str, ...] = ()
-    """What the application's later migrations should have added, and did not."""
+    """Everything that the application's later migrations should have added, and did not."""
     stale_jobs: Mapping[int, int] = field(default_factory=dict)
     """Its imports that are pending or running for more than an hour."""
     double_checkins: Mapping[int, int] = field(default_factory=dict)
@@ -109,7 +109,7 @@ def _encrypted_tokens(conn: Connection) -> tuple[tuple[int, str], ...]:
 
 
 def _rows(conn: Connection, table: str) -> int:
-    """Counted: what the server estimates may be years old."""
+    """Count the rows: the server's estimate may be years old."""
     match table:
         case "users":
             counted = conn.execute("SELECT count(*) FROM users")
@@ -123,7 +123,7 @@ def _rows(conn: Connection, table: str) -> int:
 
 
 def _absent(conn: Connection, columns: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Tables first, then columns of tables that are there, then the constraint."""
+    """Return tables first, then columns of existing tables, then the constraint."""
     if not columns:
         return ()
     tables = [name for name in BASIS if name not in columns]
@@ -159,7 +159,7 @@ def _stale_jobs(conn: Connection) -> dict[int, int]:
 
 
 def _doubles(conn: Connection, columns: set[str]) -> dict[int, int]:
-    """Two check-ins of one venue and second that have ids are two: Foursquare says so."""
+    """Count by user; two rows of one venue and second that both have ids are two check-ins."""
     if "foursquare_id" in columns:
         rows = conn.execute(
             """

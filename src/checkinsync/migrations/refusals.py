@@ -35,7 +35,7 @@ def of_server(server: Server) -> Iterator[str]:
     if server.encoding != "UTF8":
         yield (
             f"the database {database} has the encoding {server.encoding}, which does not hold all "
-            "texts: create it anew with ENCODING 'UTF8', and move its data there"
+            "texts: create a database with ENCODING 'UTF8', and move the data there"
         )
     if server.standby:
         yield "the server is a read-only standby: set CHECKINSYNC_MIGRATE_URL to the primary"
@@ -92,7 +92,7 @@ def of_names(pending: Sequence[Migration], *, schema: str, there: Collection[str
         if taken:
             yield (
                 f"{file.name} adds {', '.join(taken)}, which exists already: rename what is there, "
-                "or, if an earlier attempt made it, note the file as applied "
+                "or, if an earlier attempt made it, record the file as applied "
                 f"(`checkinsync migrate --baseline {file.number}`)"
             )
 
@@ -108,8 +108,8 @@ def _of_kind(table: Table, name: str) -> Iterator[str]:
         return
     if table.kind == "p" or table.has_children:
         yield (
-            f"{name} is partitioned or has child tables, over which nothing is unique: make it one "
-            "ordinary table"
+            f"{name} is partitioned or has child tables, and checkinsync needs unique keys over "
+            "all its rows: make it one ordinary table"
         )
     known = COLUMNS[table.name].items()
     absent = [c for c, each in known if c not in table.columns and not each.added]
@@ -166,14 +166,14 @@ def _of_constraints(table: Table, name: str) -> Iterator[str]:
         if column in COLUMNS[table.name] and other != wanted:
             yield (
                 f"{name}.{column} refers to {other}, which checkinsync does not fill: drop that "
-                f"foreign key"
+                "foreign key"
             )
     if table.name != "import_jobs":
         return
     for check, definition in table.checks.items():
-        refused = [word for word in STATUSES if f"'{word}'" not in definition]
-        if "status" in definition and refused and len(refused) < len(STATUSES):
+        absent = [word for word in STATUSES if f"'{word}'" not in definition]
+        if "status" in definition and absent and len(absent) < len(STATUSES):
             yield (
-                f"the constraint {check} of {name} does not allow the status "
-                f"{', '.join(refused)}: let it allow these, too"
+                f"the constraint {check} of {name} does not allow the status {', '.join(absent)}: "
+                "let it allow these, too"
             )

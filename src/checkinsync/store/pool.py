@@ -117,8 +117,6 @@ def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
         with pool.connection() as conn:
             if snapshot:
                 conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            if pool.search_path is None:
-                pool.search_path = schema.search_path(conn)
             conn.execute(
                 """
                 SELECT set_config('statement_timeout', %(statement)s, true),
@@ -134,6 +132,8 @@ def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
                     "path": pool.search_path,
                 },
             )
+            if pool.search_path is None:
+                pool.search_path = schema.pin(conn)
             yield conn
     except (PoolTimeout, PoolClosed):
         raise DatabaseAway(_AWAY_MESSAGE) from None

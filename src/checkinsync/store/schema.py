@@ -25,28 +25,25 @@ class Candidate:
     is_table: bool
     """False: a view, or a table on another server."""
     empty: bool
-    """It takes no room, so that it has no rows."""
+    """It takes no room, so that it has no rows; False where it is the only one."""
     usable: bool
     """This role may use the schema."""
     place: int | None
     """Its position in the search_path, from 1; None: it is not there."""
 
 
-def search_path(conn: Connection) -> str | None:
-    """Return the search_path under which each name means the application's table, or ours.
+def pin(conn: Connection) -> str | None:
+    """Let each name mean the application's table, or ours, until the transaction ends.
 
-    None where the application's `users` is nowhere. Raises SettingsError where it is not clear
-    which one that is.
+    Returns the search_path, None where the application's `users` does not exist. Raises
+    SettingsError where it is not clear which one that is.
     """
     schema = find(conn)
-    return None if schema is None else path_of(conn, schema)
-
-
-def pin(conn: Connection) -> None:
-    """Set that search_path for this transaction. Raises SettingsError as `search_path` does."""
-    path = search_path(conn)
-    if path is not None:
-        conn.execute("SELECT set_config('search_path', %(path)s, true)", {"path": path})
+    if schema is None:
+        return None
+    path = path_of(conn, schema)
+    conn.execute("SELECT set_config('search_path', %(path)s, true)", {"path": path})
+    return path
 
 
 def path_of(conn: Connection, schema: str) -> str:
@@ -79,7 +76,8 @@ def find(conn: Connection) -> str | None:
     rows = conn.execute(
         """
         SELECT current_user::text, n.nspname::text, c.relkind IN ('r', 'p'),
-               c.relkind = 'r' AND pg_relation_size(c.oid) = 0,
+               CASE WHEN count(*) OVER () > 1 AND c.relkind = 'r'  -- asking for a size needs a lock
+                    THEN pg_relation_size(c.oid) = 0 ELSE false END,
                has_schema_privilege(n.oid, 'USAGE'),
                array_position(current_schemas(false), n.nspname)
           FROM pg_class AS c

@@ -1,4 +1,4 @@
-"""How the migrations stand, and what is pending, as text."""
+"""The state of the migrations and the plan, as text and JSON."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from checkinsync.migrations.migrate import Plan, Step
 from checkinsync.migrations.preflight import UNIQUE
 
 NAMED = 5
-"""So many users are named; the JSON has them all."""
+"""Users named at most; the JSON has them all."""
 
 INSTANT = 0.1
-"""Seconds, below which an estimate says nothing."""
+"""Seconds below which an estimate says nothing."""
 
 WAITING = (
-    "For a table that is in use it waits a quarter of a second, lets go, and tries again later, so",
-    "that nobody queues up behind it. How long a file then takes is an estimate, by size.",
+    "For a table that is in use it waits a quarter of a second, and tries again later, so that no",
+    "query waits longer behind it. How long a file then takes is an estimate, by size.",
 )
 
 
 def status(standings: Sequence[MigrationStatus]) -> str:
-    """A line per file: its name, how it stands, when it was applied (UTC)."""
+    """Return a line per file: its name, its state, and when it was applied (UTC)."""
     rows = (
         (s.name, s.state.value, None if s.applied_at is None else s.applied_at.astimezone(UTC))
         for s in standings
@@ -35,10 +35,7 @@ def status(standings: Sequence[MigrationStatus]) -> str:
 
 
 def plan(plan: Plan) -> str:
-    """What is there, what is going to be done and who waits, then the SQL; all valid SQL.
-
-    Each file stands under its name.
-    """
+    """Return what is there, what is pending and who waits, then each file; all of it valid SQL."""
     head = [*_found(plan), *_refusals(plan), *_to_do(plan)]
     parts = ["\n".join(f"-- {line}".rstrip() for line in head)]
     if plan.steps:
@@ -96,7 +93,7 @@ def _refusals(plan: Plan) -> list[str]:
 
 
 def _by_user(what: str, rows: Mapping[int, int]) -> str:
-    """A sum, and the users with the most."""
+    """Return a sum, and the users with the most."""
     most = sorted(rows, key=lambda user: (-rows[user], user))
     return f"{what}: {sum(rows.values())}{_named([f'{user} ({rows[user]})' for user in most])}"
 
@@ -117,7 +114,7 @@ def _tokens(plan: Plan) -> str:
 def _to_do(plan: Plan) -> list[str]:
     if not plan.steps:
         return ["nothing is pending"]
-    lines = ["What is going to be done:", ""]
+    lines = ["Pending:", ""]
     lines += [line for step in plan.steps for line in _step(step, plan)]
     if any(step.footprint.locks for step in plan.steps):
         lines += ["", *WAITING]
@@ -125,7 +122,7 @@ def _to_do(plan: Plan) -> list[str]:
 
 
 def _step(step: Step, plan: Plan) -> list[str]:
-    """A file; below it each lock, on which tables, and who waits behind it."""
+    """Return a file; below it each lock, on which tables, and who waits for it."""
     footprint = step.footprint
     if not footprint.locks:
         return [step.file.name]
@@ -143,7 +140,7 @@ def _step(step: Step, plan: Plan) -> list[str]:
 
 
 def _waits(mode: Mode) -> str:
-    return "nobody waits" if mode.waits == "nobody" else f"{mode.waits} wait"
+    return "no query waits" if mode.waits == "nobody" else f"{mode.waits} wait"
 
 
 def _long(footprint: Footprint, plan: Plan) -> str:
@@ -154,7 +151,7 @@ def _long(footprint: Footprint, plan: Plan) -> str:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The same for programs; names are only ever added. What was not counted is null."""
+    """Return the plan for programs; names are only ever added. What was not counted is null."""
     found = plan.found
     counts = {
         "stale_jobs": _counts(found.stale_jobs),
@@ -204,7 +201,7 @@ def _lock_json(lock: Lock) -> dict[str, str]:
 
 
 def size(count: int) -> str:
-    """Bytes, as people say them."""
+    """Return a number of bytes as kB, MB or GB."""
     for unit, most in (("kB", 10**6), ("MB", 10**9)):
         if count < most:
             return f"{count / most * 1000:.0f} {unit}"
@@ -212,7 +209,7 @@ def size(count: int) -> str:
 
 
 def applied(rows: Sequence[Applied]) -> str:
-    """A line per file that was applied just now."""
+    """Return a line per file that was applied now."""
     if not rows:
         return "the schema is up to date"
-    return "\n".join(f"{'noted' if row.baseline else 'applied'} {row.name}" for row in rows)
+    return "\n".join(f"{'recorded' if row.baseline else 'applied'} {row.name}" for row in rows)
