@@ -33,5 +33,6 @@ CREATE TABLE sync_runs (
     new         INTEGER NOT NULL DEFAULT 0,
     changed     INTEGER NOT NULL DEFAULT 0,
     gone        INTEGER NOT NULL DEFAULT 0,
-    outcome     TEXT NOT NULL DEFAULT 'running'
+    outcome     TEXT NOT NULL DEFAULT 'running',
+    reminded    BOOLEAN NOT NULL DEFAULT false  -- named the users who must log in again
 );

@@ -139,14 +139,36 @@ class UnsteadyList(UserFailed):
 # --- the database -------------------------------------------------------------------------------
 
 
-class DatabaseAway(CheckinsyncError):
-    """The database is not to be had."""
+class DatabaseError(CheckinsyncError):
+    """The database reported an error; of this very class only where it has no better name."""
+
+
+class DatabaseAway(DatabaseError):
+    """The database cannot be reached, or takes no writes at the moment."""
 
     exit_code = 69
 
 
-class DatabaseRefused(CheckinsyncError):
-    """The database is there, but does not let this role do what it has to."""
+class DatabaseBusy(DatabaseError):
+    """A lock or a statement took too long, or two transactions collided: worth trying again."""
+
+    exit_code = 69
+
+
+class ValueRefused(DatabaseError):
+    """The database does not take a value: its type, a constraint, a limit or a trigger says no."""
+
+    exit_code = 3
+
+
+class PrivilegeMissing(DatabaseError):
+    """The database role is not allowed to do what it has to."""
+
+    exit_code = 78
+
+
+class DatabaseRefused(DatabaseError):
+    """The database is there, but does not answer a question about itself."""
 
     exit_code = 69
 
@@ -217,3 +239,13 @@ class FileInTheWay(CheckinsyncError):
 
 class FileNotWritten(CheckinsyncError):
     """A file can't be written: no such folder, no right to, or no room."""
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def sentence(error: BaseException | None) -> str:
+    """Return an error as a sentence; of errors that are not ours only the kind, not the text."""
+    if isinstance(error, CheckinsyncError):
+        return str(error)
+    return f"unexpected error ({type(error).__name__}); the log has more"

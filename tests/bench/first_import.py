@@ -25,6 +25,7 @@ from checkinsync.store.lease_renewal import LeaseRenewer
 from checkinsync.store.pool import open_pool
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.scope import Full
+from checkinsync.sync.session import Services
 from checkinsync.users import accounts
 
 SIZES = (10_000, 70_000)
@@ -86,11 +87,7 @@ def _import(address: str, url: str) -> Figures:
     before, start = _peak(), time.perf_counter()
     imported = import_user(
         user,
-        pool=pool,
-        foursquare=service,
-        keyring=keyring,
-        lease_renewer=lease_renewer,
-        now=_now,
+        services=Services(pool, service, keyring, lease_renewer, _now),
         scope=Full(),
     )
     seconds = time.perf_counter() - start

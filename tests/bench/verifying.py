@@ -21,6 +21,7 @@ from checkinsync.store.pool import Pool, open_pool
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Full, Nightly, Scope
+from checkinsync.sync.session import Hooks, Services
 from checkinsync.users import accounts
 from checkinsync.verify.result import VerificationResult
 from checkinsync.verify.verifier import verify
@@ -41,17 +42,18 @@ class Stored:
     user: User
     at: datetime = datetime(2025, 6, 16, 2, tzinfo=UTC)
 
+    @property
+    def services(self) -> Services:
+        """The collaborators of an import, on the clock that is handed in."""
+        return Services(self.pool, self.service, self.keyring, self.lease_renewer, lambda: self.at)
+
     def import_(self, scope: Scope, *, may_scrub: bool = False) -> Imported:
         """One import, at the time on the clock that is handed in."""
         return import_user(
             self.user,
-            pool=self.pool,
-            foursquare=self.service,
-            keyring=self.keyring,
-            lease_renewer=self.lease_renewer,
-            now=lambda: self.at,
+            services=self.services,
             scope=scope,
-            may_scrub=lambda: may_scrub,
+            hooks=Hooks(may_scrub=lambda: may_scrub),
         )
 
     def night(self, *, may_scrub: bool) -> Imported:
@@ -63,12 +65,8 @@ class Stored:
         """The whole history, id by id."""
         proof = verify(
             self.user,
-            pool=self.pool,
-            foursquare=self.service,
-            keyring=self.keyring,
-            lease_renewer=self.lease_renewer,
-            now=lambda: self.at,
-            check_stop=lambda: None,
+            services=self.services,
+            hooks=Hooks(),
         )
         assert isinstance(proof, VerificationResult)
         assert proof.complete

@@ -177,7 +177,7 @@ def test_a_database_that_is_away_is_told_with_the_server_s_words(story: Story):
     done = story.run("doctor", database_url=nowhere)
 
     assert done.code == 69
-    assert "problem  database: the database is not to be had" in done.out
+    assert "problem  database: cannot reach the database" in done.out
     assert "ok       settings" in done.out
 
 

@@ -11,20 +11,20 @@ import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
-from checkinsync.app import LOOK, App, open_app
+from checkinsync.app import App, open_app
 from checkinsync.cli import checkinsync
 from checkinsync.cli.context import Context
 from checkinsync.errors import CheckinsyncError
 from checkinsync.nightly.attempt import Ended
-from checkinsync.nightly.run import Inbox
+from checkinsync.nightly.wait import LOOK, Inbox
 from checkinsync.shutdown import Shutdown
 from checkinsync.store.lease_renewal import EVERY
 from drill import seams
@@ -45,28 +45,31 @@ class HandedStop(Shutdown):
         self._clock.skip(timedelta(seconds=seconds))
 
 
-class HandedApp(App):
-    """An App whose run waits for what is at work, and over all the rest at once."""
+@dataclass(frozen=True)
+class HandedWait:
+    """A run's wait: for what is at work, and over all the rest at once."""
 
     clock: Clock
+    shutdown: Shutdown
 
-    def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
-        while not self.stop.asked():
-            left = LOOK if until is None else (until - self.now()).total_seconds()
+    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+        while not self.shutdown.asked():
+            left = LOOK if until is None else (until - self.clock.now()).total_seconds()
             if not running and until is not None:
-                self.clock.skip(until - self.now())
+                self.clock.skip(until - self.clock.now())
                 left = 0.0
-            try:
+            with suppress(queue.Empty):
                 return inbox.get(timeout=max(0.0, min(LOOK, left)))
-            except queue.Empty:
-                if until is not None and self.now() >= until:
-                    return None
-        return super().wait(inbox, until=until, running=running)
+            if until is not None and self.clock.now() >= until:
+                return None
+        with suppress(queue.Empty):
+            return inbox.get(timeout=LOOK)
+        return None
 
 
 @dataclass(frozen=True)
-class HandedDoor(Context):
-    """A door that opens such an App."""
+class HandedContext(Context):
+    """Opens an App on the drill's clock."""
 
     clock: Clock
     renewed_every: float
@@ -77,18 +80,15 @@ class HandedDoor(Context):
         stop.listen()
         settings = self.settings(**options)
         with open_app(settings, stop, now=self.clock.now, renewed_every=self.renewed_every) as app:
-            parts = {field.name: getattr(app, field.name) for field in fields(App)}
-            handed = HandedApp(**parts)
-            object.__setattr__(handed, "clock", self.clock)
-            yield handed
+            yield replace(app, wait=HandedWait(self.clock, stop))
 
 
-def run(door: Context, words: list[str]) -> int:
+def run(context: Context, words: list[str]) -> int:
     """The command; its errors are told as the program tells them."""
     command = checkinsync.get_command(click.Context(checkinsync), words[0])
     assert command is not None, words
     try:
-        code = command.main(words[1:], prog_name=words[0], obj=door, standalone_mode=False)
+        code = command.main(words[1:], prog_name=words[0], obj=context, standalone_mode=False)
     except CheckinsyncError as error:
         click.echo(f"checkinsync: {error}", err=True)
         return error.exit_code
@@ -120,7 +120,7 @@ def main() -> None:
     if night.seam:
         seams.strike_at(night.seam, night.moment, night.nth, sign=night.signal, hits=night.hits)
     clock = Clock(night.clock, skew=night.skew)
-    sys.exit(run(HandedDoor(0, "json", night.log, clock, night.renewed_every), words))
+    sys.exit(run(HandedContext(0, "json", night.log, clock, night.renewed_every), words))
 
 
 if __name__ == "__main__":

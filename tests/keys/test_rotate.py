@@ -49,7 +49,7 @@ def reject(pool, number: int, *, unreadable: bool) -> None:
     """Note it, as a run does."""
     with transaction(pool) as conn:
         user = users.find(conn, str(number))
-        sync_state.note_needs_reauth(conn, user, reason=REASON, unreadable=unreadable)
+        sync_state.record_needs_reauth(conn, user, reason=REASON, unreadable=unreadable)
 
 
 def standing(pool, number: int) -> tuple[str, bool]:

@@ -330,7 +330,7 @@ def apply_again(url: str, file: Migration) -> None:
 
 
 def test_a_database_that_is_away_is_told_of_without_its_password() -> None:
-    with pytest.raises(DatabaseAway, match=r"not to be had.*refused") as caught:
+    with pytest.raises(DatabaseAway, match=r"cannot reach.*refused") as caught:
         migrate.up("postgresql://me:s3cret@127.0.0.1:1/none")
 
     assert caught.value.exit_code == 69

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from datetime import timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from checkinsync.errors import (
@@ -21,83 +20,14 @@ from checkinsync.errors import (
     SettingsError,
     TokenRejected,
 )
-from checkinsync.model.changes import Saved
-from checkinsync.nightly import run as nightly
-from checkinsync.nightly.plan import RunOptions
+from checkinsync.keys.keyring import Keyring
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
-from support.environment import add_users
+from support.environment import KEYRING, add_users
 from support.factories import NOW
 
 MINUTE = timedelta(minutes=1)
-DONE = Imported(Saved(new=1), requests=1, seconds=0.5, cursor=NOW)
-
-PLAN = RunOptions(
-    active_days=30,
-    stagger=2 * MINUTE,
-    window=timedelta(hours=4),
-    workers=4,
-    deadline=timedelta(hours=6),
-    max_age=None,
-    overlap=timedelta(days=14),
-    retries=3,
-    retry_delay=MINUTE,
-)
-
-
-class Imports:
-    """Imports that end as they are told: by user, one ending after the other, then well."""
-
-    def __init__(self, clock, pool=None):
-        self.clock = clock
-        self.pool = pool
-        self.away_until = NOW
-        self.endings = defaultdict(list)
-        self.starts = defaultdict(list)
-        self.lock = threading.Lock()
-
-    def __call__(self, user, *, run_id, check_stop, on_page, may_scrub):
-        check_stop()
-        with self.lock:
-            self.starts[user.id].append(self.clock.now() - NOW)
-            if self.clock.now() < self.away_until:
-                raise FoursquareAway("away")
-            ending = self.endings[user.id].pop(0) if self.endings[user.id] else DONE
-        if self.pool is not None:
-            with transaction(self.pool) as conn:
-                conn.execute("SELECT 1")
-        if isinstance(ending, Exception):
-            raise ending
-        return ending
-
-
-@pytest.fixture
-def imports(clock):
-    return Imports(clock)
-
-
-@pytest.fixture
-def run(pool, lease_renewer, clock, imports):
-    def run(plan=PLAN, *, can_decrypt=lambda _: True, check_stop=lambda: None, **changes):
-        return nightly.run(
-            pool=pool,
-            lease_renewer=lease_renewer,
-            import_one=imports,
-            can_decrypt=can_decrypt,
-            plan=RunOptions(**{**vars_of(plan), **changes}),
-            host="test",
-            now=clock.now,
-            wait=clock.wait,
-            check_stop=check_stop,
-            requests=lambda: 0,
-        )
-
-    return run
-
-
-def vars_of(plan: RunOptions) -> dict:
-    return {name: getattr(plan, name) for name in RunOptions.__slots__}
 
 
 def outcomes(summary) -> dict:
@@ -344,7 +274,10 @@ def test_another_stored_token_makes_him_due_again(conn, imports, run):
     imports.endings[one] = [TokenRejected("no longer accepted")]
     run()
 
-    conn.execute("UPDATE users SET access_token_encrypted = 'another' WHERE id = %s", [one])
+    conn.execute(
+        "UPDATE users SET access_token_encrypted = %s WHERE id = %s",
+        [KEYRING.encrypt("another"), one],
+    )
     run()
 
     assert len(imports.starts[one]) == 2
@@ -367,7 +300,7 @@ def test_a_key_that_opens_nothing_changes_nothing(conn, imports, run):
     users = add_users(conn, 3)
 
     with pytest.raises(SettingsError, match="CHECKINSYNC_ENCRYPTION_KEY"):
-        run(can_decrypt=lambda _: False)
+        run(keyring=Keyring(["11" * 32]))
 
     assert not imports.starts
     assert [state(conn, user) for user in users] == [None] * 3
@@ -376,10 +309,15 @@ def test_a_key_that_opens_nothing_changes_nothing(conn, imports, run):
 def test_a_token_that_no_key_opens_is_tried_again_each_night(conn, imports, run):
     one, two = add_users(conn, 2)
 
-    first = run(can_decrypt=lambda encrypted: encrypted != "sealed 1")
+    lost = Keyring(["11" * 32])
+    conn.execute(
+        "UPDATE users SET access_token_encrypted = %s WHERE id = %s", [lost.encrypt("one"), one]
+    )
+
+    first = run()
     assert (first.exit_code, state(conn, one)[0]) == (3, "needs_reauth")
-    assert run(can_decrypt=lambda encrypted: encrypted != "sealed 1").exit_code == 0
-    run()
+    assert run().exit_code == 0
+    run(keyring=Keyring(["00" * 32, "11" * 32]))
 
     assert (len(imports.starts[one]), len(imports.starts[two])) == (1, 3)
 
@@ -430,3 +368,89 @@ def state(conn, user):
     return conn.execute(
         "SELECT state, consecutive_failures FROM sync_state WHERE user_id = %s", [user]
     ).fetchone()
+
+
+# --- instants that a wrong clock wrote ------------------------------------------------------------
+
+FUTURE = NOW + timedelta(days=400)
+
+
+@pytest.mark.parametrize("column", ["last_checked_at", "cursor", "last_new_at", "retry_at"])
+def test_an_instant_in_the_future_makes_no_night_skip_a_user(conn, imports, run, column):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO sync_state (user_id, state, {}) VALUES (%s, 'rate_limited', %s)"
+        ).format(sql.Identifier(column)),
+        [user, FUTURE],
+    )
+
+    summary = run(max_age=timedelta(hours=20))
+
+    assert (summary.due, imports.starts) == (1, {user: [timedelta(0)]})
+
+
+def test_a_job_of_the_application_from_the_future_blocks_nobody(conn, imports, run):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        """
+        INSERT INTO import_jobs (user_id, status, data_source, created_at)
+        VALUES (%s, 'running', 'foursquare', now() AT TIME ZONE 'UTC' + interval '1 year')
+        """,
+        [user],
+    )
+
+    run()
+
+    assert imports.starts == {user: [timedelta(0)]}
+
+
+def test_a_failure_is_stored_though_the_last_success_lies_in_the_future(conn, imports, run):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        "INSERT INTO sync_state (user_id, last_checked_at) VALUES (%s, %s)", [user, FUTURE]
+    )
+    imports.endings[user] = [OffsetIgnored("it")]
+
+    run()
+
+    assert state(conn, user)[0] == "failing"
+
+
+# --- the start of a run ---------------------------------------------------------------------------
+
+
+def test_jobs_that_a_killed_run_left_open_are_closed_though_nobody_is_due(conn, run):
+    [user] = add_users(conn, 1)
+    conn.execute("UPDATE users SET last_login_at = '2020-01-01'")
+    conn.execute(
+        """
+        INSERT INTO import_jobs (user_id, status, data_source, lease_token)
+        VALUES (%s, 'running', 'foursquare', 7)
+        """,
+        [user],
+    )
+
+    run()
+
+    assert conn.execute("SELECT status FROM import_jobs").fetchall() == [("failed",)]
+
+
+def test_a_table_that_is_locked_at_the_start_does_not_end_the_night(db, conn, clock, imports, run):
+    [user] = add_users(conn, 1)
+    other = psycopg.connect(db)
+    other.execute("LOCK TABLE sync_runs")
+    waits = []
+
+    def wait(inbox, *, until, running):
+        if not imports.starts:
+            waits.append(until)
+            other.rollback()
+        return clock.wait(inbox, until=until, running=running)
+
+    summary = run(wait=wait)
+    other.close()
+
+    assert (summary.exit_code, summary.synced) == (0, 1)
+    assert waits[0] == NOW + timedelta(seconds=10)
+    assert imports.starts[user]

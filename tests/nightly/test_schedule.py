@@ -39,43 +39,43 @@ def test_a_rate_limited_user_starts_after_his_reset():
 
 
 def test_nothing_is_taken_before_its_time_or_without_a_worker():
-    agenda = Queue(entries(2), workers=1)
+    queue = Queue(entries(2), workers=1)
 
-    assert agenda.take(NOW, running=1) is None
-    assert agenda.take(NOW, running=0).user.id == 1
-    assert agenda.take(NOW, running=0) is None
-    assert agenda.next_at(running=0) == NOW + 2 * MINUTE
+    assert queue.take(NOW, running=1) is None
+    assert queue.take(NOW, running=0).user.id == 1
+    assert queue.take(NOW, running=0) is None
+    assert queue.next_at(running=0) == NOW + 2 * MINUTE
 
 
 def test_a_retry_leaves_the_last_worker_to_first_starts():
     first, second = entries(2)
-    agenda = Queue([second], workers=2)
-    agenda.again(first, NOW, attempt=2)
+    queue = Queue([second], workers=2)
+    queue.again(first, NOW)
 
-    assert agenda.take(NOW, running=1) is None
-    assert agenda.take(NOW, running=0).attempt == 2
+    assert queue.take(NOW, running=1) is None
+    assert queue.take(NOW, running=0).user == first.user
 
 
 def test_a_retry_takes_any_worker_when_no_first_start_is_left():
-    agenda = Queue([], workers=2)
-    agenda.again(entries(1)[0], NOW, attempt=2)
+    queue = Queue([], workers=2)
+    queue.again(entries(1)[0], NOW)
 
-    assert agenda.take(NOW, running=1) is not None
+    assert queue.take(NOW, running=1) is not None
 
 
 def test_after_a_pause_starts_keep_their_distance():
-    agenda = Queue(entries(3), workers=9)
+    queue = Queue(entries(3), workers=9)
 
-    agenda.postpone(10 * MINUTE)
+    queue.postpone(10 * MINUTE)
 
-    starts = [agenda.take(NOW + 60 * MINUTE, running=0).at - NOW for _ in range(3)]
+    starts = [queue.take(NOW + 60 * MINUTE, running=0).at - NOW for _ in range(3)]
     assert starts == [10 * MINUTE, 12 * MINUTE, 14 * MINUTE]
 
 
 def test_what_is_left_is_told_in_the_plan_s_order():
     one, two, three = entries(3)
-    agenda = Queue([three, two], workers=1)
-    agenda.again(one, NOW + 99 * MINUTE, attempt=3)
+    queue = Queue([three, two], workers=1)
+    queue.again(one, NOW + 99 * MINUTE)
 
-    assert [entry.user.id for entry in agenda.rest()] == [1, 2, 3]
-    assert not agenda
+    assert [entry.user.id for entry in queue.rest()] == [1, 2, 3]
+    assert not queue

@@ -80,7 +80,7 @@ def test_interrupted_it_says_how_far_it_got_and_goes_on(story, two):
     assert ended.out == ""
     [line] = ended.err.splitlines()
     assert "no verdict yet" in line
-    assert "495 check-ins have been compared, down to" in line
+    assert "495 check-ins were compared, down to" in line
     again = story.run("verify", "Ada")
     assert again.code == 0
     assert "shows 600 check-ins" in again.out
@@ -117,7 +117,7 @@ def test_rows_that_somebody_holds_spoil_one_user_s_verification_alone(story, two
         done = story.run("verify", "all", "--repair")
 
     assert done.code == 3
-    assert "user 1 (Ada): not verified: the database refused" in done.err
+    assert "user 1 (Ada): not verified: the database is busy" in done.err
     assert story.complete(ben)
 
 

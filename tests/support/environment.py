@@ -13,7 +13,7 @@ from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.user import Profile, User
 from checkinsync.nightly.attempt import Ended
-from checkinsync.nightly.run import Inbox
+from checkinsync.nightly.wait import Inbox
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
 from checkinsync.store.lease_renewal import LeaseRenewer
@@ -21,8 +21,11 @@ from checkinsync.store.pool import Pool, open_pool
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Nightly
+from checkinsync.sync.session import Hooks, Services
 from checkinsync.users import accounts
 from support.factories import NOW
+
+KEYRING = Keyring(["00" * 32])
 
 
 class HandedClock:
@@ -66,17 +69,17 @@ def lease_renewer(pool: Pool) -> Iterator[LeaseRenewer]:
 
 
 def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> list[int]:
-    """Active users with tokens that look sealed; returns their ids."""
+    """Active users with encrypted tokens; returns their ids."""
+    tokens = [KEYRING.encrypt(f"token {number}") for number in range(1, count + 1)]
     rows = conn.execute(
         """
         INSERT INTO users (foursquare_user_id, display_name, access_token_encrypted, secret_token,
                            last_login_at)
-        SELECT 'f' || n, 'user ' || n, 'sealed ' || n, 's' || n,
-               %(at)s::timestamptz AT TIME ZONE 'UTC'
-          FROM generate_series(1, %(count)s) AS n
+        SELECT 'f' || n, 'user ' || n, token, 's' || n, %(at)s::timestamptz AT TIME ZONE 'UTC'
+          FROM unnest(%(tokens)s::text[]) WITH ORDINALITY AS t (token, n)
         RETURNING id
         """,
-        {"count": count, "at": at},
+        {"tokens": tokens, "at": at},
     )
     return [row[0] for row in rows]
 
@@ -91,9 +94,13 @@ class Env:
         self.lease_renewer = lease_renewer
         self.simulator = simulator
         self.conn = conn
-        self.keyring = Keyring(["00" * 32])
+        self.keyring = KEYRING
         self.at = NOW
         self.foursquare = self.connected()
+
+    @property
+    def services(self) -> Services:
+        return Services(self.pool, self.foursquare, self.keyring, self.lease_renewer, self.now)
 
     def connected(self) -> Foursquare:
         """A client as a new process has it."""
@@ -116,15 +123,9 @@ class Env:
     def import_(self, user: User, *, overlap: timedelta = timedelta(days=14), **more) -> Imported:
         """One import; afterwards the requests it took can be read off `requests`."""
         self.simulator.requests.clear()
-        more.setdefault("scope", Nightly(overlap))
+        run_id, scope = more.pop("run_id", None), more.pop("scope", Nightly(overlap))
         return import_user(
-            user,
-            pool=self.pool,
-            foursquare=self.foursquare,
-            keyring=self.keyring,
-            lease_renewer=self.lease_renewer,
-            now=self.now,
-            **more,
+            user, services=self.services, scope=scope, hooks=Hooks(**more), run_id=run_id
         )
 
     def night(self, user: User, **more) -> Imported:

@@ -19,15 +19,15 @@ def read(reading: Slice, listed: list, *, stored: list | None = None, cap: int =
     """Feed it pages of a list until it asks no more; how many."""
     held = listed if stored is None else stored
     asked = 0
-    while reading.ask is not None:
+    while reading.request is not None:
         asked += 1
         assert asked < 100
-        offset, limit = reading.ask.offset, min(reading.ask.limit, cap)
+        offset, limit = reading.request.offset, min(reading.request.limit, cap)
         items = tuple(listed[offset : offset + limit])
         span = Span.of(items, top=offset == 0, now=NOW)
         deepest = span.oldest if span else None
         below = sum(item.created_at < deepest for item in held) if deepest else 0
-        reading.see(Page(offset, reading.ask.limit, items, None), span, below=below)
+        reading.take(Page(offset, reading.request.limit, items, None), span, below=below)
     return asked
 
 
@@ -94,10 +94,10 @@ def test_a_server_that_ignores_offsets_is_not_asked_for_ever():
     reading = Slice(whole[400].created_at, offset=401, length=60)
     page = tuple(whole[:PAGE])
     asked = 0
-    while reading.ask is not None:
+    while reading.request is not None:
         asked += 1
         span = Span.of(page, top=False, now=NOW)
-        reading.see(Page(reading.ask.offset, PAGE, page, None), span, below=500)
+        reading.take(Page(reading.request.offset, PAGE, page, None), span, below=500)
 
     assert asked == 1
     assert reading.missed
@@ -107,14 +107,14 @@ def test_a_page_that_does_not_join_is_not_taken():
     whole = history(800)
     reading = Slice(whole[400].created_at, offset=401, length=300)
     first = tuple(whole[386:636])
-    reading.see(Page(386, 250, first, None), Span.of(first, top=False, now=NOW), below=160)
+    reading.take(Page(386, 250, first, None), Span.of(first, top=False, now=NOW), below=160)
     assert reading.taken
     shifted = tuple(whole[640:700])
 
-    reading.see(Page(631, 250, shifted, None), Span.of(shifted, top=False, now=NOW), below=100)
+    reading.take(Page(631, 250, shifted, None), Span.of(shifted, top=False, now=NOW), below=100)
 
     assert not reading.taken
-    assert reading.ask is None
+    assert reading.request is None
     assert reading.next_start == whole[635].created_at
 
 
@@ -123,7 +123,7 @@ def test_a_page_in_no_order_is_passed_by():
     mixed = (*whole[450:500], *whole[400:450])
     reading = Slice(whole[400].created_at, offset=401, length=60)
 
-    reading.see(Page(386, 90, mixed, None), None, below=300)
+    reading.take(Page(386, 90, mixed, None), None, below=300)
 
-    assert reading.ask is None
+    assert reading.request is None
     assert whole[400].created_at > reading.next_start > whole[500].created_at

@@ -28,23 +28,23 @@ class Listing:
     between: Callable[[Listing, int], None] = lambda listing, number: None
     asked: list[PageRequest] = field(default_factory=list)
 
-    def page(self, ask: PageRequest) -> Page:
+    def page(self, request: PageRequest) -> Page:
         if self.asked:
             self.between(self, len(self.asked))
-        self.asked.append(ask)
-        items = self.items[ask.offset : ask.offset + min(ask.limit, self.cap)]
-        return Page(ask.offset, ask.limit, tuple(items), len(self.items))
+        self.asked.append(request)
+        items = self.items[request.offset : request.offset + min(request.limit, self.cap)]
+        return Page(request.offset, request.limit, tuple(items), len(self.items))
 
 
 def walked(listing: Listing, walk: Walk, stored: set[str] | None = None, most: int = 2000):
     """Walk to the end; returns the ids that were shown."""
     shown: set[str] = set(stored or ())
-    while walk.ask is not None:
+    while walk.request is not None:
         assert len(listing.asked) < most, "the walk does not end"
-        page = listing.page(walk.ask)
+        page = listing.page(walk.request)
         new = [item for item in page.items if item.key not in shown]
         shown |= {item.key for item in page.items}
-        walk.see(page, new=len(new), stored=None if new else len(stored or shown))
+        walk.take(page, new=len(new), stored=None if new else len(stored or shown))
     return shown
 
 
@@ -67,9 +67,9 @@ def test_a_short_page_in_the_middle_is_not_the_end():
     whole = listing.page
     walk = full()
 
-    def short(ask: PageRequest) -> Page:
-        page = whole(ask)
-        hidden = page.items[:-30] if ask.offset < 500 else page.items
+    def short(request: PageRequest) -> Page:
+        page = whole(request)
+        hidden = page.items[:-30] if request.offset < 500 else page.items
         return Page(page.offset, page.limit, hidden, page.total)
 
     listing.page = short
@@ -83,10 +83,10 @@ def test_the_count_is_no_reason_to_stop(count):
     listing = Listing(history(400))
     walk, shown = full(), set()
 
-    while walk.ask is not None:
-        page = listing.page(walk.ask)
+    while walk.request is not None:
+        page = listing.page(walk.request)
         shown |= {item.key for item in page.items}
-        walk.see(Page(page.offset, page.limit, page.items, count))
+        walk.take(Page(page.offset, page.limit, page.items, count))
 
     assert len(shown) == 400
 
@@ -109,7 +109,7 @@ def test_a_history_inside_the_window_costs_two_requests():
 
     walked(listing, walk, {item.key for item in listing.items})
 
-    assert [ask.offset for ask in listing.asked] == [0, 30]
+    assert [request.offset for request in listing.asked] == [0, 30]
 
 
 def test_one_old_item_at_the_top_neither_ends_the_walk_nor_makes_it_a_full_one():
@@ -213,10 +213,10 @@ def test_an_ignored_offset_is_an_error_and_no_loop(count):
     listing = Listing(history(count))
     walk = full()
 
-    while walk.ask is not None:
+    while walk.request is not None:
         assert len(listing.asked) < 6
-        top = listing.page(PageRequest(0, walk.ask.limit))
-        walk.see(Page(walk.ask.offset, top.limit, top.items, top.total))
+        top = listing.page(PageRequest(0, walk.request.limit))
+        walk.take(Page(walk.request.offset, top.limit, top.items, top.total))
 
     assert isinstance(walk.problem, OffsetIgnored)
 
@@ -257,15 +257,15 @@ def test_new_items_before_every_request_neither_look_like_an_ignored_offset_nor_
 def test_an_empty_first_page_is_doubted_where_there_should_be_something():
     listing, walk = Listing(history(30)), full()
 
-    walk.see(Page(0, 250, (), 30))
-    assert walk.ask == PageRequest(0, 250)
+    walk.take(Page(0, 250, (), 30))
+    assert walk.request == PageRequest(0, 250)
     walked(listing, walk)
     assert walk.seen == 30
 
     again = full()
-    again.see(Page(0, 250, (), 0), stored=7)
-    again.see(Page(0, 250, (), 0), stored=7)
-    assert again.ask is None
+    again.take(Page(0, 250, (), 0), stored=7)
+    again.take(Page(0, 250, (), 0), stored=7)
+    assert again.request is None
 
 
 def test_pages_of_one_are_walked_too():
@@ -301,23 +301,25 @@ def begun(listing: Listing, pages: int) -> tuple[Checkpoint, set[str]]:
     """A first import that was killed after so many pages."""
     walk, shown = full(), set()
     for _ in range(pages):
-        page = listing.page(walk.ask)
+        page = listing.page(walk.request)
         shown |= {item.key for item in page.items}
-        walk.see(page, new=len(page.items))
-    return walk.mark(started_at=NOW), shown
+        walk.take(page, new=len(page.items))
+    return walk.checkpoint(started_at=NOW), shown
 
 
-def resumed(listing: Listing, mark: Checkpoint, stored: set[str], *, later: timedelta) -> set[str]:
-    top = Window(mark.started_at - timedelta(days=14))
+def resumed(
+    listing: Listing, checkpoint: Checkpoint, stored: set[str], *, later: timedelta
+) -> set[str]:
+    top = Window(checkpoint.started_at - timedelta(days=14))
     listing.asked.clear()
-    return walked(listing, Walk(top, now=NOW + later, expected=60, mark=mark), stored)
+    return walked(listing, Walk(top, now=NOW + later, expected=60, checkpoint=checkpoint), stored)
 
 
 def test_a_killed_walk_goes_on_at_the_seam():
     listing = Listing(history(5000))
-    mark, shown = begun(listing, 12)
+    checkpoint, shown = begun(listing, 12)
 
-    shown = resumed(listing, mark, shown, later=timedelta(minutes=5))
+    shown = resumed(listing, checkpoint, shown, later=timedelta(minutes=5))
 
     assert shown == {item.key for item in listing.items}
     assert len(listing.asked) <= 1 + 1 + (5000 - 2945) // 245 + 3
@@ -326,32 +328,32 @@ def test_a_killed_walk_goes_on_at_the_seam():
 @pytest.mark.parametrize(("added", "deleted"), [(0, 60), (200, 0), (7, 199), (40, 900), (900, 3)])
 def test_a_walk_resumed_weeks_later_loses_nothing(added, deleted):
     listing = Listing(history(4000))
-    mark, shown = begun(listing, 8)
+    checkpoint, shown = begun(listing, 8)
     del listing.items[500 : 500 + deleted]
     newest = NOW + timedelta(days=20)
     listing.items[:0] = history(added, newest=newest, step=timedelta(minutes=20))
 
-    shown = resumed(listing, mark, shown, later=timedelta(days=20))
+    shown = resumed(listing, checkpoint, shown, later=timedelta(days=20))
 
     assert {item.key for item in listing.items} <= shown
 
 
 def test_a_walk_killed_again_before_the_seam_keeps_its_mark():
     listing = Listing(history(4000))
-    mark, _ = begun(listing, 8)
-    again = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=60, mark=mark)
+    checkpoint, _ = begun(listing, 8)
+    again = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=60, checkpoint=checkpoint)
 
-    again.see(listing.page(again.ask))
+    again.take(listing.page(again.request))
 
-    assert again.mark(started_at=NOW) == mark
+    assert again.checkpoint(started_at=NOW) == checkpoint
 
 
 def test_a_tail_that_was_deleted_altogether_costs_requests_but_no_items():
     listing = Listing(history(3000))
-    mark, shown = begun(listing, 6)
-    del listing.items[mark.offset - 260 : mark.offset]
+    checkpoint, shown = begun(listing, 6)
+    del listing.items[checkpoint.offset - 260 : checkpoint.offset]
 
-    shown = resumed(listing, mark, shown, later=timedelta(days=1))
+    shown = resumed(listing, checkpoint, shown, later=timedelta(days=1))
 
     assert {item.key for item in listing.items} <= shown
 
@@ -415,20 +417,20 @@ def test_a_walk_that_has_seen_just_what_is_stored_goes_on_to_the_end(count, cap,
             changed.items.insert(0, checkin(NOW + timedelta(minutes=10 * number + n), 900 + n))
 
     walk, seen = full(), set()
-    while walk.ask is not None:
+    while walk.request is not None:
         assert len(listing.asked) < 2000
         between(listing, len(listing.asked) + 1)
-        ask = walk.ask
-        listing.asked.append(ask)
-        start = ask.offset
+        request = walk.request
+        listing.asked.append(request)
+        start = request.offset
         while True:  # a page is empty beyond the end only
-            asked = listing.items[start : start + min(ask.limit, cap)]
+            asked = listing.items[start : start + min(request.limit, cap)]
             items = tuple(item for item in asked if item.key not in hidden)
             if items or not asked:
                 break
             start += cap
         seen |= {item.key for item in items}
-        walk.see(Page(ask.offset, ask.limit, items, count), stored=len(seen))
+        walk.take(Page(request.offset, request.limit, items, count), stored=len(seen))
 
     assert walk.problem is None
     assert seen >= {item.key for item in there} - hidden
@@ -439,14 +441,14 @@ def test_an_empty_page_further_down_is_no_end_of_what_stands_between():
     there = history(100)
     walk = full()
     for start, length in ((0, 40), (35, 37), (67, 21)):
-        assert walk.ask is not None
-        page = Page(walk.ask.offset, 250, tuple(there[start : start + length]), 100)
-        walk.see(page, stored=start + length)
+        assert walk.request is not None
+        page = Page(walk.request.offset, 250, tuple(there[start : start + length]), 100)
+        walk.take(page, stored=start + length)
     seen = 88
-    while walk.ask is not None:
-        items = tuple(there[walk.ask.offset : walk.ask.offset + 40])
-        seen = max(seen, walk.ask.offset + len(items))
-        walk.see(Page(walk.ask.offset, 250, items, 100), stored=seen)
+    while walk.request is not None:
+        items = tuple(there[walk.request.offset : walk.request.offset + 40])
+        seen = max(seen, walk.request.offset + len(items))
+        walk.take(Page(walk.request.offset, 250, items, 100), stored=seen)
 
     assert walk.ended
     assert walk.seen == 100

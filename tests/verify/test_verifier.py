@@ -9,6 +9,7 @@ import pytest
 from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.simulator.faults import Fault
+from checkinsync.sync.session import Hooks
 from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 from support.factories import NOW
@@ -37,16 +38,8 @@ def ada(env):
 def prove(env):
     def prove(user, **more):
         env.simulator.requests.clear()
-        more.setdefault("check_stop", lambda: None)
-        return verify(
-            user,
-            pool=env.pool,
-            foursquare=env.foursquare,
-            keyring=env.keyring,
-            lease_renewer=env.lease_renewer,
-            now=env.now,
-            **more,
-        )
+        hooks = Hooks(check_stop=more.pop("check_stop", lambda: None))
+        return verify(user, services=env.services, hooks=hooks, **more)
 
     return prove
 
@@ -73,7 +66,7 @@ def test_a_complete_history_is_complete(env, ada, prove, order, count):
     proof = prove(user)
 
     assert proof.complete
-    assert (proof.shown, proof.stored, proof.told) == (count, count, count)
+    assert (proof.shown, proof.stored, proof.reported_total) == (count, count, count)
     assert not proof.findings
     assert rows(env) == before
     assert env.conn.execute("SELECT count(*) FROM verification_items").fetchone() == (0,)
@@ -289,7 +282,7 @@ def test_foursquare_s_own_total_is_told_and_decides_nothing(env, ada, prove, rea
     proof = prove(user)
 
     assert proof.complete
-    assert proof.told == 700 + reading.get("count_excess", 0)
+    assert proof.reported_total == 700 + reading.get("count_excess", 0)
     assert proof.shown == len(env.simulator.shown_ids(ADA))
 
 

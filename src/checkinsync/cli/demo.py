@@ -23,6 +23,7 @@ from checkinsync.config.settings import Settings
 from checkinsync.migrations import migrate
 from checkinsync.model.user import User
 from checkinsync.nightly import status
+from checkinsync.nightly.run import run
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.resources import embedded_database
 from checkinsync.shutdown import Shutdown
@@ -30,8 +31,12 @@ from checkinsync.simulator import demo as people
 from checkinsync.simulator.faults import Fault
 from checkinsync.simulator.server import Server
 from checkinsync.store.pool import transaction
+from checkinsync.sync.import_user import import_user
+from checkinsync.sync.scope import Nightly
+from checkinsync.sync.session import Hooks
 from checkinsync.users import accounts
 from checkinsync.verify.result import Unfinished, VerificationResult
+from checkinsync.verify.verifier import verify
 
 CHECKINS = "users/self/checkins"
 
@@ -133,9 +138,11 @@ def play(
         say(f"{len(members)} users have connected: {', '.join(map(str, members))}")
         _arrange(app, foursquare, members, say)
         say("02:00, and the run starts …")
-        with watching(), app.stop.gracefully():
-            summary = app.orchestrate()
-        report = status.report(pool=app.pool, now=app.now(), active_days=app.settings.active_days)
+        with watching(), app.shutdown.gracefully():
+            summary = run(app.services, options=app.run_options, check_stop=app.shutdown.check)
+        report = status.report(
+            pool=app.services.pool, now=app.services.now(), active_days=app.settings.active_days
+        )
         proofs = tuple(_proved(app, member) for member in members)
         planned = _as_planned(app, foursquare, members, summary)
         return Night(summary, report, proofs, planned)
@@ -154,19 +161,22 @@ def _opened(home: Path, foursquare: Server, stop: Shutdown, say: Say) -> Iterato
 
 def _member(app: App, token: str) -> User:
     """The user of a token, asked for and added."""
-    profile = accounts.who_is(token, foursquare=app.foursquare)
-    added = accounts.add(profile, token, pool=app.pool, keyring=app.keyring, now=app.now())
-    return app.user(str(added.id))
+    services = app.services
+    profile = accounts.who_is(token, foursquare=services.foursquare)
+    added = accounts.add(
+        profile, token, pool=services.pool, keyring=services.keyring, now=services.now()
+    )
+    return accounts.find(str(added.id), pool=services.pool)
 
 
 def _proved(app: App, member: User) -> VerificationResult | Unfinished:
-    return app.verify(member, repair=False, accept_deletions=False, wait=False)
+    return verify(member, services=app.services, hooks=Hooks())
 
 
 def _arrange(app: App, foursquare: Server, members: list[User], say: Say) -> None:
     """The little troubles of the night."""
     ada, ben, chloe, emi, hiro = (people.demo_token(name) for name, _, _ in people.PEOPLE)
-    app.import_user(members[2])
+    import_user(members[2], services=app.services, scope=Nightly(app.settings.overlap))
     say(f"{members[2]} was imported last night and is caught up")
     foursquare.revoke(emi)
     say(f"{members[3]} has revoked the token at Foursquare")
@@ -184,7 +194,7 @@ def _as_planned(app: App, foursquare: Server, members: list[User], summary: RunS
     """Whether each check-in that Foursquare shows is stored once, Emi's excepted."""
     if (summary.synced, summary.failed) != (len(members) - 1, 1):
         return False
-    with transaction(app.pool) as conn:
+    with transaction(app.services.pool) as conn:
         stored = conn.execute(
             """
             SELECT foursquare_user_id, array_agg(foursquare_id ORDER BY foursquare_id)

@@ -14,8 +14,11 @@ from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
 from checkinsync.model.user import User
+from checkinsync.sync.import_now import import_now
 from checkinsync.sync.outcome import ended_with
-from checkinsync.sync.scope import Full, Scope, Since
+from checkinsync.sync.scope import Full, Nightly, Scope, Since
+from checkinsync.sync.session import Hooks
+from checkinsync.users import accounts
 
 
 @click.command(name="import-user")
@@ -40,18 +43,27 @@ def import_user(
     """
     if full and since:
         raise click.UsageError("--full and --since exclude each other")
-    scope = Full() if full else Since(since.replace(tzinfo=UTC)) if since else None
+    scope: Scope | None = Full() if full else None
+    if since:
+        scope = Since(since.replace(tzinfo=UTC))
     with door.app() as app:
-        found = app.user(user)
-        with app.stop.gracefully():
+        found = accounts.find(user, pool=app.services.pool)
+        scope = scope or Nightly(app.settings.overlap)
+        with app.shutdown.gracefully():
             _import(app, found, scope, wait=wait, as_json=as_json)
 
 
-def _import(app: App, user: User, scope: Scope | None, *, wait: bool, as_json: bool) -> None:
+def _import(app: App, user: User, scope: Scope, *, wait: bool, as_json: bool) -> None:
     watched = on_terminal() and not as_json
     try:
         with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
-            imported = app.import_user_by_hand(user, scope=scope, wait=wait, on_page=on_page)
+            imported = import_now(
+                user,
+                services=app.services,
+                scope=scope,
+                hooks=Hooks(check_stop=app.shutdown.check, on_page=on_page),
+                wait=app.wait_for if wait else None,
+            )
     except CheckinsyncError as error:
         if as_json:
             say_json(render.outcome_json(user, ended_with(error)))

@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 import click
 
+from checkinsync.app import open_oauth
 from checkinsync.cli import terminal
 from checkinsync.cli.context import Context, Duration
 from checkinsync.cli.render import login as render
@@ -21,7 +22,9 @@ from checkinsync.config import validators
 from checkinsync.config.durations import written
 from checkinsync.errors import CheckinsyncError, Interrupted, StrayReturn
 from checkinsync.nightly import status as standing
+from checkinsync.users import accounts
 from checkinsync.users.login import Arrival, LoggedIn
+from checkinsync.users.login import login as log_in
 from checkinsync.users.loopback import PORT, Loopback, Visit, redirect
 
 OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
@@ -60,14 +63,26 @@ def login(
     """
     with ExitStack() as stack:
         app = stack.enter_context(door.app())
-        oauth = stack.enter_context(app.oauth(redirect(port)))
-        named = app.user(user) if user else None
+        oauth = stack.enter_context(open_oauth(app.settings, redirect(port)))
+        named = accounts.find(user, pool=app.services.pool) if user else None
         loopback = None if no_browser else stack.enter_context(Loopback(port))
         state = secrets.token_urlsafe(32)
         arrivals = _arrivals(loopback, address=oauth.address(state), port=port, timeout=timeout)
-        done = app.login(named, arrivals=arrivals, state=state, oauth=oauth)
+        done = log_in(
+            named,
+            arrivals=arrivals,
+            state=state,
+            oauth=oauth,
+            foursquare=app.services.foursquare,
+            pool=app.services.pool,
+            keyring=app.services.keyring,
+            now=app.services.now,
+        )
         status, _ = standing.of_user(
-            done.user, pool=app.pool, now=app.now(), active_days=app.settings.active_days
+            done.user,
+            pool=app.services.pool,
+            now=app.services.now(),
+            active_days=app.settings.active_days,
         )
     click.echo(render.text(done, paused=status.state == "paused"))
 

@@ -12,6 +12,8 @@ from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.nightly.plan import plan_run
+from checkinsync.nightly.run import run
 from checkinsync.nightly.summary import RunSummary
 
 
@@ -51,13 +53,17 @@ def orchestrate(
             _print_plan(app, as_json=as_json)
             return
         watched = on_terminal() and not as_json and door.verbosity == 0
-        with app.stop.gracefully(), run_progress() if watched else nullcontext():
-            summary = app.orchestrate()
+        with app.shutdown.gracefully(), run_progress() if watched else nullcontext():
+            summary = run(
+                app.services, options=app.run_options, check_stop=app.shutdown.check, wait=app.wait
+            )
     _print(summary, as_json=as_json)
     ctx.exit(summary.exit_code)
 
 
 def _print(summary: RunSummary, *, as_json: bool) -> None:
+    for notice in summary.notices:
+        click.echo(f"checkinsync: {notice}", err=True)
     if summary.exit_code and not on_terminal():  # first: nobody may read our output to its end
         for line in render.trouble(summary):
             click.echo(f"checkinsync: {line}", err=True)
@@ -68,7 +74,7 @@ def _print(summary: RunSummary, *, as_json: bool) -> None:
 
 
 def _print_plan(app: App, *, as_json: bool) -> None:
-    plan = app.planned()
+    plan = plan_run(app.services, options=app.run_options)
     if as_json:
         say_json(render.plan_json(plan))
     else:

@@ -36,9 +36,17 @@ def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secr
         raise click.UsageError("--foursquare-id is Foursquare's number for the user, digits only")
     token = token_from_stdin()
     with door.app() as app:
-        asked = None if foursquare_id else accounts.who_is(token, foursquare=app.foursquare)
+        asked = (
+            None if foursquare_id else accounts.who_is(token, foursquare=app.services.foursquare)
+        )
         profile = asked or Profile(str(foursquare_id), name, None)
-        added = accounts.add(profile, token, pool=app.pool, keyring=app.keyring, now=app.now())
+        added = accounts.add(
+            profile,
+            token,
+            pool=app.services.pool,
+            keyring=app.services.keyring,
+            now=app.services.now(),
+        )
     click.echo(added.id)
     if show_secret:
         click.echo(added.secret_token)
@@ -52,10 +60,15 @@ def set_token(door: Context, user: str, *, unchecked: bool) -> None:
     """Read a new Foursquare token for USER from standard input."""
     token = token_from_stdin()
     with door.app() as app:
-        found = app.user(user)
-        profile = None if unchecked else accounts.who_is(token, foursquare=app.foursquare)
+        found = accounts.find(user, pool=app.services.pool)
+        profile = None if unchecked else accounts.who_is(token, foursquare=app.services.foursquare)
         accounts.set_token(
-            found, token, profile=profile, pool=app.pool, keyring=app.keyring, now=app.now()
+            found,
+            token,
+            profile=profile,
+            pool=app.services.pool,
+            keyring=app.services.keyring,
+            now=app.services.now(),
         )
     click.echo(f"{found} has a new token and is imported in the next run")
 

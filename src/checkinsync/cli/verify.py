@@ -14,7 +14,12 @@ from checkinsync.cli.render import verify as render
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import FoursquareAway, Interrupted, QuotaExceeded
 from checkinsync.model.user import User
+from checkinsync.store import users
+from checkinsync.store.pool import Pool, transaction
+from checkinsync.sync.session import Hooks
+from checkinsync.users import accounts
 from checkinsync.verify.result import Unfinished, VerificationResult
+from checkinsync.verify.verifier import verify as verify_user
 
 GAP = 8
 PARTIAL = 3
@@ -57,11 +62,11 @@ def verify(
         raise click.UsageError("--accept-deletions goes with --repair")
     door: Context = ctx.obj
     with door.app() as app:
-        chosen = app.connected() if user == EVERYBODY else [app.user(user)]
+        chosen = _chosen(user, pool=app.services.pool)
         if not chosen:
             click.echo("nobody has connected yet: there is nothing to verify", err=True)
         results = []
-        with app.stop.gracefully():
+        with app.shutdown.gracefully():
             for result in _results(
                 app, chosen, repair=repair, accept_deletions=accept_deletions, wait=wait
             ):
@@ -72,6 +77,13 @@ def verify(
     ctx.exit(_exit_code(results, alone=user != EVERYBODY))
 
 
+def _chosen(text: str, *, pool: Pool) -> list[User]:
+    if text != EVERYBODY:
+        return [accounts.find(text, pool=pool)]
+    with transaction(pool, read_only=True) as conn:
+        return users.connected(conn)
+
+
 def _results(
     app: App, chosen: list[User], *, repair: bool, accept_deletions: bool, wait: bool
 ) -> Iterator[VerificationResult | Unfinished]:
@@ -79,12 +91,13 @@ def _results(
     unanswered = 0
     for user in chosen:
         with import_bar(str(user)) if on_terminal() else nullcontext(lambda _: None) as on_page:
-            result = app.verify(
+            result = verify_user(
                 user,
+                services=app.services,
+                hooks=Hooks(check_stop=app.shutdown.check, on_page=on_page),
+                wait=app.wait_for if wait else None,
                 repair=repair,
                 accept_deletions=accept_deletions,
-                wait=wait,
-                on_page=on_page,
             )
         yield result
         error = result.error if isinstance(result, Unfinished) else None

@@ -10,7 +10,8 @@ import psycopg
 from checkinsync.doctor.findings import Pooling, Server
 from checkinsync.errors import DatabaseAway, DatabaseRefused, SchemaBehind
 from checkinsync.store import schema
-from checkinsync.store.pool import LOCK_TIMEOUT, STATEMENT_TIMEOUT, Connection, direct, is_away
+from checkinsync.store.driver_errors import is_away
+from checkinsync.store.pool import LOCK_TIMEOUT, STATEMENT_TIMEOUT, Connection, direct
 
 LOOKS = 3
 """How often to look: another client may have taken, in between, the connection that tells."""
@@ -49,7 +50,7 @@ def reading_tables(conn: Connection) -> Iterator[Connection]:
     Raises SettingsError where it is not clear which schema that is.
     """
     with reading(conn):
-        schema.pin(conn)
+        schema.use(conn)
         yield conn
 
 

@@ -17,7 +17,8 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed
 from checkinsync.migrations import ledger
 from checkinsync.migrations.files import Applied, Migration, Statement
-from checkinsync.store.pool import Connection, direct, is_away
+from checkinsync.store.driver_errors import is_away
+from checkinsync.store.pool import Connection, direct
 
 Sleep = Callable[[float], None]
 
@@ -54,7 +55,6 @@ def connected(url: str) -> Iterator[Connection]:
     with direct(url, application_name="checkinsync migrate") as conn:
         conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
-            conn.execute("SET client_encoding TO 'UTF8'")
             yield conn
         except psycopg.Error as error:
             if is_away(error):

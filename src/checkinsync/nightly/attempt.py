@@ -1,38 +1,26 @@
-"""One attempt at one user's import, in a worker's thread: whatever becomes of it is an outcome."""
+"""One attempt at one user's import, in a worker's thread; however it ends, it is an outcome."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from checkinsync.errors import CheckinsyncError, Interrupted
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 from checkinsync.nightly.schedule import Entry
-from checkinsync.store.jobs import Progress
 from checkinsync.sync.outcome import Imported, Outcome, ended_with
+from checkinsync.sync.session import Hooks
 
 log = logging.getLogger(__name__)
 
-OnPage = Callable[[Progress], None]
-
 
 class ImportOne(Protocol):
-    """Imports one user: `import_user` in this process, or whatever reaches it elsewhere."""
+    """Imports one user: `import_user` in this process, or another way to the same import."""
 
-    def __call__(
-        self,
-        user: User,
-        *,
-        run_id: int,
-        check_stop: Callable[[], None],
-        on_page: OnPage,
-        may_scrub: Callable[[], bool],
-    ) -> Imported:
-        """Raises what `import_user` raises. `spare`: whether there is time for more than the
-        window."""
+    def __call__(self, user: User, *, run_id: int, hooks: Hooks) -> Imported:
+        """Raises what `import_user` raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +30,20 @@ class Ended:
     entry: Entry
     outcome: Outcome
     saved: Saved
-    """What its pages stored, to whichever end."""
+    """The work of the pages that were stored, however it ended."""
     interrupted: Interrupted | None = None
-    """Why it stopped between two pages, where it did."""
+    """The reason why it stopped between two pages, where it did."""
 
 
-def attempt(
-    entry: Entry,
-    import_one: ImportOne,
-    *,
-    run_id: int,
-    check_stop: Callable[[], None],
-    may_scrub: Callable[[], bool],
-) -> Ended:
-    """Never raises, so that one user's failure stays his own."""
+def attempt(entry: Entry, import_one: ImportOne, *, run_id: int, hooks: Hooks) -> Ended:
+    """Never raises, so that one user's failure affects no other."""
     stored = [Saved()]
     interrupted = None
     outcome: Outcome
+    hooks = replace(hooks, on_page=lambda progress: stored.append(progress.saved))
     try:
-        check_stop()
-        outcome = imported = import_one(
-            entry.user,
-            run_id=run_id,
-            check_stop=check_stop,
-            on_page=lambda progress: stored.append(progress.saved),
-            may_scrub=may_scrub,
-        )
+        hooks.check_stop()
+        outcome = imported = import_one(entry.user, run_id=run_id, hooks=hooks)
         stored.append(imported.saved)
     except Exception as error:
         if not isinstance(error, CheckinsyncError):

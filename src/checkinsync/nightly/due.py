@@ -8,6 +8,13 @@ from datetime import datetime, timedelta
 
 from checkinsync.model.user import Candidate, User
 
+MUST_LOG_IN = "the token is no longer accepted; they must log in again"
+FRESH = "imported less than"
+"""The beginning of the reason why a user need not be imported again."""
+
+LONGEST_LIMIT = timedelta(hours=2)
+"""A rate limit's reset is never further ahead (500 requests an hour)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -19,8 +26,13 @@ class Selection:
     """With the reason, half a sentence."""
     unreadable: tuple[User, ...]
     """No key opens their tokens, which was not known before."""
-    no_token_opens: bool
+    no_token_decrypts: bool
     """There are tokens, and not one can be opened: the key is wrong, not the users."""
+
+    @property
+    def count(self) -> int:
+        """How many users are due."""
+        return len(self.due) + len(self.unreadable)
 
 
 def sort_out(
@@ -73,21 +85,24 @@ def why_not(
         return "no Foursquare token is stored; they must connect first"
     if candidate.state == "needs_reauth" and candidate.rejected == user.token_hash:
         if not candidate.token_unreadable:
-            return "the token is no longer accepted; they must log in again"
+            return MUST_LOG_IN
         if not readable:
             return "no key opens the stored token"
     if user.id in importing:
         return "another import of this user is at work"
     if max_age is not None and _fresh(candidate, now, max_age):
-        return f"imported less than {max_age} ago"
+        return f"{FRESH} {max_age} ago"
     return None
 
 
 def _fresh(candidate: Candidate, now: datetime, max_age: timedelta) -> bool:
     checked = candidate.last_checked_at
-    return checked is not None and now - checked < max_age
+    return checked is not None and timedelta() <= now - checked < max_age
 
 
 def _not_before(candidate: Candidate, now: datetime) -> datetime | None:
+    """Return the reset of a rate limit; one too far ahead was written by a wrong clock."""
     at = candidate.retry_at
-    return at if candidate.state == "rate_limited" and at is not None and at > now else None
+    if candidate.state != "rate_limited" or at is None or not now < at <= now + LONGEST_LIMIT:
+        return None
+    return at

@@ -11,7 +11,6 @@ from checkinsync.errors import (
     DatabaseExhausted,
     FoursquareAway,
 )
-from checkinsync.nightly.schedule import Entry
 from checkinsync.sync.outcome import Failed, Outcome, Skipped
 
 FOURSQUARE_NAME = "Foursquare"
@@ -110,8 +109,8 @@ class Outages:
         """When to look for what is away."""
         return min((s.next_probe for _, s in self.away if s.next_probe), default=None)
 
-    def hear(self, entry: Entry, outcome: Outcome, *, now: datetime) -> None:
-        """What an attempt says of both."""
+    def hear(self, user_id: int, outcome: Outcome, *, attempt: int, now: datetime) -> None:
+        """Take in what an attempt of a user says of both."""
         match outcome:
             case Failed(DatabaseExhausted()):
                 pass
@@ -120,7 +119,7 @@ class Outages:
                     self.database.away(now)
             case Failed(FoursquareAway(answered=False)):
                 self.anything_unanswered = True
-                self.foursquare.unanswered(entry.user.id, entry.attempt, now=now)
+                self.foursquare.unanswered(user_id, attempt, now=now)
             case Skipped():
                 pass
             case _:

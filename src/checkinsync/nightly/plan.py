@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +11,8 @@ from checkinsync.model.user import User
 from checkinsync.nightly import due, schedule
 from checkinsync.nightly.schedule import Entry
 from checkinsync.store import checkins, jobs, leases, sync_state, users
-from checkinsync.store.pool import Connection, Pool, transaction
+from checkinsync.store.pool import Connection
+from checkinsync.sync.session import Services
 from checkinsync.sync.slice import pages as slice_pages
 from checkinsync.sync.walk import first_limit
 
@@ -46,43 +46,44 @@ class RunPlan:
     stagger: timedelta
 
 
-def select_due(
-    *, pool: Pool, can_decrypt: Callable[[str], bool], plan: RunOptions, now: datetime
-) -> due.Selection:
-    """Who is due. Raises SettingsError where no key opens any token; DatabaseAway."""
-    with transaction(pool) as conn:
-        candidates = users.active(conn, at=now, days=plan.active_days)
+def select_due(services: Services, *, options: RunOptions, now: datetime) -> due.Selection:
+    """Return the users who are due. Raises WrongEncryptionKey where no key decrypts any token."""
+    with services.reading() as conn:
+        candidates = users.active(conn, at=now, days=options.active_days)
         busy = leases.held_users(conn) | jobs.users_of_the_application(conn)
-    sorted_out = due.sort_out(
-        candidates, now=now, max_age=plan.max_age, importing=busy, can_decrypt=can_decrypt
+    selection = due.sort_out(
+        candidates,
+        now=now,
+        max_age=options.max_age,
+        importing=busy,
+        can_decrypt=services.keyring.can_decrypt,
     )
-    if sorted_out.no_token_opens:
+    if selection.no_token_decrypts:
         raise WrongEncryptionKey
-    return sorted_out
+    return selection
 
 
-def slots(sorted_out: due.Selection, *, plan: RunOptions, now: datetime) -> list[Entry]:
-    """When each of them starts."""
-    return schedule.plan(sorted_out.due, now=now, stagger=plan.stagger, window=plan.window)
+def slots(selection: due.Selection, *, options: RunOptions, now: datetime) -> list[Entry]:
+    """Return the first attempt of each of them, with its start."""
+    return schedule.plan(selection.due, now=now, stagger=options.stagger, window=options.window)
 
 
-def planned(
-    *, pool: Pool, can_decrypt: Callable[[str], bool], plan: RunOptions, now: datetime
-) -> RunPlan:
-    """What a run would do if it started now."""
-    sorted_out = select_due(pool=pool, can_decrypt=can_decrypt, plan=plan, now=now)
-    entries = slots(sorted_out, plan=plan, now=now)
-    with transaction(pool) as conn:
-        requests = {entry.user.id: _requests(conn, entry.user.id, plan) for entry in entries}
-    stagger = schedule.stagger_within(plan.window, plan.stagger, starts=len(entries))
-    return RunPlan(tuple(entries), sorted_out.skipped, sorted_out.unreadable, requests, stagger)
+def plan_run(services: Services, *, options: RunOptions) -> RunPlan:
+    """Return the plan of a run that would start now; writes nothing."""
+    now = services.now()
+    selection = select_due(services, options=options, now=now)
+    entries = slots(selection, options=options, now=now)
+    with services.reading() as conn:
+        requests = {entry.user.id: _requests(conn, entry.user.id, options) for entry in entries}
+    stagger = schedule.stagger_within(options.window, options.stagger, starts=len(entries))
+    return RunPlan(tuple(entries), selection.skipped, selection.unreadable, requests, stagger)
 
 
-def _requests(conn: Connection, user_id: int, plan: RunOptions) -> int | None:
+def _requests(conn: Connection, user_id: int, options: RunOptions) -> int | None:
     known = sync_state.load(conn, user_id)
-    window = Window.after(known.cursor, overlap=plan.overlap)
+    window = Window.after(known.cursor, overlap=options.overlap)
     expected = checkins.expected_in(conn, user_id, window)
-    if expected is None or (known.mark is not None and known.mark.since is None):
+    if expected is None or (known.checkpoint is not None and known.checkpoint.since is None):
         return None
     stored = checkins.count(conn, user_id)
     whole = expected == stored

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
-from checkinsync.errors import CheckinsyncError
+from checkinsync.errors import CheckinsyncError, sentence
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
+from checkinsync.nightly.outages import Outages
 from checkinsync.nightly.summary import RunSummary, run_outcome, suspicious
 from checkinsync.store.pool import Pool
 from checkinsync.sync import record
 from checkinsync.sync.outcome import Failed, Outcome, UserReport
-
-
-def told(error: Exception) -> str:
-    """An error in a sentence; of strangers only the kind, lest a secret shows."""
-    return str(error) if isinstance(error, CheckinsyncError) else type(error).__name__
 
 
 class RunResults:
@@ -41,7 +38,7 @@ class RunResults:
         """The user failed for tonight; written down, unless it is about the token."""
         self.report(user, Failed(error), attempts=attempts)
         if not isinstance(error, record.TOKEN_TROUBLE):
-            record.failed(user, told(error), pool=self._pool, since=self._started)
+            record.failed(user, sentence(error), pool=self._pool, since=self._started)
 
     def take_back_failures(self, users: Collection[int]) -> list[User]:
         """Those of them (by id) who had failed: it was not they. They have not ended after all."""
@@ -50,9 +47,14 @@ class RunResults:
             self._reports.remove(report)
         return [report.user for report in failed]
 
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """How the users ended who have ended."""
+        return [report.outcome for report in self._reports]
+
     def record_tokens(self) -> None:
         """Who must log in again, unless so many tokens fail that we suspect ourselves."""
-        if suspicious([report.outcome for report in self._reports]):
+        if suspicious(self.outcomes):
             record.suspicion(pool=self._pool)
         else:
             record.tokens(self._reports, pool=self._pool)
@@ -62,25 +64,23 @@ class RunResults:
         run_id: int,
         *,
         finished: datetime,
-        host: str,
         requests: int,
         not_due: tuple[tuple[User, str], ...],
         stop: CheckinsyncError | None,
-        nothing_heard: bool,
-        paused: bool,
+        outages: Outages,
     ) -> RunSummary:
-        """The run in one value, with its exit code; see `verdict`."""
+        """The run in one value, with its exit code; see `run_outcome`."""
         outcome, code = run_outcome(
-            [report.outcome for report in self._reports],
+            self.outcomes,
             stop=stop,
-            nothing_heard=nothing_heard,
-            paused=paused,
+            nothing_heard=outages.nothing_heard,
+            paused=bool(outages.away),
         )
         return RunSummary(
             run_id,
             self._started,
             finished,
-            host,
+            socket.gethostname(),
             tuple(sorted(self._reports, key=lambda report: report.user.id)),
             not_due,
             requests,

@@ -3,131 +3,86 @@
 from __future__ import annotations
 
 import logging
-import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
-
-import psycopg
-from tenacity import RetryCallState, wait_exponential, wait_random
-from tenacity.wait import wait_base
+from functools import partial
+from queue import SimpleQueue
 
 from checkinsync.errors import (
-    AtWork,
     CheckinsyncError,
     DatabaseAway,
+    DatabaseError,
     DatabaseExhausted,
     FoursquareAway,
     Interrupted,
-    LeaseLost,
     QuotaExceeded,
     TokenRejected,
     TokenUnreadable,
-    UnsteadyList,
+    sentence,
 )
 from checkinsync.model.user import User
-from checkinsync.nightly import due, queries
+from checkinsync.nightly import queries
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
+from checkinsync.nightly.begin import Begun, begin
+from checkinsync.nightly.notices import names_dead_tokens, notices
 from checkinsync.nightly.outages import FOURSQUARE_NAME, CircuitBreaker, Outages
-from checkinsync.nightly.plan import RunOptions, select_due, slots
-from checkinsync.nightly.results import RunResults, told
+from checkinsync.nightly.plan import RunOptions, slots
+from checkinsync.nightly.results import RunResults
+from checkinsync.nightly.retries import Attempts, retry_policy
 from checkinsync.nightly.schedule import Entry, Queue
 from checkinsync.nightly.summary import PARTIAL, RunSummary
-from checkinsync.store import leases
-from checkinsync.store.lease_renewal import LeaseRenewer
+from checkinsync.nightly.wait import Inbox, Wait, wait_for
 from checkinsync.store.pool import Pool, probe, transaction
-from checkinsync.sync.outcome import Failed, RetryAt, Skipped
+from checkinsync.sync.import_user import import_user
+from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
+from checkinsync.sync.scope import Nightly
+from checkinsync.sync.session import Hooks, Services
 from checkinsync.verify import queries as verifications
+
+SPARE = timedelta(minutes=15)
+"""Before the deadline no import looks beyond its window any more."""
 
 log = logging.getLogger(__name__)
 
-RETRIED = (
-    DatabaseExhausted,
-    FoursquareAway,
-    LeaseLost,
-    UnsteadyList,
-    psycopg.OperationalError,
-)
-"""What may be gone in a minute; everything else ends the user's import for tonight."""
-
-
-SPARE = timedelta(minutes=15)
-"""Before the deadline no import looks back beyond its window any more."""
-
-Inbox = queue.SimpleQueue[Ended]
-
-
-class Wait(Protocol):
-    """Waits until something arrives or the time has come; the only place where a run sleeps."""
-
-    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
-        """None where nothing arrived. `running`: how many attempts may still arrive."""
-
-
-def delays(delay: timedelta) -> wait_base:
-    """Seconds before each retry: doubled each time, plus a little jitter (60, 120, 240)."""
-    seconds = delay.total_seconds()
-    return wait_exponential(multiplier=seconds) + wait_random(0, seconds / 20)
-
 
 def run(
+    services: Services,
     *,
-    pool: Pool,
-    lease_renewer: LeaseRenewer,
-    import_one: ImportOne,
-    can_decrypt: Callable[[str], bool],
-    plan: RunOptions,
-    host: str,
-    now: Callable[[], datetime],
-    wait: Wait,
+    options: RunOptions,
     check_stop: Callable[[], None],
-    requests: Callable[[], int],
+    import_one: ImportOne | None = None,
+    wait: Wait | None = None,
 ) -> RunSummary:
-    """Import everyone who is due; returns when all are done, or nothing more can be.
+    """Import everyone who is due; return when all are done, or nothing more can be.
 
-    `opens`: whether a key fits a sealed token; `go_on` raises Interrupted when asked to stop;
-    `requests`: how many HTTP requests were sent so far.
-    Raises AtWork where a run is at work already, SettingsError, DatabaseAway at the start.
+    `check_stop` raises Interrupted when asked to stop; `import_one`: another way to run the same
+    import than in this process; `wait`: another clock's sleep.
+    Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
-    started = now()
-    with transaction(pool) as conn:
-        lease = leases.acquire(conn, leases.RUN, alive=lease_renewer.tokens())
-    if lease is None:
-        raise AtWork("another run is at work; it is left alone")
-    try:
-        with lease_renewer.renewing(lease):
-            sorted_out = select_due(pool=pool, can_decrypt=can_decrypt, plan=plan, now=started)
-            with transaction(pool) as conn:
-                run_id = queries.start(conn, at=started, host=host, due=_due(sorted_out))
-            run = _Run(
-                run_id,
-                started,
-                pool=pool,
-                import_one=import_one,
-                plan=plan,
-                now=now,
-                wait=wait,
-                check_stop=check_stop,
-            )
-            run.prepare(sorted_out)
-            run.run()
-            run.tally.record_tokens()
-            return _closed(pool, run.summary(host, requests(), sorted_out.skipped))
-    finally:
-        with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
-            leases.release(conn, lease)
+    wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
+    import_one = import_one or partial(_import_here, services=services, options=options)
+    with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
+        work = _Run(begun, services, options, check_stop, import_one, wait)
+        work.prepare()
+        work.run()
+        work.results.record_tokens()
+        return _closed(services.pool, work.summary(), reminded=work.reminds)
 
 
-def _due(sorted_out: due.Selection) -> int:
-    return len(sorted_out.due) + len(sorted_out.unreadable)
+def _import_here(
+    user: User, *, run_id: int, hooks: Hooks, services: Services, options: RunOptions
+) -> Imported:
+    scope = Nightly(options.overlap)
+    return import_user(user, services=services, scope=scope, hooks=hooks, run_id=run_id)
 
 
-def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
-    with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
+def _closed(pool: Pool, summary: RunSummary, *, reminded: bool) -> RunSummary:
+    with suppress(DatabaseError), transaction(pool) as conn:
         assert summary.run_id is not None
-        queries.finish(conn, summary.run_id, summary)
+        queries.finish(conn, summary.run_id, summary, reminded=reminded)
         verifications.forget(conn, before=summary.started_at - verifications.KEPT)
     figures = {"due": summary.due, "synced": summary.synced, "failed": summary.failed}
     figures |= {"skipped": summary.skipped, "requests": summary.requests}
@@ -135,153 +90,165 @@ def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
     return summary
 
 
+@dataclass(slots=True)
 class _Run:
-    """What a run knows while it goes on."""
+    """The state of a run while it goes on."""
 
-    def __init__(
-        self,
-        run_id: int,
-        started: datetime,
-        *,
-        pool: Pool,
-        import_one: ImportOne,
-        plan: RunOptions,
-        now: Callable[[], datetime],
-        wait: Wait,
-        check_stop: Callable[[], None],
-    ) -> None:
-        self.run_id = run_id
-        self.started = started
-        self.deadline = started + plan.deadline
-        self.pool = pool
-        self.import_one = import_one
-        self.plan = plan
-        self.now = now
-        self.wait = wait
-        self.asked_to_go_on = check_stop
-        self.agenda = Queue((), workers=plan.workers)
-        self.orders: dict[int, int] = {}
-        """Each user's place in the plan."""
-        self.inbox: Inbox = queue.SimpleQueue()
-        self.running = 0
-        self.services = Outages()
-        self.doubted: list[Entry] = []
-        """Users whose tokens were refused before anybody's was taken: asked again after others."""
-        self.tally = RunResults(pool=pool, started=started)
-        self.stop: CheckinsyncError | None = None
-        """Why nothing more is started; the imports in hand finish their pages."""
+    begun: Begun
+    services: Services
+    options: RunOptions
+    asked_to_stop: Callable[[], None]
+    import_one: ImportOne
+    wait: Wait
+    queue: Queue = field(init=False)
+    attempts: Attempts = field(init=False)
+    results: RunResults = field(init=False)
+    orders: dict[int, int] = field(default_factory=dict)
+    """Each user's place in the plan."""
+    inbox: Inbox = field(default_factory=SimpleQueue)
+    running: int = 0
+    outages: Outages = field(default_factory=Outages)
+    doubted: list[Entry] = field(default_factory=list)
+    """Users whose tokens were refused before any was accepted: tried again after the others."""
+    stop: CheckinsyncError | None = None
+    """The reason why nothing more is started; the imports in hand finish their pages."""
+
+    def __post_init__(self) -> None:
+        self.queue = Queue((), workers=self.options.workers)
+        self.results = RunResults(pool=self.services.pool, started=self.started)
+        policy = retry_policy(retries=self.options.retries, delay=self.options.retry_delay)
+        self.attempts = Attempts(policy)
+
+    @property
+    def now(self) -> datetime:
+        return self.services.now()
+
+    @property
+    def run_id(self) -> int:
+        return self.begun.run_id
+
+    @property
+    def started(self) -> datetime:
+        return self.begun.started
+
+    @property
+    def deadline(self) -> datetime:
+        return self.started + self.options.deadline
 
     # --- the plan ---------------------------------------------------------------------------------
 
-    def prepare(self, sorted_out: due.Selection) -> None:
-        """Say who is skipped and why, and give the others their slots."""
-        log_event = self._log
-        log_event("run_started", workers=self.plan.workers)
-        log_event("users_found", due=_due(sorted_out), skipped=len(sorted_out.skipped))
-        for user, reason in sorted_out.skipped:
+    def prepare(self) -> None:
+        """Log who is skipped and why, and give the others their slots."""
+        selection, log_event = self.begun.selection, self._log
+        log_event("run_started", workers=self.options.workers)
+        log_event("users_found", due=selection.count, skipped=len(selection.skipped))
+        for user, reason in selection.skipped:
             log_event("user_skipped", user_id=user.id, reason=reason)
-        for user in sorted_out.unreadable:
-            problem = f"no key opens the stored token of {user}: give the key that sealed it, or "
-            self.tally.fail(user, TokenUnreadable(problem + "let them log in again"), attempts=0)
-        limits = {user.id: until for user, until in sorted_out.due if until is not None}
+        for user in selection.unreadable:
+            problem = f"no key decrypts the stored token of {user}: add the key that encrypted it, "
+            problem += "or let them log in again"
+            self.results.fail(user, TokenUnreadable(problem), attempts=0)
+        limits = {user.id: until for user, until in selection.due if until is not None}
         entries = []
-        for entry in slots(sorted_out, plan=self.plan, now=self.started):
+        for entry in slots(selection, options=self.options, now=self.started):
             until = limits.get(entry.user.id, self.started)
             if until < self.deadline:
                 entries.append(entry)
             else:
                 reason = "the rate limit lets nothing through before"
-                self.tally.report(entry.user, RetryAt(until, reason), attempts=0)
+                self.results.report(entry.user, RetryAt(until, reason), attempts=0)
         for entry in entries:
             log_event("user_scheduled", user_id=entry.user.id, start=entry.at.isoformat())
         self.orders = {entry.user.id: entry.order for entry in entries}
-        self.agenda = Queue(entries, workers=self.plan.workers)
+        self.queue = Queue(entries, workers=self.options.workers)
 
     # --- the loop ---------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Start what is due, take in what comes back, until nothing is left or the run must end."""
-        with ThreadPoolExecutor(self.plan.workers, thread_name_prefix="import") as executor:
+        """Start what is due, handle what comes back, until nothing is left or the run must end."""
+        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="import") as executor:
             while self._goes_on():
                 self._check_end()
                 self._start_what_is_due(executor)
                 if self._goes_on():
                     self._handle(self.wait(self.inbox, until=self._wake(), running=self.running))
         self._ask_doubted_again()
-        for entry in self.agenda.rest():
+        for entry in self.queue.rest():
             reason = str(self.stop) if self.stop else "nothing more could be started"
-            self.tally.report(entry.user, Skipped(reason), attempts=entry.attempt - 1)
+            self.results.report(
+                entry.user, Skipped(reason), attempts=self.attempts.number(entry.user.id) - 1
+            )
             self._log("user_skipped", user_id=entry.user.id, reason=reason)
 
     def _goes_on(self) -> bool:
-        """Whether anything is at work or to be started. Doubted tokens come last."""
-        if not self.running and not self.agenda:
+        """Return True if anything is running or to be started. Doubted tokens come last."""
+        if not self.running and not self.queue:
             self._ask_doubted_again()
-        return bool(self.running or (self.agenda and self.stop is None))
+        return bool(self.running or (self.queue and self.stop is None))
 
     def _ask_doubted_again(self) -> None:
         for entry in self.doubted:
-            self.agenda.again(entry, self.now(), attempt=entry.attempt)
+            self.queue.again(entry, self.now)
         self.doubted.clear()
 
     def _check_end(self) -> None:
-        """Whether the run must end: asked to stop, out of time, or a service stays away."""
+        """End the run where asked to stop, out of time, or a service stays away."""
         if self.stop is not None:
             return
         try:
-            self._may_go_on()
+            self._check_stop()
         except Interrupted as reason:
             self.stop = reason
         else:
-            self.stop = self.services.given_up(self.now())
+            self.stop = self.outages.given_up(self.now)
 
-    def _may_go_on(self) -> None:
-        """Asked before each request of each import. Raises Interrupted or what ended the run."""
-        self.asked_to_go_on()
+    def _check_stop(self) -> None:
+        """Called before each request of each import. Raises Interrupted, or what ended the run."""
+        self.asked_to_stop()
         if self.stop is not None:
             raise Interrupted(str(self.stop))
-        if self.now() >= self.deadline:
-            silent = " and ".join(self.services.silent)
+        if self.now >= self.deadline:
+            silent = " and ".join(self.outages.silent)
             why = f" while {silent} did not answer" if silent else ""
             raise Interrupted(f"the run's deadline came first{why}", exit_code=PARTIAL)
 
     def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:
         if self.stop is not None:
             return
-        if self.services.database.away_since is not None:
-            self._look_for_database(self.services.database)
-        elif self.services.foursquare.away_since is not None:
-            self._look_for_foursquare(self.services.foursquare, executor)
+        if self.outages.database.away_since is not None:
+            self._look_for_database(self.outages.database)
+        elif self.outages.foursquare.away_since is not None:
+            self._look_for_foursquare(self.outages.foursquare, executor)
         else:
             self._start_all(executor)
 
     def _start_all(self, executor: ThreadPoolExecutor) -> None:
-        while (entry := self.agenda.take(self.now(), running=self.running)) is not None:
+        while (entry := self.queue.take(self.now, running=self.running)) is not None:
             self._start(executor, entry)
 
     def _look_for_foursquare(self, service: CircuitBreaker, executor: ThreadPoolExecutor) -> None:
-        """One user at a time shows whether it is back."""
-        if self.running or not service.looks(self.now()):
+        """Probe with one user at a time."""
+        if self.running or not service.looks(self.now):
             return
-        entry = self.agenda.take_any()
+        entry = self.queue.take_any()
         if entry is not None:
             self._start(executor, entry)
 
     def _look_for_database(self, service: CircuitBreaker) -> None:
-        if not service.looks(self.now()):
+        if not service.looks(self.now):
             return
-        if probe(self.pool):
+        if probe(self.services.pool):
             since = service.away_since
             service.answered()
             self._resumed(since)
         else:
-            service.away(self.now())
+            service.away(self.now)
 
     def _resumed(self, since: datetime | None) -> None:
         """The pause does not count against the slots."""
-        if since is not None and not self.services.away:
-            pause = self.now() - since
-            self.agenda.postpone(pause)
+        if since is not None and not self.outages.away:
+            pause = self.now - since
+            self.queue.postpone(pause)
             self._log("run_resumed", paused_seconds=round(pause.total_seconds()))
 
     def _start(self, executor: ThreadPoolExecutor, entry: Entry) -> None:
@@ -289,32 +256,25 @@ class _Run:
         executor.submit(self._attempt, entry)
 
     def _attempt(self, entry: Entry) -> None:
-        self.inbox.put(
-            attempt(
-                entry,
-                self.import_one,
-                run_id=self.run_id,
-                check_stop=self._may_go_on,
-                may_scrub=self._has_time_to_spare,
-            )
-        )
+        hooks = Hooks(check_stop=self._check_stop, may_scrub=self._has_time_to_spare)
+        self.inbox.put(attempt(entry, self.import_one, run_id=self.run_id, hooks=hooks))
 
     def _has_time_to_spare(self) -> bool:
-        """Whether nobody's window has to wait for it: not somebody's whose start is due, nor when
-        the deadline comes."""
-        now = self.now()
-        waited_for = self.agenda.start_is_due(now)
+        """Return True if no user's window has to wait: none's start is due, nor is the deadline
+        near."""
+        now = self.now
+        waited_for = self.queue.start_is_due(now)
         return self.stop is None and not waited_for and now < self.deadline - SPARE
 
     def _wake(self) -> datetime:
-        """When to look again though nothing comes back."""
+        """Return when to look again though nothing comes back."""
         if self.stop is not None:
             return self.deadline + timedelta(days=1)  # only what still runs is waited for
         times = [self.deadline]
-        if not self.services.away:
-            times.append(self.agenda.next_at(running=self.running) or self.deadline)
+        if not self.outages.away:
+            times.append(self.queue.next_at(running=self.running) or self.deadline)
         elif not self.running:
-            times.append(self.services.next_look or self.deadline)
+            times.append(self.outages.next_look or self.deadline)
         return min(times)
 
     # --- what comes back --------------------------------------------------------------------------
@@ -323,7 +283,7 @@ class _Run:
         if ended is None:
             return
         self.running -= 1
-        self.tally.add(ended.entry.user, ended.saved)
+        self.results.add(ended.entry.user, ended.saved)
         self.stop = self.stop or ended.interrupted
         self._update_outages(ended)
         entry = ended.entry
@@ -331,27 +291,30 @@ class _Run:
             case RetryAt(at, reason):
                 self._park(entry, at, reason)
             case Failed(DatabaseExhausted() as error):
-                self._try_again_or_fail(entry, error)
+                self._retry_or_fail(entry, error)
             case Failed(DatabaseAway()):
-                self.agenda.again(entry, self.now(), attempt=entry.attempt)
+                self.queue.again(entry, self.now)
             case Failed(QuotaExceeded() as quota):
                 self.stop = self.stop or quota
-                self.tally.report(
-                    entry.user, RetryAt(_next_midnight(self.now()), str(quota)), entry.attempt
-                )
+                self._report(entry, RetryAt(_next_midnight(self.now), str(quota)))
             case Failed(TokenRejected(sure=False)):
                 self.doubted.append(entry)
             case Failed(error):
-                self._try_again_or_fail(entry, error)
+                self._retry_or_fail(entry, error)
             case outcome:
-                self.tally.report(entry.user, outcome, attempts=entry.attempt)
+                self._report(entry, outcome)
+
+    def _report(self, entry: Entry, outcome: Outcome) -> None:
+        self.results.report(entry.user, outcome, attempts=self.attempts.number(entry.user.id))
 
     def _update_outages(self, ended: Ended) -> None:
-        """What an attempt says of Foursquare and the database: a pause begins, or ends."""
-        before = dict(self.services.away)
+        """Begin or end a pause, by what an attempt says of Foursquare and the database."""
+        before = dict(self.outages.away)
         since = min((s.away_since for s in before.values() if s.away_since), default=None)
-        self.services.hear(ended.entry, ended.outcome, now=self.now())
-        for name, _ in self.services.away:
+        user_id = ended.entry.user.id
+        number = self.attempts.number(user_id)
+        self.outages.hear(user_id, ended.outcome, attempt=number, now=self.now)
+        for name, _ in self.outages.away:
             if name not in before:
                 self._log("run_paused", service=name)
                 if name == FOURSQUARE_NAME:
@@ -361,56 +324,62 @@ class _Run:
     def _park(self, entry: Entry, at: datetime, reason: str) -> None:
         """A rate limit uses up no retry; one that outlasts the run ends it for this user."""
         if at >= self.deadline:
-            self.tally.report(entry.user, RetryAt(at, reason), attempts=entry.attempt)
+            self._report(entry, RetryAt(at, reason))
             return
-        self.agenda.again(entry, at, attempt=entry.attempt)
+        self._schedule_again(entry, at, reason)
+
+    def _schedule_again(self, entry: Entry, at: datetime, reason: str) -> None:
+        self.queue.again(entry, at)
         self._log("retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=reason)
 
-    def _try_again_or_fail(self, entry: Entry, error: Exception) -> None:
-        foursquare = self.services.foursquare
+    def _retry_or_fail(self, entry: Entry, error: Exception) -> None:
+        foursquare, user_id = self.outages.foursquare, entry.user.id
         if isinstance(error, FoursquareAway) and foursquare.away_since is not None:
-            before = foursquare.in_a_row[entry.user.id]  # it is not he who failed
-            self.agenda.again(entry, self.now(), attempt=before)
-        elif isinstance(error, RETRIED) and entry.attempt <= self.plan.retries:
-            at = self.now() + timedelta(seconds=self._delay(entry.attempt))
-            self.agenda.again(entry, at, attempt=entry.attempt + 1)
-            self._log(
-                "retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=told(error)
-            )
+            # the outage was to blame: keep the retry
+            self.attempts.restore(user_id, foursquare.in_a_row[user_id])
+            self.queue.again(entry, self.now)
+            return
+        number = self.attempts.number(user_id)
+        delay = self.attempts.delay_after(user_id, error)
+        if delay is None:
+            self.results.fail(entry.user, error, attempts=number)
         else:
-            self.tally.fail(entry.user, error, attempts=entry.attempt)
+            self._schedule_again(entry, self.now + delay, sentence(error))
 
     def _restore_retries(self) -> None:
-        """Those who showed that Foursquare is away have failed by no fault of theirs: their
-        retries are given back, also to whoever had used them up."""
-        shown = self.services.foursquare.in_a_row
-        self.agenda.restore_attempts(shown)
-        for user in self.tally.take_back_failures(shown):
-            entry = Entry(self.now(), self.orders[user.id], user)
-            self.agenda.again(entry, self.now(), attempt=shown[user.id])
-
-    def _delay(self, attempt: int) -> float:
-        """Seconds before the retry after attempt number `attempt`."""
-        call = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
-        call.attempt_number = attempt
-        return float(delays(self.plan.retry_delay)(call))
+        """Give the users who showed that Foursquare is away their retries back, also those who
+        had used them up."""
+        shown = self.outages.foursquare.in_a_row
+        for user_id, number in shown.items():
+            self.attempts.restore(user_id, number)
+        for user in self.results.take_back_failures(shown):
+            self.queue.again(Entry(self.now, self.orders[user.id], user), self.now)
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def summary(
-        self, host: str, requests: int, not_due: tuple[tuple[User, str], ...]
-    ) -> RunSummary:
-        """The run in one value, with its exit code."""
-        return self.tally.summary(
-            self.run_id,
-            finished=self.now(),
-            host=host,
-            requests=requests,
-            not_due=not_due,
-            stop=self.stop,
-            nothing_heard=self.services.nothing_heard,
-            paused=bool(self.services.away),
+    @property
+    def reminds(self) -> bool:
+        """True if this run names users who must log in again."""
+        rejected = any(
+            isinstance(outcome, Failed) and isinstance(outcome.error, TokenRejected)
+            for outcome in self.results.outcomes
         )
+        begun = self.begun
+        return rejected or names_dead_tokens(self.started, begun.found, begun.selection)
+
+    def summary(self) -> RunSummary:
+        """The run in one value, with its exit code."""
+        begun, outcomes = self.begun, self.results.outcomes
+        summary = self.results.summary(
+            self.run_id,
+            finished=self.now,
+            requests=self.services.foursquare.requests,
+            not_due=begun.selection.skipped,
+            stop=self.stop,
+            outages=self.outages,
+        )
+        said = notices(self.started, begun.found, begun.selection, outcomes)
+        return replace(summary, notices=said)
 
     def _log(self, event: str, **fields: object) -> None:
         _log(event, self.run_id, **fields)

@@ -18,8 +18,6 @@ class Entry:
     order: int
     """Place in the plan; tells apart what is due at the same moment."""
     user: User = field(compare=False)
-    attempt: int = field(default=1, compare=False)
-    """1 for the first; retries count on, waits for a rate limit do not."""
 
 
 def stagger_within(window: timedelta, stagger: timedelta, *, starts: int) -> timedelta:
@@ -84,17 +82,9 @@ class Queue:
         heaps = [self._starts, self._again if self._room_for_again(running) else []]
         return min((heap[0].at for heap in heaps if heap), default=None)
 
-    def again(self, entry: Entry, at: datetime, *, attempt: int) -> None:
-        """One more attempt, at `at`."""
-        heapq.heappush(self._again, replace(entry, at=at, attempt=attempt))
-
-    def restore_attempts(self, attempts: dict[int, int]) -> None:
-        """Set the attempts of these users (by id) back: it was not they who failed."""
-        self._again = [
-            replace(entry, attempt=attempts.get(entry.user.id, entry.attempt))
-            for entry in self._again
-        ]
-        heapq.heapify(self._again)
+    def again(self, entry: Entry, at: datetime) -> None:
+        """Queue one more attempt, at `at`."""
+        heapq.heappush(self._again, replace(entry, at=at))
 
     def postpone(self, by: timedelta) -> None:
         """Starts were paused: those that wait keep their distance to each other."""

@@ -72,6 +72,8 @@ class RunSummary:
     outcome: str
     """`ok`, `partial`, `rate_limited`, `quota`, `away`, `suspect` or `interrupted`."""
     exit_code: int
+    notices: tuple[str, ...] = ()
+    """Sentences to be said whatever the outcome: see `nightly.notices`."""
 
     @property
     def due(self) -> int:

@@ -69,7 +69,7 @@ def _borders(span: Span, *, now: datetime) -> dict[str, datetime | str | None]:
     }
 
 
-def toll(conn: Connection, user_id: int, *, since: datetime) -> RecentDeletions:
+def recent(conn: Connection, user_id: int, *, since: datetime) -> RecentDeletions:
     """How much of a user's history has gone, or was marked as missing, since then."""
     row = conn.execute(
         """

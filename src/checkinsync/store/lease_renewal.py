@@ -7,9 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
-
-from checkinsync.errors import DatabaseAway
+from checkinsync.errors import DatabaseError
 from checkinsync.store import leases
 from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Pool, transaction
@@ -65,5 +63,5 @@ class LeaseRenewer:
                 if ours:
                     with transaction(self._pool) as conn:
                         leases.renew(conn, ours)
-            except (DatabaseAway, psycopg.Error):  # `hold` will tell the imports if it was too late
+            except DatabaseError:  # `hold` will tell the imports if it was too late
                 log.debug("leases could not be renewed; trying again in %s s", self._every)

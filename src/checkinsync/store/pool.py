@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import ConnectionPool
 
-from checkinsync.errors import DatabaseAway, DatabaseExhausted, SettingsError
+from checkinsync.errors import DatabaseAway, SettingsError
 from checkinsync.store import schema
+from checkinsync.store.driver_errors import translated
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -40,14 +42,27 @@ LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "60s"
 """How long a process that was stopped may keep its locks."""
 
-AWAY = ("08", "57P", "53300", "XX000")
-"""SQLSTATEs, by their beginnings, that say the server is gone or going, not that we are wrong."""
+PINNED = {
+    "statement_timeout": STATEMENT_TIMEOUT,
+    "lock_timeout": LOCK_TIMEOUT,
+    "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "row_security": "off",  # a policy that would hide rows is an error instead
+}
+"""What each transaction sets for itself; isolation and read-only are set by BEGIN.
 
-EXHAUSTED = ("53100", "53200")
-"""SQLSTATEs: disk full, out of memory. The server is there, so that looking for it is no use."""
+Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and "Version and
+Platform Compatibility": the settings there that change what a statement means or reads as.
+"""
 
-HUNG_UP = ("25P03", "25P04")
-"""SQLSTATEs of a session that the server ended since this process was stopped in a transaction."""
+HAS_TRANSACTION_TIMEOUT = 170000
+"""Version of the server from which on a role may have a `transaction_timeout`."""
 
 
 def open_pool(url: str, *, size: int) -> Pool:
@@ -64,6 +79,7 @@ def open_pool(url: str, *, size: int) -> Pool:
         url,
         kwargs={
             "application_name": "checkinsync",
+            "client_encoding": "UTF8",
             "prepare_threshold": None,  # prepared statements fail behind a transaction-mode pooler
             "connect_timeout": int(PATIENCE),
         },
@@ -92,12 +108,13 @@ def direct(
             autocommit=True,
             connect_timeout=int(patience),
             application_name=application_name,
+            client_encoding="UTF8",
             prepare_threshold=None,
         )
     except psycopg.OperationalError as error:
         words = " ".join(str(error).split())
         raise DatabaseAway(
-            "the database is not to be had at the address in CHECKINSYNC_DATABASE_URL (or "
+            "cannot reach the database at the address in CHECKINSYNC_DATABASE_URL (or "
             f"DATABASE_URL, CHECKINSYNC_MIGRATE_URL): {words}"
         ) from None
     except psycopg.Error:  # its text repeats the address
@@ -107,58 +124,62 @@ def direct(
 
 
 @contextmanager
-def transaction(pool: Pool, *, snapshot: bool = False) -> Iterator[Connection]:
-    """One unit of work: committed at the end, rolled back on an error. Raises DatabaseAway.
+def transaction(
+    pool: Pool, *, read_only: bool = False, snapshot: bool = False
+) -> Iterator[Connection]:
+    """One unit of work: committed at the end, rolled back on an error.
 
-    `snapshot`: all its statements see one moment, and can't write. Raises SettingsError where it is
-    not clear which table `users` is the application's.
+    `snapshot`: all its statements see one moment, and can't write. Raises DatabaseError and its
+    kinds, SettingsError where it is not clear which table `users` is the application's; no error
+    of the driver leaves the block.
     """
+    with translated(), pool.connection() as conn, closed_if_read_only(conn):
+        conn.isolation_level = (
+            IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
+        )
+        conn.read_only, conn.deferrable = read_only or snapshot, False
+        pin(conn, search_path=pool.search_path)
+        if pool.search_path is None:
+            pool.search_path = schema.use(conn)
+        yield conn
+
+
+@contextmanager
+def savepoint(conn: Connection) -> Iterator[None]:
+    """Part of a transaction, undone on an error, so that the rest can go on.
+
+    Raises DatabaseError and its kinds.
+    """
+    with translated(), conn.transaction():
+        yield
+
+
+@contextmanager
+def closed_if_read_only(conn: Connection) -> Iterator[None]:
+    """After a fail-over the old server may go on as a standby: the pool must connect anew."""
     try:
-        with pool.connection() as conn:
-            if snapshot:
-                conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            conn.execute(
-                """
-                SELECT set_config('statement_timeout', %(statement)s, true),
-                       set_config('lock_timeout', %(lock)s, true),
-                       set_config('idle_in_transaction_session_timeout', %(idle)s, true),
-                       set_config('search_path',
-                                  coalesce(%(path)s, current_setting('search_path')), true)
-                """,
-                {
-                    "statement": STATEMENT_TIMEOUT,
-                    "lock": LOCK_TIMEOUT,
-                    "idle": IDLE_TIMEOUT,
-                    "path": pool.search_path,
-                },
-            )
-            if pool.search_path is None:
-                pool.search_path = schema.pin(conn)
-            yield conn
-    except (PoolTimeout, PoolClosed):
-        raise DatabaseAway(_AWAY_MESSAGE) from None
-    except psycopg.Error as error:
-        if error.sqlstate in EXHAUSTED:
-            words = error.diag.message_primary or type(error).__name__
-            raise DatabaseExhausted(
-                f"the database has no room left: {words}; free some on its server"
-            ) from None
-        if not is_away(error):
-            raise
-        raise DatabaseAway(_AWAY_MESSAGE) from None
+        yield
+    except psycopg.errors.ReadOnlySqlTransaction:
+        conn.close()
+        raise
 
 
-def is_away(error: psycopg.Error) -> bool:
-    """Whether this error means that the database, or this session of it, is not to be had."""
-    if error.sqlstate in HUNG_UP:  # an InternalError to psycopg
-        return True
-    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return False
-    return error.sqlstate is None or error.sqlstate.startswith(AWAY)
+def pin(conn: Connection, *, search_path: str | None = None) -> None:
+    """Set, for this transaction, what a role, a database or a pooler may have set otherwise."""
+    settings = PINNED if search_path is None else {**PINNED, "search_path": search_path}
+    if conn.info.server_version >= HAS_TRANSACTION_TIMEOUT:
+        settings = {**settings, "transaction_timeout": "0"}
+    conn.execute(
+        """
+        SELECT set_config(s.name, s.value, true)
+          FROM unnest(%(names)s::text[], %(values)s::text[]) AS s (name, value)
+        """,
+        {"names": list(settings), "values": list(settings.values())},
+    )
 
 
 def probe(pool: Pool) -> bool:
-    """Whether the database answers."""
+    """Return True if the database can be reached."""
     try:
         with transaction(pool) as conn:
             conn.execute("SELECT 1")
@@ -170,8 +191,4 @@ def probe(pool: Pool) -> bool:
 _NO_ADDRESS = (
     "the address of the database can't be understood; see CHECKINSYNC_DATABASE_URL and "
     "CHECKINSYNC_MIGRATE_URL"
-)
-_AWAY_MESSAGE = (
-    "the database is not to be had; check that the server runs and that "
-    "CHECKINSYNC_DATABASE_URL (or DATABASE_URL) names it"
 )

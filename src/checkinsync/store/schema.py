@@ -32,7 +32,7 @@ class Candidate:
     """Its position in the search_path, from 1; None: it is not there."""
 
 
-def pin(conn: Connection) -> str | None:
+def use(conn: Connection) -> str | None:
     """Let each name mean the application's table, or ours, until the transaction ends.
 
     Returns the search_path, None where the application's `users` does not exist. Raises

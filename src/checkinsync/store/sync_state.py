@@ -17,7 +17,7 @@ class SyncState:
 
     cursor: datetime | None = None
     """Start of the first attempt of the last finished walk; None: none has finished."""
-    mark: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
     """Where the unfinished walk stands; None: there is none."""
 
 
@@ -33,8 +33,8 @@ def load(conn: Connection, user_id: int) -> SyncState:
     if row is None:
         return SyncState()
     cursor, started_at, since, offset, tail, down_to = row
-    mark = Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None
-    return SyncState(cursor, mark)
+    checkpoint = Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None
+    return SyncState(cursor, checkpoint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def slices(conn: Connection, user_id: int) -> Slices:
     return Slices(start, sliced_at, owed, Order(order) if order else None, shift or 0)
 
 
-def note_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
+def set_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
     """A page of a slice was read; the next slice begins at `start`, or at the top again."""
     conn.execute(
         """
@@ -78,7 +78,7 @@ def note_slice(conn: Connection, user_id: int, *, start: datetime | None, at: da
     )
 
 
-def note_looked(conn: Connection, user_id: int, *, at: datetime) -> None:
+def set_scrubbed(conn: Connection, user_id: int, *, at: datetime) -> None:
     """What was missing was looked for, in the place of a slice."""
     conn.execute(
         "UPDATE sync_state SET sliced_at = %(at)s, slice_owed = true WHERE user_id = %(user)s",
@@ -86,7 +86,9 @@ def note_looked(conn: Connection, user_id: int, *, at: datetime) -> None:
     )
 
 
-def note_list(conn: Connection, user_id: int, *, order: Order | None, shift: int | None) -> None:
+def set_list_order(
+    conn: Connection, user_id: int, *, order: Order | None, shift: int | None
+) -> None:
     """What a page told of the list; None: it told nothing new."""
     conn.execute(
         """
@@ -101,7 +103,7 @@ def note_list(conn: Connection, user_id: int, *, order: Order | None, shift: int
     )
 
 
-def note_mark(conn: Connection, user_id: int, mark: Checkpoint) -> None:
+def set_checkpoint(conn: Connection, user_id: int, checkpoint: Checkpoint) -> None:
     """An unfinished walk is contiguous down to here; commits together with the page."""
     conn.execute(
         """
@@ -115,16 +117,16 @@ def note_mark(conn: Connection, user_id: int, mark: Checkpoint) -> None:
         """,
         {
             "user": user_id,
-            "started_at": mark.started_at,
-            "since": mark.since,
-            "offset": mark.offset,
-            "tail": list(mark.tail),
-            "down_to": mark.down_to,
+            "started_at": checkpoint.started_at,
+            "since": checkpoint.since,
+            "offset": checkpoint.offset,
+            "tail": list(checkpoint.tail),
+            "down_to": checkpoint.down_to,
         },
     )
 
 
-def note_finished(
+def record_finished(
     conn: Connection, user_id: int, *, cursor: datetime, token_in: str | None, at: datetime
 ) -> None:
     """A walk over the window has finished: everything up to `cursor` is stored.
@@ -154,7 +156,7 @@ def note_finished(
     )
 
 
-def note_answered(conn: Connection, user_id: int) -> None:
+def record_answered(conn: Connection, user_id: int) -> None:
     """The token works and a walk with a start of its own has ended; the cursor stays."""
     conn.execute(
         """
@@ -167,7 +169,7 @@ def note_answered(conn: Connection, user_id: int) -> None:
     )
 
 
-def note_new(conn: Connection, user_id: int, *, at: datetime) -> None:
+def set_last_new(conn: Connection, user_id: int, *, at: datetime) -> None:
     """An import found a check-in that was not stored."""
     conn.execute(
         """
@@ -178,7 +180,7 @@ def note_new(conn: Connection, user_id: int, *, at: datetime) -> None:
     )
 
 
-def note_rate_limited(conn: Connection, user_id: int, *, until: datetime, reason: str) -> None:
+def record_rate_limit(conn: Connection, user_id: int, *, until: datetime, reason: str) -> None:
     """Parked until the reset; that is no failure."""
     conn.execute(
         """
@@ -191,7 +193,7 @@ def note_rate_limited(conn: Connection, user_id: int, *, until: datetime, reason
     )
 
 
-def note_failed(conn: Connection, user_id: int, *, reason: str, since: datetime) -> None:
+def record_failure(conn: Connection, user_id: int, *, reason: str, since: datetime) -> None:
     """All attempts of a run failed, the first at `since`; unless another succeeded meanwhile."""
     conn.execute(
         """
@@ -200,13 +202,15 @@ def note_failed(conn: Connection, user_id: int, *, reason: str, since: datetime)
         ON CONFLICT (user_id) DO UPDATE
            SET state = excluded.state, reason = excluded.reason, retry_at = NULL,
                consecutive_failures = s.consecutive_failures + 1
-         WHERE s.last_checked_at IS NULL OR s.last_checked_at < %(since)s
+         WHERE s.last_checked_at IS NULL
+            OR s.last_checked_at NOT BETWEEN %(since)s
+                                         AND %(since)s::timestamptz + interval '1 day'
         """,
         {"user": user_id, "reason": reason, "since": since},
     )
 
 
-def note_needs_reauth(conn: Connection, user: User, *, reason: str, unreadable: bool) -> None:
+def record_needs_reauth(conn: Connection, user: User, *, reason: str, unreadable: bool) -> None:
     """He must log in again. It holds as long as the stored token is the one told of here: whoever
     reconnects through the application is due again by himself. `unreadable`: no key opened it,
     which is tried again each night."""
@@ -236,12 +240,12 @@ def pause(conn: Connection, user_id: int, *, at: datetime | None) -> None:
     )
 
 
-def forget_way(conn: Connection) -> None:
+def forget_token_way(conn: Connection) -> None:
     """What worked may work no more: find out anew."""
     conn.execute("UPDATE sync_state SET token_in = NULL WHERE token_in IS NOT NULL")
 
 
-def way_that_worked(conn: Connection) -> str | None:
+def known_token_way(conn: Connection) -> str | None:
     """How the token was sent in the import that finished last: `header`, `query`, or unknown."""
     row = conn.execute(
         """

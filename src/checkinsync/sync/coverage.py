@@ -10,7 +10,7 @@ from checkinsync.model.listing import Page
 from checkinsync.model.span import EVERYTHING, Span, VerifiedSpan, first_at
 from checkinsync.store import verified_spans
 from checkinsync.store.pool import Connection
-from checkinsync.sync.save_page import note_unshown
+from checkinsync.sync.save_page import mark_unshown
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def _start(span: VerifiedSpan) -> datetime:
     return span.oldest or BEGINNING
 
 
-def note_verified(conn: Connection, user_id: int, compared: VerifiedSpan) -> None:
+def add_verified(conn: Connection, user_id: int, compared: VerifiedSpan) -> None:
     """A stretch of the history was compared with Foursquare just now."""
     verified_spans.keep(conn, user_id, covered(verified_spans.load(conn, user_id), compared))
 
@@ -67,8 +67,8 @@ class WalkCoverage:
     def note_end(self, conn: Connection, user_id: int, *, now: datetime) -> None:
         """The end of the list was seen: what is stored below it was not shown."""
         if self._last is None:
-            note_unshown(conn, user_id, (), EVERYTHING, now=now)
+            mark_unshown(conn, user_id, (), EVERYTHING, now=now)
         elif self._span is not None:
             whole = self._span.to_the_end(complete=True)
             shown = {item.key for item in self._last.items}
-            note_unshown(conn, user_id, shown, whole, now=now)
+            mark_unshown(conn, user_id, shown, whole, now=now)

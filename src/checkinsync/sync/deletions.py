@@ -32,7 +32,7 @@ OF_A_USER = 0.05
 LATELY = timedelta(days=30)
 
 
-def judge(unseen: Unseen, toll: RecentDeletions, *, now: datetime) -> DeletionMarks:
+def judge(unseen: Unseen, recent: RecentDeletions, *, now: datetime) -> DeletionMarks:
     """What the rows that were not shown are to be marked as.
 
     `toll`: how much went lately, what is marked already included. Of rows that the stretch need
@@ -42,7 +42,7 @@ def judge(unseen: Unseen, toll: RecentDeletions, *, now: datetime) -> DeletionMa
     counted = sum(row.missing_since is not None and lately(row.missing_since, now) for row in known)
     would_go = len(unseen.rows)
     if _too_many(would_go, unseen.expected, OF_A_SPAN) or _too_many(
-        toll.lately - counted + would_go, toll.stored, OF_A_USER
+        recent.lately - counted + would_go, recent.stored, OF_A_USER
     ):
         return DeletionMarks(withheld=tuple(row.row for row in unseen.rows))
     return DeletionMarks(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from datetime import datetime
 
 from checkinsync.errors import (
     AtWork,
@@ -19,65 +17,54 @@ from checkinsync.errors import (
 )
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
-from checkinsync.store import users
-from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync import record
+from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Failed, Imported, UserReport
+from checkinsync.sync.scope import Scope
+from checkinsync.sync.session import Hooks, Services
 
-log = logging.getLogger(__name__)
-
-SAMPLE = 100
-"""So many stored tokens are tried before the key counts as wrong."""
-
-NOT_HIS_FAULT = (AtWork, Interrupted, LeaseLost, QuotaExceeded, RateLimited, UserRemoved)
+NOT_THE_USERS_FAULT = (AtWork, Interrupted, LeaseLost, QuotaExceeded, RateLimited, UserRemoved)
 
 
-def import_by_hand(
+def import_now(
     user: User,
     *,
-    import_one: Callable[[User], Imported],
-    can_decrypt: Callable[[str], bool],
-    pool: Pool,
-    wait: bool,
-    sleep: Callable[[float], None],
-    now: Callable[[], datetime],
+    services: Services,
+    scope: Scope,
+    hooks: Hooks,
+    wait: Callable[[RateLimited], None] | None = None,
 ) -> Imported:
-    """Import now, and write down how it ended. Raises what the import raises."""
-    started = now()
+    """Import now, and store how it ended. Raises what the import raises.
+
+    `wait`: called at a rate limit, returns when it is over; None: the limit ends the import.
+    """
+    started = services.now()
     try:
-        return _until_done(user, import_one, wait=wait, sleep=sleep, now=now)
-    except NOT_HIS_FAULT:
+        return _import(user, services=services, scope=scope, hooks=hooks, wait=wait)
+    except NOT_THE_USERS_FAULT:
         raise
     except CheckinsyncError as error:
-        if isinstance(error, TokenUnreadable):
-            _refuse_a_wrong_key(can_decrypt, pool=pool)
+        if isinstance(error, TokenUnreadable) and not record.any_token_decrypts(services):
+            raise WrongEncryptionKey from None
         if isinstance(error, record.TOKEN_TROUBLE):
-            record.tokens([UserReport(user, Failed(error), 1, Saved())], pool=pool)
+            record.tokens([UserReport(user, Failed(error), 1, Saved())], pool=services.pool)
         else:
-            record.failed(user, str(error), pool=pool, since=started)
+            record.failed(user, str(error), pool=services.pool, since=started)
         raise
 
 
-def _until_done(
+def _import(
     user: User,
-    import_one: Callable[[User], Imported],
     *,
-    wait: bool,
-    sleep: Callable[[float], None],
-    now: Callable[[], datetime],
+    services: Services,
+    scope: Scope,
+    hooks: Hooks,
+    wait: Callable[[RateLimited], None] | None,
 ) -> Imported:
     while True:
         try:
-            return import_one(user)
+            return import_user(user, services=services, scope=scope, hooks=hooks)
         except RateLimited as limit:
-            if not wait:
+            if wait is None:
                 raise
-            log.warning("%s; waiting", limit)
-            sleep((limit.until - now()).total_seconds())
-
-
-def _refuse_a_wrong_key(can_decrypt: Callable[[str], bool], *, pool: Pool) -> None:
-    with transaction(pool) as conn:
-        encrypted = users.encrypted_tokens(conn, most=SAMPLE)
-    if not any(map(can_decrypt, encrypted)):
-        raise WrongEncryptionKey from None
+            wait(limit)

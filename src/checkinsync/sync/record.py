@@ -1,4 +1,5 @@
-"""How users ended, written down; each on its own, so that one can't keep the others from it."""
+"""Stores how each user's import ended, each in its own transaction, so that one failure does not
+affect the others."""
 
 from __future__ import annotations
 
@@ -6,38 +7,46 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 
-import psycopg
-
-from checkinsync.errors import DatabaseAway, NoToken, TokenRejected, TokenUnreadable
+from checkinsync.errors import DatabaseError, NoToken, TokenRejected, TokenUnreadable
 from checkinsync.model.user import User
-from checkinsync.store import sync_state
+from checkinsync.store import sync_state, users
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync.outcome import Failed, UserReport
+from checkinsync.sync.session import Services
+
+TOKEN_TROUBLE = (TokenRejected, TokenUnreadable, NoToken)
+"""Stored at the end of a run, when it is known that our own settings are not to blame."""
+
+SAMPLE = 100
+"""Stored tokens that are tried before the key counts as wrong."""
 
 
 def failed(user: User, sentence: str, *, pool: Pool, since: datetime) -> None:
-    """All attempts of this run failed, the first of them at `since`."""
-    with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
-        sync_state.note_failed(conn, user.id, reason=sentence, since=since)
+    """Store that all attempts of this run failed, the first of them at `since`."""
+    with suppress(DatabaseError), transaction(pool) as conn:
+        sync_state.record_failure(conn, user.id, reason=sentence, since=since)
 
 
 def tokens(reports: Iterable[UserReport], *, pool: Pool) -> None:
-    """Who must log in again, or has a token that no key opens."""
+    """Store who must log in again, or has a token that no key decrypts."""
     for report in reports:
         match report.outcome:
             case Failed(TokenRejected() | TokenUnreadable() as error):
                 unreadable = isinstance(error, TokenUnreadable)
-                with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
-                    sync_state.note_needs_reauth(
+                with suppress(DatabaseError), transaction(pool) as conn:
+                    sync_state.record_needs_reauth(
                         conn, report.user, reason=str(error), unreadable=unreadable
                     )
 
 
+def any_token_decrypts(services: Services) -> bool:
+    """Return True if a key decrypts any of a sample of the stored tokens."""
+    with services.reading() as conn:
+        encrypted = users.encrypted_tokens(conn, most=SAMPLE)
+    return any(map(services.keyring.can_decrypt, encrypted))
+
+
 def suspicion(*, pool: Pool) -> None:
-    """So many tokens were rejected that we may be sending them wrongly: find out the way anew."""
-    with suppress(DatabaseAway, psycopg.OperationalError), transaction(pool) as conn:
-        sync_state.forget_way(conn)
-
-
-TOKEN_TROUBLE = (TokenRejected, TokenUnreadable, NoToken)
-"""Written down at the end of a run, when it is known that it is not we who are wrong."""
+    """Forget how tokens are sent: so many were rejected that we may be sending them wrongly."""
+    with suppress(DatabaseError), transaction(pool) as conn:
+        sync_state.forget_token_way(conn)

@@ -9,16 +9,14 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-import psycopg
-
-from checkinsync.errors import UserFailed
+from checkinsync.errors import UserFailed, ValueRefused
 from checkinsync.foursquare import parse
 from checkinsync.model.changes import Changes, Saved, Stored
 from checkinsync.model.checkin import Checkin, Item, Unreadable
 from checkinsync.model.span import Span
 from checkinsync.store import checkins, deletions, photos, quarantine
 from checkinsync.store import revisions as revised
-from checkinsync.store.pool import Connection
+from checkinsync.store.pool import Connection, savepoint
 from checkinsync.sync.deletions import LATELY, judge, unseen
 from checkinsync.sync.reconcile import moments, reconcile
 from checkinsync.sync.revisions import revisions
@@ -50,7 +48,7 @@ def save_page(
     return saved
 
 
-def note_unshown(
+def mark_unshown(
     conn: Connection, user_id: int, shown: Collection[str], span: Span, *, now: datetime
 ) -> None:
     """A stretch that shows just these, by their keys: the end of a list, or pages that join."""
@@ -70,8 +68,8 @@ def _note_unseen(
     """Mark what was stored and not shown; nothing is asked of the database where all was."""
     missed = unseen(shown, before, span, now=now)
     if missed.rows:
-        toll = deletions.toll(conn, user_id, since=now - LATELY)
-        deletions.note(conn, judge(missed, toll, now=now), now=now)
+        recent = deletions.recent(conn, user_id, since=now - LATELY)
+        deletions.note(conn, judge(missed, recent, now=now), now=now)
 
 
 def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: datetime) -> Saved:
@@ -91,9 +89,9 @@ def _save(
     if not shown:
         return Saved(), []
     try:
-        with conn.transaction():
+        with savepoint(conn):
             return _store(conn, user_id, shown, now=now), []
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except ValueRefused as error:
         if len(shown) == 1:
             return Saved(), [_refused(shown[0], error)]
     saved = Saved()
@@ -104,10 +102,9 @@ def _save(
     return saved, refused
 
 
-def _refused(checkin: Checkin, error: psycopg.Error) -> Unreadable:
-    problem = f"the database refuses it: {error.diag.message_primary or type(error).__name__}"
-    log.warning("check-in %s goes into quarantine: %s", checkin.id, problem)
-    return Unreadable(checkin.id, checkin.raw.encode(), problem)
+def _refused(checkin: Checkin, error: ValueRefused) -> Unreadable:
+    log.warning("check-in %s goes into quarantine: %s", checkin.id, error)
+    return Unreadable(checkin.id, checkin.raw.encode(), str(error))
 
 
 def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime) -> Saved:

@@ -14,6 +14,9 @@ STALE_AFTER = timedelta(hours=20)
 """When a walk goes on in another night, what it has read is read again: more than a fortnight may
 lie between the two, and what came late meanwhile may stand anywhere."""
 
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""An instant further in the future was written by a wrong clock, and says nothing."""
+
 STALE_MOST = 25_000
 """Items up to which that is done (about 100 requests of an hour's 500): a longer history would
 come to no end. What came late into its upper part is found by the slices of the nights after."""
@@ -42,26 +45,33 @@ Scope = Nightly | Full | Since
 
 
 def begin(
-    scope: Scope, *, cursor: datetime | None, mark: Checkpoint | None, now: datetime
+    scope: Scope, *, cursor: datetime | None, checkpoint: Checkpoint | None, now: datetime
 ) -> tuple[Window, Checkpoint | None]:
     """What to ask about; with a mark, the top that an unfinished walk has to read again.
 
     `cursor`, `mark`: what is known of the user's last finished and of an unfinished walk.
     """
+    latest = now + CLOCK_TOLERANCE
+    if cursor is not None and cursor > latest:
+        cursor = None
+    if checkpoint is not None and checkpoint.started_at > latest:
+        checkpoint = None
     match scope:
         case Since(start):
             return Window(start), None
         case Full():
-            unfinished = mark if mark and mark.since is None else None
+            unfinished = checkpoint if checkpoint and checkpoint.since is None else None
             return _top(unfinished, RESUMED_OVERLAP, now) or Window(None), unfinished
         case Nightly(overlap):
-            return _top(mark, overlap, now) or Window.after(cursor, overlap=overlap), mark
+            return _top(checkpoint, overlap, now) or Window.after(
+                cursor, overlap=overlap
+            ), checkpoint
 
 
-def _top(mark: Checkpoint | None, overlap: timedelta, now: datetime) -> Window | None:
+def _top(checkpoint: Checkpoint | None, overlap: timedelta, now: datetime) -> Window | None:
     """What an unfinished walk has to read again before it goes on; None where there is none."""
-    if mark is None:
+    if checkpoint is None:
         return None
-    if now - mark.started_at > STALE_AFTER and mark.offset <= STALE_MOST:
-        return Window(mark.since)
-    return Window.after(mark.started_at, overlap=overlap)
+    if now - checkpoint.started_at > STALE_AFTER and checkpoint.offset <= STALE_MOST:
+        return Window(checkpoint.since)
+    return Window.after(checkpoint.started_at, overlap=overlap)

@@ -57,7 +57,7 @@ class Slice:
     def __init__(self, start: datetime, *, offset: int, length: int) -> None:
         """`offset`: how many items are thought to stand above `start`; `length`: check-ins."""
         self.start = start
-        self.ask: PageRequest | None = PageRequest(
+        self.request: PageRequest | None = PageRequest(
             max(0, offset - MARGIN), min(PAGE, length + 2 * MARGIN)
         )
         self.newest: datetime | None = None
@@ -88,22 +88,22 @@ class Slice:
         empty = self.oldest is not None and self.oldest >= self.newest
         return None if empty else (self.newest, self.oldest)
 
-    def see(self, page: Page, span: Span | None, *, below: int) -> None:
+    def take(self, page: Page, span: Span | None, *, below: int) -> None:
         """Take a page in, and what it proves. `below`: stored check-ins older than all of it, by
         both their instants; counted up to a few."""
         self.missed = self.taken = False
         if span is None or span.oldest is None:
             self._give_up(page)
         elif self.newest is None and self._misses(page, span, span.oldest, below):
-            self.missed, self.ask = True, None
+            self.missed, self.request = True, None
         elif self.newest is not None and page.items[0].key not in self._seen:
-            self.ask = None  # the list has shifted meanwhile: what is proved stays proved
+            self.request = None  # the list has shifted meanwhile: what is proved stays proved
         else:
             self._take(page, span, span.oldest, below=below)
 
     def aim(self, offset: int) -> None:
         """The page has missed the place it was meant for; this offset is nearer."""
-        self.ask = PageRequest(max(0, offset - MARGIN), PAGE)
+        self.request = PageRequest(max(0, offset - MARGIN), PAGE)
 
     def _misses(self, page: Page, span: Span, oldest: datetime, below: int) -> bool:
         """Whether it begins below the place where the last slice ended, or ends above it."""
@@ -114,7 +114,7 @@ class Slice:
     def _give_up(self, page: Page) -> None:
         """A page that proves nothing, or shows nothing: the next slice begins below it, by what
         most of its check-ins say."""
-        self.ask = None
+        self.request = None
         self.proves_nothing = True
         later = sorted(
             max(item.created_at, instant_of_id(item.id) or item.created_at)
@@ -127,15 +127,15 @@ class Slice:
     def _ends(self, page: Page, below: int) -> bool:
         """Whether the list seems to end here. A short page alone is no end, but below this one
         next to nothing is stored."""
-        assert self.ask is not None
-        return len(page.items) < self.ask.limit and below <= FEW
+        assert self.request is not None
+        return len(page.items) < self.request.limit and below <= FEW
 
     def _take(self, page: Page, span: Span, oldest: datetime, *, below: int) -> None:
-        assert self.ask is not None
+        assert self.request is not None
         if self.newest is None:
             self.newest = min(max(self.start, oldest), span.newest or self.start)
         self.taken = True
-        short = len(page.items) < self.ask.limit
+        short = len(page.items) < self.request.limit
         nothing_more = short and self._seen.issuperset(item.key for item in page.items)
         self.oldest = self.next_start = oldest
         self._pages += 1
@@ -143,9 +143,9 @@ class Slice:
         if nothing_more or self._ends(page, below):
             self._end(below)
         elif self._pages >= MOST * self._pages_planned or (self._enough() and oldest < self.start):
-            self.ask = None
+            self.request = None
         else:
-            self.ask = PageRequest(page.offset + max(1, len(page.items) - OVERLAP), PAGE)
+            self.request = PageRequest(page.offset + max(1, len(page.items) - OVERLAP), PAGE)
 
     def _fresh(self, page: Page) -> int:
         keys = {i.key for i in page.items if isinstance(i, Checkin) and i.created_at <= self.start}
@@ -154,7 +154,7 @@ class Slice:
         return fresh
 
     def _end(self, below: int) -> None:
-        self.ask = self.next_start = None
+        self.request = self.next_start = None
         self.ended = True
         if not below:
             self.oldest = None

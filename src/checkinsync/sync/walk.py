@@ -50,23 +50,28 @@ class Stage(Enum):
 
 
 class Walk:
-    """One walk over a list; feed it each page by `see`, ask it for the next request."""
+    """One walk over a list; feed it each page by `take`, ask it for the next request."""
 
     def __init__(
-        self, window: Window, *, now: datetime, expected: int | None, mark: Checkpoint | None = None
+        self,
+        window: Window,
+        *,
+        now: datetime,
+        expected: int | None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Begin at the top; with `mark`, `window` is the top that has to be read again.
+        """Begin at the top; with `checkpoint`, `window` is the top that has to be read again.
 
         `expected`: how many items the window is thought to hold, from what is stored; the first
         page is made large enough to show one older than the window, so that it is the only one.
         """
-        self.ask: PageRequest | None = PageRequest(0, first_limit(window, expected))
+        self.request: PageRequest | None = PageRequest(0, first_limit(window, expected))
         self.problem: UserFailed | None = None
         self.ended = False
         """Whether the end of the whole list was seen, not just that of the window."""
         self._now = now
         self._window = window
-        self._mark = mark
+        self._checkpoint = checkpoint
         self._seen: set[str] = set()
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._down_to: datetime | None = None
@@ -98,14 +103,14 @@ class Walk:
         """How many different items the contiguous stretch holds so far."""
         return len(self._seen)
 
-    def mark(self, *, started_at: datetime) -> Checkpoint:
+    def checkpoint(self, *, started_at: datetime) -> Checkpoint:
         """Where to go on after a kill; an earlier attempt's mark stays until it is reached."""
-        if self._mark is not None:
-            return self._mark
+        if self._checkpoint is not None:
+            return self._checkpoint
         tail = tuple(self._tail)
         return Checkpoint(started_at, self._window.start, self._reach, tail, self._down_to)
 
-    def see(self, page: Page, *, new: int = 0, stored: int | None = None) -> None:
+    def take(self, page: Page, *, new: int = 0, stored: int | None = None) -> None:
         """Take a page in; afterwards `ask` is the next request, or None at the end.
 
         `new`: how many of its items were not stored before. `stored`: how many check-ins are; if
@@ -118,7 +123,7 @@ class Walk:
             self._judge(page)
         elif self._repeats_too_often(page):
             self._suspect = page, stored
-            self._stage, self.ask = Stage.PROOF, PageRequest(page.offset + FAR, PAGE)
+            self._stage, self.request = Stage.PROOF, PageRequest(page.offset + FAR, PAGE)
         else:
             self._place(page, stored)
 
@@ -158,7 +163,7 @@ class Walk:
 
     def _give_up(self, problem: UserFailed) -> None:
         self.problem = problem
-        self.ask = None
+        self.request = None
 
     def _join(self, page: Page, stored: int | None = None) -> None:
         """The page is contiguous with what was seen: extend the stretch and decide."""
@@ -171,8 +176,8 @@ class Walk:
         self._reach = page.offset + len(page.items)
         self._step = 0
         self._beyond = self._beyond and not fresh
-        if self._mark is not None and not self._seen.isdisjoint(self._mark.tail[-1:]):
-            self._reached_mark()
+        if self._checkpoint is not None and not self._seen.isdisjoint(self._checkpoint.tail[-1:]):
+            self._reached_checkpoint()
         if self._beyond:
             self._end()  # nothing further down, and nothing new up to there
         elif is_past(page.items, self._window.start, now=self._now):
@@ -186,12 +191,12 @@ class Walk:
         """No check-in at all; where there should be some, it is asked for once more."""
         if (bool(page.total) or bool(stored)) and not self._asked_again:
             self._asked_again = True
-            self.ask = PageRequest(0, PAGE)
+            self.request = PageRequest(0, PAGE)
         else:
             self._end()
 
     def _end(self) -> None:
-        self.ask = None
+        self.request = None
         self.ended = True
 
     def _go_to_foot(self, length: int, *, fresh: bool) -> None:
@@ -235,7 +240,7 @@ class Walk:
 
     def _go_to(self, stage: Stage, offset: int) -> None:
         self._stage = stage
-        self.ask = PageRequest(offset, PAGE)
+        self.request = PageRequest(offset, PAGE)
 
     def _go_back(self, page: Page) -> None:
         """The list has shifted: look further up, twice as far each time, until a page joins."""
@@ -254,27 +259,27 @@ class Walk:
 
     def _end_of_window(self) -> None:
         """Everything down to the window's start was seen: done, or on to the seam."""
-        if self._mark is None:
-            self.ask = None
+        if self._checkpoint is None:
+            self.request = None
             return
-        back = min(len(self._mark.tail), TAIL * 4 // 5)  # room for deletions since
-        self._go_to(Stage.SEAM, max(0, self._mark.offset + self._inserted - back))
+        back = min(len(self._checkpoint.tail), TAIL * 4 // 5)  # room for deletions since
+        self._go_to(Stage.SEAM, max(0, self._checkpoint.offset + self._inserted - back))
 
-    def _reached_mark(self) -> None:
+    def _reached_checkpoint(self) -> None:
         """The stretch reaches the earlier attempt's end by itself: no seam to look for."""
-        assert self._mark is not None
-        self._window = Window(self._mark.since)
-        self._mark = None
+        assert self._checkpoint is not None
+        self._window = Window(self._checkpoint.since)
+        self._checkpoint = None
 
     def _find_seam(self, page: Page) -> None:
-        assert self._mark is not None
-        tail = self._mark.tail
+        assert self._checkpoint is not None
+        tail = self._checkpoint.tail
         keys = [item.key for item in page.items]
         if page.offset == 0 or (keys and keys[0] in self._seen):
-            self._reached_mark()  # still in the part read again: walk all the way down from here
+            self._reached_checkpoint()  # still in the part read again: walk down from here
             self._join(page)
         elif len(set(tail) & set(keys)) > 1 or keys[:1] == list(tail[-1:]):
-            self._reached_mark()
+            self._reached_checkpoint()
             self._whole = False
             self._seen.update(tail)
             self._tail.extend(tail)

@@ -29,9 +29,9 @@ class Verification:
 
     started_at: datetime
     repairs: bool
-    mark: Checkpoint | None
+    checkpoint: Checkpoint | None
     requests: int
-    told: int | None
+    reported_total: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ def load(conn: Connection, user_id: int) -> Verification | None:
     ).fetchone()
     if row is None:
         return None
-    started_at, repairs, walk_started_at, offset, tail, down_to, requests, told = row
-    mark = (
+    started_at, repairs, walk_started_at, offset, tail, down_to, requests, reported_total = row
+    checkpoint = (
         Checkpoint(walk_started_at, None, offset, tuple(tail), down_to) if walk_started_at else None
     )
-    return Verification(started_at, repairs, mark, requests, told)
+    return Verification(started_at, repairs, checkpoint, requests, reported_total)
 
 
 def start(conn: Connection, user_id: int, *, at: datetime, repairs: bool) -> None:
@@ -79,7 +79,12 @@ def start(conn: Connection, user_id: int, *, at: datetime, repairs: bool) -> Non
 
 
 def note(
-    conn: Connection, user_id: int, mark: Checkpoint, *, requests: int, told: int | None
+    conn: Connection,
+    user_id: int,
+    checkpoint: Checkpoint,
+    *,
+    requests: int,
+    reported_total: int | None,
 ) -> None:
     """How far its walk has come; `requests`: sent in all."""
     conn.execute(
@@ -92,12 +97,12 @@ def note(
         """,
         {
             "user": user_id,
-            "started_at": mark.started_at,
-            "offset": mark.offset,
-            "tail": list(mark.tail),
-            "down_to": mark.down_to,
+            "started_at": checkpoint.started_at,
+            "offset": checkpoint.offset,
+            "tail": list(checkpoint.tail),
+            "down_to": checkpoint.down_to,
             "requests": requests,
-            "told": told,
+            "told": reported_total,
         },
     )
 

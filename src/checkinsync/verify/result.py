@@ -53,7 +53,7 @@ class VerificationResult:
     finished_at: datetime
     shown: int
     """Different items that Foursquare showed."""
-    told: int | None
+    reported_total: int | None
     """Foursquare's own total; it may count what can't be fetched."""
     stored: int
     """Check-ins that are stored with their id and not gone, once all is done."""

@@ -1,7 +1,7 @@
 """Completeness proved: a user's whole list walked, and compared with the rows id by id.
 
-Page by page, each committed with how far it has come, so that a verification that is cut off goes
-on from there. Without `repair` nothing is written but that.
+Page by page, each committed with how far it has come, so that a verification that is interrupted
+resumes there. Without `repair` nothing is written but that.
 """
 
 from __future__ import annotations
@@ -9,37 +9,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
-import psycopg
-
-from checkinsync.errors import (
-    CheckinsyncError,
-    DatabaseAway,
-    LeaseLost,
-    RateLimited,
-    UserFailed,
-)
+from checkinsync.errors import CheckinsyncError, DatabaseAway, DatabaseError, RateLimited
 from checkinsync.foursquare import parse
-from checkinsync.foursquare.client import Foursquare, UserClient
-from checkinsync.keys.keyring import Keyring
+from checkinsync.foursquare.client import UserClient
 from checkinsync.model.changes import Changes, Saved, Stored, Unseen
 from checkinsync.model.checkin import Checkin, Item
 from checkinsync.model.listing import Checkpoint, Page
 from checkinsync.model.span import Span, VerifiedSpan
 from checkinsync.model.user import User
-from checkinsync.store import checkins, deletions, leases
+from checkinsync.store import checkins, deletions
 from checkinsync.store.jobs import Progress
-from checkinsync.store.lease_renewal import LeaseRenewer
-from checkinsync.store.leases import Lease
-from checkinsync.store.pool import Connection, Pool, transaction
-from checkinsync.sync import session
-from checkinsync.sync.coverage import note_verified
+from checkinsync.store.pool import Connection
+from checkinsync.sync.coverage import add_verified
 from checkinsync.sync.deletions import LATELY, judge
 from checkinsync.sync.revisions import parts
 from checkinsync.sync.save_page import compare, save_page
 from checkinsync.sync.scope import Full, begin
+from checkinsync.sync.session import Hooks, Services, Session
 from checkinsync.sync.walk import Walk
 from checkinsync.verify import queries
 from checkinsync.verify.queries import Compared
@@ -51,13 +40,8 @@ log = logging.getLogger(__name__)
 def verify(
     user: User,
     *,
-    pool: Pool,
-    foursquare: Foursquare,
-    keyring: Keyring,
-    lease_renewer: LeaseRenewer,
-    now: Callable[[], datetime],
-    check_stop: Callable[[], None],
-    on_page: Callable[[Progress], None] = lambda _: None,
+    services: Services,
+    hooks: Hooks,
     wait: Callable[[RateLimited], None] | None = None,
     repair: bool = False,
     accept_deletions: bool = False,
@@ -65,126 +49,93 @@ def verify(
     """Compare everything that Foursquare shows of this user with everything that is stored.
 
     `repair`: store what is missing or different, and mark what is extra as missing, unless that is
-    more than can be believed; `accept_deletions`: what is extra is gone, on an operator's word.
-    `wait`: called at a rate limit, comes back when it is over; None: the limit ends it.
-    Raises what can't be told as one user's trouble: DatabaseAway, bugs.
+    more than can be believed; `accept_deletions`: what is extra is deleted, on an operator's word.
+    `wait`: called at a rate limit, returns when it is over; None: the limit ends the verification.
+    Raises what is not one user's trouble: DatabaseAway, bugs.
     """
-    proving = _Proving(
-        user,
-        pool=pool,
-        now=now,
-        on_page=on_page,
-        repair=repair,
-        accept_deletions=accept_deletions,
-    )
+    work = _Verification(user, services, hooks, repair, accept_deletions)
     while True:
         try:
-            return proving.run(
-                foursquare=foursquare,
-                keyring=keyring,
-                lease_renewer=lease_renewer,
-                check_stop=check_stop,
-            )
+            return work.run()
         except DatabaseAway:
             raise
-        except psycopg.Error as error:  # a lock, a time-out: it stays this user's
-            words = error.diag.message_primary or type(error).__name__
-            return proving.unfinished(UserFailed(f"the database refused: {words}"))
         except RateLimited as limit:
             if wait is None:
-                return proving.unfinished(limit)
+                return work.unfinished(limit)
             try:
                 wait(limit)
             except CheckinsyncError as error:
-                return proving.unfinished(error)
+                return work.unfinished(error)
         except CheckinsyncError as error:
-            return proving.unfinished(error)
+            return work.unfinished(error)
 
 
-class _Proving:
-    """What a verification carries from page to page, and over a rate limit."""
+@dataclass(slots=True)
+class _Verification:
+    """The state that a verification carries from page to page, and over a rate limit."""
 
-    def __init__(
-        self,
-        user: User,
-        *,
-        pool: Pool,
-        now: Callable[[], datetime],
-        on_page: Callable[[Progress], None],
-        repair: bool,
-        accept_deletions: bool,
-    ) -> None:
-        self.user = user
-        self.pool = pool
-        self.now = now
-        self.on_page = on_page
-        self.repair = repair
-        self.accept_deletions = accept_deletions
-        self.started = now()
-        self.pages = 0
-        self.saved = Saved()
-        self.before = 0
-        """Requests of earlier attempts."""
-        self.told: int | None = None
-        self.noted: Checkpoint | None = None
-        self.lease: Lease
-        self.client: UserClient
-        self.walk: Walk
+    user: User
+    services: Services
+    hooks: Hooks
+    repair: bool
+    accept_deletions: bool
+    session: Session = field(init=False)
+    walk: Walk = field(init=False)
+    started: datetime = field(init=False)
+    pages: int = 0
+    saved: Saved = field(default_factory=Saved)
+    earlier_requests: int = 0
+    """Requests of earlier attempts."""
+    reported_total: int | None = None
+    """Foursquare's own total."""
+    checkpoint: Checkpoint | None = None
 
-    def run(
-        self,
-        *,
-        foursquare: Foursquare,
-        keyring: Keyring,
-        lease_renewer: LeaseRenewer,
-        check_stop: Callable[[], None],
-    ) -> VerificationResult:
-        """To the verdict; whatever ends it early, the lease is given back."""
-        user = session.present(self.user, pool=self.pool)
-        self.client = foursquare.user_client(session.token_of(user, keyring=keyring))
-        with transaction(self.pool) as conn:
-            self.lease = session.claim(conn, user, lease_renewer=lease_renewer)
-            self._begin(conn)
-        try:
-            with lease_renewer.renewing(self.lease):
-                while (ask := self.walk.ask) is not None:
-                    check_stop()
-                    self._take(self.client.page(offset=ask.offset, limit=ask.limit))
-                if self.walk.problem is not None:
-                    raise self.walk.problem
-                with transaction(self.pool) as conn:
-                    leases.ensure_held(conn, self.lease)
-                    session.expect(conn, self.user)
-                    return self._verdict(conn)
-        finally:
-            with (
-                suppress(LeaseLost, DatabaseAway, psycopg.OperationalError),
-                transaction(self.pool) as conn,
-            ):
-                leases.release(conn, self.lease)
+    @property
+    def client(self) -> UserClient:
+        return self.session.client
+
+    @property
+    def now(self) -> datetime:
+        return self.services.now()
+
+    def run(self) -> VerificationResult:
+        """Walk to the verdict."""
+        with self.services.session(self.user) as self.session:
+            with self.session.transaction() as conn:
+                self._begin(conn)
+            while (request := self.walk.request) is not None:
+                self.hooks.check_stop()
+                self._take(self.client.page(offset=request.offset, limit=request.limit))
+            if self.walk.problem is not None:
+                raise self.walk.problem
+            with self.session.transaction() as conn:
+                return self._verdict(conn)
 
     def _begin(self, conn: Connection) -> None:
         """Go on with an earlier one, if it is young enough and did the same."""
         known = queries.load(conn, self.user.id)
-        at = self.now()
-        if known is None or known.repairs != self.repair or at - known.started_at > queries.KEPT:
+        at = self.now
+        if (
+            known is None
+            or known.repairs != self.repair
+            or not timedelta() <= at - known.started_at <= queries.KEPT
+        ):
             queries.start(conn, self.user.id, at=at, repairs=self.repair)
             known = queries.load(conn, self.user.id)
             assert known is not None
-        self.started, self.before, self.told = known.started_at, known.requests, known.told
-        window, self.noted = begin(Full(), cursor=None, mark=known.mark, now=at)
-        self.walk = Walk(window, now=at, expected=None, mark=self.noted)
+        self.started, self.earlier_requests = known.started_at, known.requests
+        self.reported_total = known.reported_total
+        window, self.checkpoint = begin(Full(), cursor=None, checkpoint=known.checkpoint, now=at)
+        self.walk = Walk(window, now=at, expected=None, checkpoint=self.checkpoint)
 
     @property
     def _requests(self) -> int:
-        return self.before + self.client.requests
+        return self.earlier_requests + self.client.requests
 
     def _take(self, page: Page) -> None:
         """One page, one transaction: what it shows compared, repaired if asked, and noted."""
-        with transaction(self.pool) as conn:
-            leases.ensure_held(conn, self.lease)
-            session.expect(conn, self.user)
-            at = self.now()
+        with self.session.transaction() as conn:
+            at = self.now
             compared = self._compare(conn, page.items)
             new = sum(item.finding == "missing" for item in compared)
             if self.repair:
@@ -192,15 +143,22 @@ class _Proving:
                 self.saved += save_page(conn, self.user.id, page.items, now=at, span=span)
             queries.add(conn, self.user.id, compared, repaired=self.repair, at=at)
             stored = None if page.items else checkins.count(conn, self.user.id)
-            self.walk.see(page, new=new, stored=stored)
-            self.told = self.told if page.total is None else page.total
+            self.walk.take(page, new=new, stored=stored)
+            self.reported_total = self.reported_total if page.total is None else page.total
             self._note(conn)
         self.pages += 1
-        self.on_page(Progress(self.pages, self.walk.seen, self.told, self._requests, self.saved))
+        requests, total = self._requests, self.reported_total
+        self.hooks.on_page(Progress(self.pages, self.walk.seen, total, requests, self.saved))
 
     def _note(self, conn: Connection) -> None:
-        self.noted = self.walk.mark(started_at=self.started)
-        queries.note(conn, self.user.id, self.noted, requests=self._requests, told=self.told)
+        self.checkpoint = self.walk.checkpoint(started_at=self.started)
+        queries.note(
+            conn,
+            self.user.id,
+            self.checkpoint,
+            requests=self._requests,
+            reported_total=self.reported_total,
+        )
 
     # --- a page -----------------------------------------------------------------------------------
 
@@ -257,7 +215,7 @@ class _Proving:
     # --- the end ----------------------------------------------------------------------------------
 
     def _verdict(self, conn: Connection) -> VerificationResult:
-        at = self.now()
+        at = self.now
         extra = queries.not_shown(conn, self.user.id, before=self.started)
         if self.repair:
             extra = self._settle(conn, extra, at=at)
@@ -267,7 +225,7 @@ class _Proving:
             started_at=self.started,
             finished_at=at,
             shown=queries.count(conn, self.user.id),
-            told=self.told,
+            reported_total=self.reported_total,
             stored=checkins.count(conn, self.user.id),
             unreadable=queries.unreadable(conn, self.user.id),
             findings=tuple(findings),
@@ -275,7 +233,7 @@ class _Proving:
             requests=self._requests,
         )
         if proof.complete:
-            note_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
+            add_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
         queries.end(conn, self.user.id)
         log.info(
             "verified",
@@ -293,17 +251,22 @@ class _Proving:
             )
             return [replace(row, deleted_at=at) for row in extra]
         everything = checkins.count(conn, self.user.id)
-        toll = deletions.toll(conn, self.user.id, since=at - LATELY)
+        recent = deletions.recent(conn, self.user.id, since=at - LATELY)
         sure = frozenset(row.row for row in extra)
-        deletions.note(conn, judge(Unseen(tuple(extra), everything, sure), toll, now=at), now=at)
+        deletions.note(conn, judge(Unseen(tuple(extra), everything, sure), recent, now=at), now=at)
         return queries.not_shown(conn, self.user.id, before=self.started)
 
     def unfinished(self, error: CheckinsyncError) -> Unfinished:
-        """How far it got; never a verdict."""
-        seen, down_to = 0, self.noted.down_to if self.noted else None
-        with suppress(DatabaseAway, psycopg.OperationalError), transaction(self.pool) as conn:
+        """Return how far it got; never a verdict."""
+        seen, down_to = 0, self.checkpoint.down_to if self.checkpoint else None
+        with suppress(DatabaseError), self.services.reading() as conn:
             seen = queries.count(conn, self.user.id)
         return Unfinished(self.user, seen, down_to, error)
+
+
+def _is_recent(started_at: datetime, at: datetime) -> bool:
+    """Return True if a verification may be resumed; one from the future had a wrong clock."""
+    return timedelta() <= at - started_at <= queries.KEPT
 
 
 def _difference(raw: str | None, shown: Checkin) -> str:

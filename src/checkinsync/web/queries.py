@@ -21,7 +21,7 @@ from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
 from checkinsync.errors import CheckinsyncError, DatabaseAway, SchemaBehind, SettingsError
-from checkinsync.store.pool import is_away
+from checkinsync.store.driver_errors import is_away
 
 WebPool = ConnectionPool[Any]
 AsyncWebPool = AsyncConnectionPool[Any]

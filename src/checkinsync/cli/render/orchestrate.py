@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from checkinsync.cli.render.table import moment, table
-from checkinsync.errors import CheckinsyncError
+from checkinsync.errors import sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.plan import RunPlan
 from checkinsync.nightly.summary import RunSummary
@@ -16,13 +16,6 @@ from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
 def iso(value: datetime | None) -> str | None:
     """A time in JSON, in UTC whatever the session's zone."""
     return None if value is None else value.astimezone(UTC).isoformat()
-
-
-def told(error: Exception) -> str:
-    """An error in a line: ours are sentences, of strangers only the kind."""
-    if isinstance(error, CheckinsyncError):
-        return str(error)
-    return f"an error nobody foresaw ({type(error).__name__}); please report it, the log has more"
 
 
 def trouble(summary: RunSummary) -> list[str]:
@@ -46,7 +39,7 @@ def what(outcome: Outcome) -> str:
         case RetryAt(at, reason):
             return f"waits until {moment(at)} UTC: {reason}"
         case Failed(error):
-            return f"failed: {told(error)}"
+            return f"failed: {sentence(error)}"
 
 
 def in_one_line(summary: RunSummary) -> str:
@@ -148,7 +141,7 @@ def outcome_json(user: User, outcome: Outcome) -> dict[str, Any]:
         case RetryAt(at, reason):
             return about | {"outcome": "rate_limited", "retry_at": iso(at), "reason": reason}
         case Failed(error):
-            return about | {"outcome": "failed", "reason": told(error)}
+            return about | {"outcome": "failed", "reason": sentence(error)}
 
 
 def plan_json(plan: RunPlan) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checkinsync.cli.render.orchestrate import iso, told
+from checkinsync.cli.render.orchestrate import iso
 from checkinsync.cli.render.table import moment, table
+from checkinsync.errors import sentence
 from checkinsync.model.user import one_line
 from checkinsync.verify.result import Finding, Kind, Unfinished, VerificationResult
 
@@ -51,9 +52,9 @@ def verdict(proof: VerificationResult) -> str:
 
 
 def _told(proof: VerificationResult) -> str:
-    if proof.told is None or proof.told == proof.shown:
+    if proof.reported_total is None or proof.reported_total == proof.shown:
         return ""
-    return f" (and counts {proof.told}; not all that it counts can be fetched)"
+    return f" (and counts {proof.reported_total}; not all that it counts can be fetched)"
 
 
 def _counts(findings: Sequence[Finding]) -> str:
@@ -128,10 +129,10 @@ def _months(proof: VerificationResult) -> str:
 def unfinished(result: Unfinished) -> str:
     """How far it got; never a verdict."""
     if not result.seen:
-        return f"{result.user}: not verified: {told(result.error)}"
+        return f"{result.user}: not verified: {sentence(result.error)}"
     down_to = f", down to {moment(result.down_to)} UTC" if result.down_to else ""
     return (
-        f"{result.user}: no verdict yet: {told(result.error)}. {result.seen} check-ins have been "
+        f"{result.user}: no verdict yet: {sentence(result.error)}. {result.seen} check-ins were "
         f"compared{down_to}; `checkinsync verify {result.user.id}` goes on from there"
     )
 
@@ -151,7 +152,7 @@ def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
     if isinstance(result, Unfinished):
         return about | {
             "verdict": None,
-            "reason": told(result.error),
+            "reason": sentence(result.error),
             "compared": result.seen,
             "down_to": iso(result.down_to),
         }
@@ -160,7 +161,7 @@ def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
         "started_at": iso(result.started_at),
         "finished_at": iso(result.finished_at),
         "shown": result.shown,
-        "told": result.told,
+        "told": result.reported_total,
         "stored": result.stored,
         "unreadable": result.unreadable,
         "requests": result.requests,
