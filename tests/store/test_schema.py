@@ -159,3 +159,32 @@ def test_a_locked_users_does_not_keep_it_from_being_found(db: str, conn) -> None
         with transaction(pool) as own:
             assert own.execute("SHOW search_path").fetchone() == ("public, pg_temp",)
     pool.close()
+
+
+def test_triggers_of_the_application_find_an_extension_in_a_schema_of_its_own(
+    db: str, conn: psycopg.Connection
+) -> None:
+    """As with PostGIS in `extensions`, where only the application's role has it in its path."""
+    conn.execute("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions")
+    conn.execute("SET search_path = public, extensions")
+    conn.execute(
+        """
+        CREATE FUNCTION to_lower() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE name citext := NEW.display_name;
+        BEGIN NEW.display_name := lower(name); RETURN NEW; END $$;
+        CREATE TRIGGER to_lower BEFORE INSERT ON users
+            FOR EACH ROW EXECUTE FUNCTION to_lower();
+        """
+    )
+    pool = open_pool(db, size=1)
+
+    with transaction(pool) as own:
+        own.execute(
+            """
+            INSERT INTO users (foursquare_user_id, display_name, secret_token)
+            VALUES ('1', 'ADA', '1')
+            """
+        )
+    pool.close()
+
+    assert conn.execute("SELECT display_name FROM users").fetchone() == ("ada",)
