@@ -15,6 +15,7 @@ from checkinsync.embedded import serving
 from checkinsync.errors import MigrationRefused
 from checkinsync.migrations import files, migrate, refusals
 from checkinsync.migrations.catalog import Server
+from checkinsync.migrations.runner import RUNNER_LOCK
 from support.database import Databases
 from support.pooler import pooled
 from support.stories import Story
@@ -306,14 +307,25 @@ def test_a_standby_is_refused(used_home: Path) -> None:
     assert "standby: set CHECKINSYNC_MIGRATE_URL" in reason
 
 
-def test_a_pooler_in_transaction_mode_is_refused_one_in_session_mode_is_not(empty_url: str) -> None:
+def test_a_pooler_in_transaction_mode_is_refused_one_in_session_mode_is_not(
+    empty_url: str,
+) -> None:
     with pooled(empty_url, transactional=True) as url:
         [reason] = refused(url)
     assert "pooler in transaction mode" in reason
-    assert ask(empty_url, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [0]
 
     with pooled(empty_url, transactional=False) as url:
         assert len(migrate.up(url)) == len(files.read())
+
+
+def test_behind_a_pooler_in_transaction_mode_no_lock_is_taken_that_would_stay(
+    empty_url: str,
+) -> None:
+    with pooled(empty_url, transactional=True) as url, psycopg.connect(empty_url) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [RUNNER_LOCK])
+
+        with pytest.raises(MigrationRefused):  # and not AtWork
+            migrate.up(url, sleep=lambda _: None)
 
 
 def test_an_old_server_is_refused() -> None:
