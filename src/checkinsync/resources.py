@@ -9,7 +9,7 @@ from datetime import datetime
 from checkinsync import embedded
 from checkinsync.config.settings import Settings
 from checkinsync.embedded import Running
-from checkinsync.errors import DatabaseAway, SchemaBehind, SettingsError
+from checkinsync.errors import DatabaseAway, SettingsError
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.key_file import KEY_FILE, keys_of_home
 from checkinsync.keys.keyring import Keyring
@@ -65,7 +65,7 @@ def open_pooled(settings: Settings) -> Iterator[Pool]:
         stack.callback(pool.close, timeout=CLOSING)
         pending = _pending(pool, url)
         if pending:
-            raise SchemaBehind(f"the schema lacks {', '.join(pending)}; run `checkinsync migrate`")
+            raise migrate.schema_behind(pending)
         yield pool
 
 

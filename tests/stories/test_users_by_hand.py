@@ -286,14 +286,16 @@ def test_without_wait_it_says_until_when(story):
 
 
 def test_on_a_schema_that_lacks_something_commands_say_what_to_do(story):
-    story.conn.execute("DELETE FROM checkinsync_migrations WHERE name LIKE '006%'")
+    story.conn.execute("DELETE FROM checkinsync_migrations WHERE name LIKE '010%'")
     before = story.contents()
 
     for words in (("orchestrate",), ("import-user", "1"), ("status",), ("migrate", "--check")):
         told = story.run(*words)
 
         assert (told.code, told.out) == (6, "")
-        assert "006" in told.err
+        assert told.err == (
+            "checkinsync: 1 migration is pending (010); run `checkinsync migrate`\n"
+        )
     assert story.contents() == before
 
 

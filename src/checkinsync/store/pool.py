@@ -17,10 +17,18 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from checkinsync.errors import DatabaseAway, SettingsError
+from checkinsync.store import schema
 from checkinsync.store.driver_errors import translated
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Pool = ConnectionPool[Connection]
+
+
+class Pool(ConnectionPool[Connection]):
+    """The pool, which remembers the search_path of the application's tables and ours."""
+
+    search_path: str | None = None
+    """Found by the first transaction; None: not yet, or the tables do not exist."""
+
 
 PATIENCE = 10.0
 """Seconds to wait for a connection before the database counts as away."""
@@ -76,7 +84,7 @@ def open_pool(url: str, *, size: int) -> Pool:
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
-    return ConnectionPool(
+    return Pool(
         url,
         kwargs={
             "application_name": "checkinsync",
@@ -133,14 +141,17 @@ def transaction(
     """One unit of work: committed at the end, rolled back on an error.
 
     `snapshot`: all its statements see one moment, and can't write. Raises DatabaseError and its
-    kinds; no error of the driver leaves the block.
+    kinds, SettingsError where it is not clear which table `users` is the application's; no error
+    of the driver leaves the block.
     """
     with translated(), pool.connection() as conn, closed_if_read_only(conn):
         conn.isolation_level = (
             IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
         )
         conn.read_only, conn.deferrable = read_only or snapshot, False
-        pin(conn)
+        pin(conn, search_path=pool.search_path)
+        if pool.search_path is None:
+            pool.search_path = schema.use(conn)
         yield conn
 
 
@@ -164,11 +175,11 @@ def closed_if_read_only(conn: Connection) -> Iterator[None]:
         raise
 
 
-def pin(conn: Connection) -> None:
+def pin(conn: Connection, *, search_path: str | None = None) -> None:
     """Set, for this transaction, what a role, a database or a pooler may have set otherwise."""
-    settings = PINNED
+    settings = PINNED if search_path is None else {**PINNED, "search_path": search_path}
     if conn.info.server_version >= HAS_TRANSACTION_TIMEOUT:
-        settings = {**PINNED, "transaction_timeout": "0"}
+        settings = {**settings, "transaction_timeout": "0"}
     conn.execute(
         """
         SELECT set_config(s.name, s.value, true)

@@ -165,7 +165,8 @@ def _as_ours() -> Iterator[None]:
 def _ours(error: psycopg.Error) -> CheckinsyncError:
     if isinstance(error, UndefinedFunction):
         return SchemaBehind(
-            "the schema lacks the function `authenticate`; run `checkinsync migrate`"
+            "cannot find the function `authenticate`; run `checkinsync migrate`, or put the schema "
+            "of the application's table users on search_path"
         )
     if isinstance(error, PoolClosed):
         return DatabaseAway("the pool that was given is not open")
