@@ -68,6 +68,8 @@ PURE = (
     "doctor.diagnosis",
     "doctor.findings",
     "migrations.locks",
+    "migrations.expected",
+    "migrations.refusals",
     "keys.usage",
 )
 """Code that decides: no database, no HTTP, no clock, no logging."""

@@ -245,6 +245,15 @@ def test_a_role_that_does_not_own_the_tables_is_told_who_does(empty_url: str) ->
     assert f"run `checkinsync migrate` as {owner}" in reasons[0]
 
 
+def test_a_role_that_may_not_read_the_ledger_is_told_so(empty_url: str) -> None:
+    migrate.up(empty_url)
+
+    with role(empty_url, "blind") as url:
+        for refusing in (migrate.up, migrate.plan):
+            with pytest.raises(MigrationRefused, match="permission denied.*GRANT it"):
+                refusing(url)
+
+
 def test_a_member_of_the_owner_may_migrate(empty_url: str) -> None:
     with role(empty_url, "owner", "GRANT CREATE ON SCHEMA public") as url:
         database.build(url, WebApp())

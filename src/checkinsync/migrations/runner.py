@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
-from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed
+from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed, MigrationRefused
 from checkinsync.migrations import ledger
 from checkinsync.migrations.files import Applied, Migration, Statement
 from checkinsync.store.driver_errors import is_away
@@ -66,18 +66,24 @@ def connected(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def looking(conn: Connection) -> Iterator[None]:
-    """A read-only transaction with one snapshot. Raises MigrationFailed, DatabaseAway."""
+    """A read-only transaction with one snapshot.
+
+    Raises MigrationRefused without the right to read, MigrationFailed, DatabaseAway.
+    """
     try:
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             _bound(conn, PATIENT_LOCK_TIMEOUT, in_transaction=True)
             yield
+    except InsufficientPrivilege as error:
+        raise MigrationRefused(
+            f"nothing was changed: {_message(error)}: run `checkinsync migrate` as the role that "
+            "migrated before, or GRANT it"
+        ) from None
     except psycopg.Error as error:
         if is_away(error):
             raise
-        raise MigrationFailed(
-            f"cannot read the tables of the application: {_message(error)}"
-        ) from None
+        raise MigrationFailed(f"cannot read the tables: {_message(error)}") from None
 
 
 @contextmanager
