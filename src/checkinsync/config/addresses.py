@@ -68,7 +68,9 @@ _HOST = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^:@\[\]]*)(?::([0-9]*))?")
 _ASSIGNED = re.compile(
     r"(?:export\s|set\s|\$env:|(\w+)\s*[=:]\s*[\"']?\w[\w+]*://|\w*(?:URL|DSN)\w*\s*=)"
 )
-_PAIR = re.compile(r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?=\s|$)\s*", re.DOTALL)
+_PAIR = re.compile(
+    r"\s*(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?=\s|$)\s*", re.DOTALL
+)
 
 
 def postgres_address(text: str) -> str | Noted:
