@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -18,7 +19,28 @@ A_BUG = 1
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _tolerate_lost_stderr()
     sys.exit(_run())
+
+
+class _Tolerant(io.FileIO):
+    """Standard error that may go: its terminal was closed. Nobody could be told."""
+
+    def write(self, data: Any, /) -> int:
+        """Write; what can't be written is dropped, so that the exit code stays what it is."""
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _tolerate_lost_stderr() -> None:
+    stderr: TextIO | None = sys.stderr
+    if stderr is not None:  # it was closed before we began
+        raw = io.BufferedWriter(_Tolerant(stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(
+            raw, encoding=stderr.encoding, errors=stderr.errors, line_buffering=True
+        )
 
 
 def _run() -> int:
