@@ -61,7 +61,7 @@ def demo(ctx: click.Context, *, keep: Path | None) -> None:
     Needs nothing but the package with the extra `embedded`: no server, no settings, no network.
     """
     door: Context = ctx.obj
-    log.configure(verbosity=door.verbosity, style=door.log_format, path=door.log_file)
+    log.configure(verbosity=door.verbosity, style=door.log_format or "text", path=door.log_file)
     with _home(keep) as home:
         played = play(home, stop=listening(), say=click.echo, watching=run_progress)
     click.echo(f"\n{render_run.as_table(played.summary)}")
@@ -121,6 +121,7 @@ def settings_for(home: Path, api_url: str) -> Settings:
         stagger=timedelta(seconds=1.5),
         retry_delay=timedelta(seconds=2),
         disposable=True,
+        may_make_database=True,
     )
 
 
