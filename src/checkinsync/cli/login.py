@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from http import HTTPStatus
 import click
 
 from checkinsync.cli import terminal
-from checkinsync.cli.context import Context, Duration
+from checkinsync.cli.context import Context, Duration, child_environment
 from checkinsync.cli.render import login as render
 from checkinsync.config import validators
 from checkinsync.config.durations import written
@@ -25,9 +24,6 @@ from checkinsync.users.login import Arrival, LoggedIn
 from checkinsync.users.loopback import PORT, Loopback, Visit, redirect
 
 OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
-
-OURS = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY")
-"""How variables begin that hold our secrets: a browser lives long, and has no use for them."""
 
 
 @click.command()
@@ -96,8 +92,8 @@ def _open(address: str) -> None:
         start_new_session=True,  # Ctrl-C is for us
         env={
             name: value
-            for name, value in os.environ.items()
-            if not name.startswith(OURS) and name != "TERM"  # with it, one inside the terminal
+            for name, value in child_environment().items()
+            if name != "TERM"  # with it, one inside the terminal
         },
         check=False,
     )

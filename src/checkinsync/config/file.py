@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from checkinsync.config.sources import PREFIX, read_text
 from checkinsync.errors import SettingsError
@@ -17,10 +17,20 @@ EVERYBODY = (Path("/etc/checkinsync/checkinsync.toml"), Path("/etc/checkinsync.t
 
 def usual_places() -> tuple[Path, ...]:
     """Return where the file is looked for, in order, where CHECKINSYNC_CONFIG names none."""
-    import platformdirs  # noqa: PLC0415 - not needed where the file is named
+    own = own_folder("config")
+    return EVERYBODY if own is None else (own / "checkinsync.toml", *EVERYBODY)
 
-    own = platformdirs.user_config_path("checkinsync", appauthor=False) / "checkinsync.toml"
-    return (own, *EVERYBODY) if own.is_absolute() else EVERYBODY  # without a home it is not
+
+def own_folder(kind: Literal["config", "data"]) -> Path | None:
+    """Return this user's folder for us; None where they have no home, nor a line in passwd."""
+    import platformdirs  # noqa: PLC0415 - not needed where everything is named
+
+    dirs = platformdirs.PlatformDirs("checkinsync", appauthor=False)
+    try:
+        path = dirs.user_config_path if kind == "config" else dirs.user_data_path
+    except RuntimeError:
+        return None
+    return path if path.is_absolute() else None  # as older platformdirs leave the ~
 
 
 def find(environ: Mapping[str, str], *, places: Sequence[Path] | None = None) -> Path | None:

@@ -288,9 +288,4 @@ SYSTEM_HOME = Path("/var/lib/checkinsync")
 
 def _usual_home() -> Path:
     """Return a folder of this user; where they have none, or are root, that of servers."""
-    import platformdirs  # noqa: PLC0415 - root needs none of it
-
-    if os.geteuid() == 0:
-        return SYSTEM_HOME
-    own = platformdirs.user_data_path("checkinsync", appauthor=False)
-    return own if own.is_absolute() else SYSTEM_HOME
+    return SYSTEM_HOME if os.geteuid() == 0 else settings_file.own_folder("data") or SYSTEM_HOME
