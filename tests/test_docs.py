@@ -211,7 +211,7 @@ def every(kind: type[errors.CheckinsyncError]) -> Iterator[type[errors.Checkinsy
 def test_the_table_of_exit_codes_is_that_of_the_program():
     listed = {int(code) for row in rows(README, "Exit codes") for code in row[0].split(",")}
 
-    signals = {shutdown.EXIT_BASE + number for number in (2, 15)}
+    signals = {shutdown.EXIT_BASE + number for number in (1, 2, 15)}
     doors = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
     ours = {error.exit_code for error in every(errors.CheckinsyncError)}
 
