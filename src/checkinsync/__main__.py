@@ -6,7 +6,8 @@ import io
 import logging
 import os
 import sys
-from typing import Any, TextIO
+from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -23,22 +24,27 @@ def main() -> None:
     sys.exit(_run())
 
 
-class _Tolerant(io.FileIO):
-    """Standard error that may go: its terminal was closed. Nobody could be told."""
+class _Tolerant(io.TextIOWrapper):
+    """Standard error that may be lost: its terminal was closed. The exit code stays what it is."""
 
-    def write(self, data: Any, /) -> int:
-        """Write; what can't be written is dropped, so that the exit code stays what it is."""
+    def write(self, text: str, /) -> int:
+        """Write, or drop what can't be written."""
         try:
-            return super().write(data) or 0
+            return super().write(text)
         except OSError:
-            return memoryview(data).nbytes
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush as far as that is possible."""
+        with suppress(OSError):
+            super().flush()
 
 
 def _tolerate_lost_stderr() -> None:
     stderr: TextIO | None = sys.stderr
     if stderr is not None:  # it was closed before we began
-        raw = io.BufferedWriter(_Tolerant(stderr.fileno(), "w", closefd=False))
-        sys.stderr = io.TextIOWrapper(
+        raw = open(stderr.fileno(), "wb", closefd=False)  # noqa: SIM115 - for our whole life
+        sys.stderr = _Tolerant(
             raw, encoding=stderr.encoding, errors=stderr.errors, line_buffering=True
         )
 
