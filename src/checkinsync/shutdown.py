@@ -14,8 +14,8 @@ EXIT_BASE = 128
 """A process ended by signal N exits with 128 + N: 130 for SIGINT, 143 for SIGTERM."""
 
 NAMES = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU", "PWR")
-"""What a terminal, a shell, a service manager, a batch system or a limit on time sends to end a
-process; each of them ends one that does not listen."""
+"""Signals that a terminal, a shell, a service manager, a batch system or a time limit sends to end
+a process; each of them ends one that does not listen."""
 
 ASKING = tuple(signal.Signals[f"SIG{name}"] for name in NAMES if hasattr(signal, f"SIG{name}"))
 """Those that this system has."""

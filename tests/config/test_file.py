@@ -24,7 +24,7 @@ def problem(environ: dict[str, str]) -> str:
 
 @pytest.fixture
 def places(tmp_path: Path) -> list[Path]:
-    """Where a file is looked for; none is there."""
+    """Places where a file is looked for; none of them has one."""
     return [tmp_path / name / "checkinsync.toml" for name in ("own", "folder", "plain")]
 
 

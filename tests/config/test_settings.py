@@ -93,7 +93,7 @@ def test_a_bare_number_below_a_minute_is_refused_where_hours_are_usual(name: str
 
 
 def test_who_is_active_depends_on_whose_database_it_is() -> None:
-    """Where no application renews the last login, a limit would leave out the only user."""
+    """If no application renews the last login, a limit would leave out the only user."""
     shared = {"DATABASE_URL": "postgresql://db/app"}
 
     assert Settings.from_mapping({}).active_days == EVERYONE
@@ -282,6 +282,17 @@ def test_options_win_and_the_pool_follows_the_workers() -> None:
     assert replace(settings, workers=6).pool_size == 7
     assert replace(settings, workers=64).pool_size == 10
     assert replace(asked_for, workers=64).pool_size == 3
+
+
+def test_an_ordinary_users_database_lies_in_their_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+
+    assert Settings.from_mapping({}).home.is_relative_to(tmp_path)
+    assert Settings.from_mapping({}).home.name == "checkinsync"
 
 
 def test_roots_database_lies_where_servers_keep_their_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ class Private:
         )
 
     def run_sql(self, query: str) -> str:
-        """What `db shell` answers to one statement, bare."""
+        """Return the bare answer of `db shell` to one statement."""
         command = [sys.executable, "-m", "checkinsync", "db", "shell", "-c", query, "--", "-XAt"]
         told = subprocess.run(
             command, env=self.environ, capture_output=True, text=True, check=False
@@ -224,4 +224,4 @@ def test_the_server_gets_none_of_our_variables(private: Private) -> None:
 
 SERVERS_OWN = {"PGDATA", "PGLOCALEDIR", "PGSYSCONFDIR", "PG_GRANDPARENT_PID", "LC_MESSAGES"}
 SERVERS_OWN |= {"LC_COLLATE", "LC_CTYPE", "LC_MONETARY", "LC_NUMERIC", "LC_TIME"}
-"""What pg_ctl and the server set for themselves."""
+"""Variables that pg_ctl and the server set for themselves."""

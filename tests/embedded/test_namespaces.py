@@ -24,7 +24,7 @@ ROOTLESS = ("unshare", "--user", "--map-root-user")
 
 
 def unshared(*command: str) -> tuple[str, ...]:
-    """That command, where this machine lets it run."""
+    """Return that command, if this machine lets it run; else skip."""
     try:
         allowed = subprocess.run([*command, "true"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def cluster_of(home: Path) -> Cluster:
     return Cluster(base, choose(None, data=base / "data", allow_nobody=True))
 
 
-def test_a_server_whose_socket_is_hidden_is_told_and_not_doubled(
+def test_a_server_whose_socket_is_hidden_is_reported_and_not_doubled(
     far: Path, container: tuple[str, ...]
 ) -> None:
     cluster = cluster_of(far)
@@ -92,7 +92,7 @@ print([stranger.poll() for stranger in strangers if stranger.pid == server])
 def test_a_server_in_another_container_is_shared_and_left_running_there(
     used_home: Path, container: tuple[str, ...]
 ) -> None:
-    """Its process number is a stranger's here, whom no signal may reach."""
+    """Here its process number is that of another program, which no signal may reach."""
     killed = "os._exit(0)"
     stays = ("sh", "-c", '"$@"; exec sleep 600', "sh")
     with start(used_home, killed, within=(*container, *stays)) as elsewhere:
@@ -112,7 +112,7 @@ def test_a_server_in_another_container_is_shared_and_left_running_there(
 
 
 def shared_by(container: tuple[str, ...], home: Path) -> str:
-    """What a program in another container says that uses the server for a moment."""
+    """Return the output of a program in another container that uses the server briefly."""
     account = str(cluster_of(home).account.uid)
     command = [*container, sys.executable, "-c", SHARING, home, account]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -122,7 +122,7 @@ def shared_by(container: tuple[str, ...], home: Path) -> str:
             process.kill()
 
 
-def test_root_of_a_user_namespace_is_told_that_it_can_become_nobody_else(home: Path) -> None:
+def test_root_of_a_user_namespace_can_not_become_another_user_and_is_told(home: Path) -> None:
     with start(home, "", within=unshared(*ROOTLESS)) as process:
         _, trouble = process.communicate(timeout=60)
 

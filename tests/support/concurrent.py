@@ -69,7 +69,7 @@ def another(home: Path, then: str = "sys.stdin.read()", **options: object) -> It
 
 
 def as_ordinary(user: Account) -> dict[str, object]:
-    """How root starts a process as that user; skips where no Python can be reached."""
+    """Return how root starts a process as that user; skips if no Python can be reached."""
     new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
     for python in (sys.executable, "/usr/bin/python3"):
         if user.can_run(Path(python)) and user.run(python, "-c", new_enough).returncode == 0:

@@ -160,7 +160,7 @@ def version() -> None:
 
 
 HABITUAL = {"help": help_, "version": version}
-"""What other programs have as commands; the overview does without."""
+"""Commands that other programs have; the overview does not list them."""
 
 
 def _print_anywhere() -> None:

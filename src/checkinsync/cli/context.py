@@ -1,4 +1,4 @@
-"""What all commands share: settings read once, the log, signals, the opened App."""
+"""Shared by all commands: settings read once, the log, signals, the opened App."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ LOOKING = ("plan", "status", "check", "baseline")
 """Options with which such a command looks at the database that there is."""
 
 OF_LIBPQ = "PG"
-"""How the variables begin that PostgreSQL's library listens to."""
+"""The beginning of the variables that PostgreSQL's library listens to."""
 
 SECRET = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY", "CREDENTIALS_DIRECTORY", OF_LIBPQ)
-"""How the variables begin that no child process has a use for."""
+"""The beginnings of the variables that no child process needs."""
 
 
 class Duration(click.ParamType[timedelta]):
@@ -83,7 +83,7 @@ class Context:
         settings = read_settings(os.environ)
         given = {name: value for name, value in options.items() if value is not None}
         settings = replace(settings, **given, may_make_database=_may_make_database())
-        _shield(settings)
+        shield(settings)
         self._log(settings)
         heard = logging.WARNING if on_terminal() else logging.INFO  # a good night prints nothing
         for notice in settings.notices:
@@ -93,7 +93,7 @@ class Context:
     def examined(self) -> Examined:
         """Return the settings as far as they can be used, and their problems. Sets up the log."""
         examined = examine_settings(os.environ)
-        _shield(examined.settings)
+        shield(examined.settings)
         try:
             self._log(examined.settings)
         except SettingsError as error:
@@ -144,8 +144,8 @@ def child_environment() -> dict[str, str]:
     return {name: text for name, text in os.environ.items() if not name.startswith(SECRET)}
 
 
-def _shield(settings: Settings) -> None:
-    """Take libpq's variables away where the embedded database is used, which listens to none."""
+def shield(settings: Settings) -> None:
+    """Remove libpq's variables where the embedded database is used, which listens to none."""
     if settings.database_url is None:
         for name in [name for name in os.environ if name.startswith(OF_LIBPQ)]:
             del os.environ[name]

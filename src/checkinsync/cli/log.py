@@ -15,7 +15,7 @@ from typing import Any
 from checkinsync.errors import SettingsError
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""What every record has; the rest are the event's own fields."""
+"""The attributes of every record; the rest are the event's own fields."""
 
 _BARE = re.compile(r"[^\s\"=\x00-\x1f\x7f]+")
 """Values that need no quotes."""
@@ -76,7 +76,7 @@ class LogFile(logging.FileHandler):
     told = False
 
     def _open(self) -> io.TextIOWrapper:
-        """Open it without waiting, as a FIFO would make us wait for a reader."""
+        """Open it without waiting: the open of a FIFO waits for its reader."""
         return open(
             self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_at_once
         )

@@ -26,7 +26,7 @@ _OURS = """
     tcp_user_timeout user
 """
 OURS = frozenset(_OURS.split())
-"""What libpq itself takes."""
+"""The parameters of libpq itself."""
 
 _FOREIGN = """
     connection_limit max_idle_connection_lifetime pgbouncer pool_timeout single_use_connections
@@ -54,7 +54,7 @@ _FOREIGN = """
     timezone
 """
 FOREIGN = frozenset(_FOREIGN.split())
-"""What other programs put there: Prisma, SQLAlchemy, Node, Rails, Django, Go, any of them."""
+"""Settings of other programs: Prisma, SQLAlchemy, Node, Rails, Django, Go, any of them."""
 
 SCHEMAS = frozenset({"schema", "currentschema", "search_path", "schema_search_path"})
 ENCRYPTION = frozenset({"ssl", "ssl_mode", "ssl_require", "require_ssl"})
@@ -86,7 +86,7 @@ def postgres_address(text: str) -> str | Noted:
 
 
 def _refuse_wrapping(text: str) -> None:
-    """What stands around an address when it was copied from somewhere else."""
+    """Refuse what was copied along with an address from somewhere else."""
     if text.lower().startswith("jdbc:"):
         raise ValueError("must be a URL without jdbc: in front, postgresql://user@host/name")
     assigned = _ASSIGNED.match(text)

@@ -12,7 +12,7 @@ from checkinsync.config.sources import PREFIX, read_text
 from checkinsync.errors import SettingsError
 
 EVERYBODY = (Path("/etc/checkinsync/checkinsync.toml"), Path("/etc/checkinsync.toml"))
-"""Where every user of this machine looks, root among them, after their own folder."""
+"""The places where every user looks, root among them, after their own folder."""
 
 
 def usual_places() -> tuple[Path, ...]:
@@ -79,6 +79,6 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _whose(error: Exception) -> str:
-    """What to do about a file that another user may read."""
+    """Return advice about a file that another user may read."""
     denied = isinstance(error, PermissionError)
     return "; run as the user that checkinsync runs as at night" if denied else ""

@@ -20,7 +20,7 @@ from checkinsync.config.sources import PREFIX, Parser, Sources
 from checkinsync.errors import SettingsError
 
 MOST_CONNECTIONS = 10
-"""What the pool takes at most unless told otherwise: pages are short, and others want the server's
+"""The largest pool unless told otherwise: pages are short, and others need the server's
 connections, too."""
 
 LATELY = 30
@@ -61,7 +61,7 @@ _PARSERS: Mapping[str, Parser] = {
 _SECRETS = ("database_url", "migrate_url", "encryption_key", "client_secret")
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
-"""Variables that name certificates to many programs."""
+"""Variables by which many programs are given certificates."""
 
 ELSEWHERE = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 """Variables that name a server to PostgreSQL's own programs."""
@@ -74,18 +74,18 @@ def parser_of(setting: str) -> Parser:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator can set; `dataclasses.replace` lets the options of a command win."""
+    """Everything an operator can set; `dataclasses.replace` lets the options of a command win."""
 
     home: Path
-    """Where the embedded database lives, and its key."""
+    """The folder of the embedded database, and of its key."""
     database_url: str | None = field(default=None, repr=False)
     """A PostgreSQL URL or DSN; None: the embedded database."""
     database_source: str = "CHECKINSYNC_DATABASE_URL"
-    """Where `database_url` came from, for messages: a variable, a key of which file, …"""
+    """The origin of `database_url`, for messages: a variable, a key of which file, …"""
     migrate_url: str | None = field(default=None, repr=False)
     """A direct address for migrations; None: the same as `database_url`."""
     migrate_source: str = "CHECKINSYNC_MIGRATE_URL"
-    """Where `migrate_url` came from."""
+    """The origin of `migrate_url`."""
     encryption_keys: tuple[str, ...] = field(default=(), repr=False)
     """The first encrypts, all decrypt; see `keyring`."""
     application_key: str | None = field(default=None, repr=False)
@@ -140,7 +140,7 @@ class Settings:
     def active_days(self) -> int:
         """Days for which a login makes a user active; EVERYONE for all who are connected.
 
-        Without an application nobody renews the last login, so there everyone counts.
+        Without an application the last login is never renewed, so there everyone counts.
         """
         usual = EVERYONE if self.database_url is None else LATELY
         return self.given_active_days or usual

@@ -17,13 +17,13 @@ from typing import Any
 PREFIX = "CHECKINSYNC_"
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""Where systemd puts the credentials of a service: a file each, which only the service reads."""
+"""The variable that names systemd's folder of credentials: a file each, for this service only."""
 
 LARGEST = 2**20
 """Bytes that a file with settings or a secret may have."""
 
 QUOTES = frozenset("\"'`“”„«»")
-"""What a value may stand in after it was copied from somewhere else."""
+"""Characters that may stand around a value that was copied from somewhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Given:
     """The text of a setting, or the path of a file that holds it."""
 
     label: str
-    """Where it was given: a variable, a key of which file, a credential."""
+    """Its origin: a variable, a key of which file, a credential."""
     text: str
     is_path: bool = False
 
@@ -58,7 +58,7 @@ class Sources:
         self.broken: set[str] = set()
         """Settings that were given, but can't be used as they are."""
         self.labels: dict[str, str] = {}
-        """Where each value came from, by the setting's name."""
+        """The origin of each value, by the setting's name."""
         self.secret_files: list[Path] = []
         """Files that hold a secret, in the order in which they were read."""
         self._environ = environ
@@ -213,7 +213,7 @@ class Sources:
 def read_text(path: Path) -> str:
     """Return a file's text without a byte order mark. Raises OSError, and ValueError for no text.
 
-    A FIFO that nobody writes to is empty, instead of waited for.
+    A FIFO without a writer is empty, instead of waited for.
     """
     with open(path, "rb", opener=_at_once) as file:
         content = file.read(LARGEST + 1)

@@ -60,6 +60,11 @@ class Cluster:
         return Path(f"/tmp/checkinsync-{self.account.uid}-{mark}")  # noqa: S108  (0700, owner checked)
 
     @property
+    def server_lock(self) -> Path:
+        """Held by a server until its last process has ended; goes where the data go."""
+        return self.data / "server.lock"
+
+    @property
     def socket(self) -> Path:
         return self.socket_dir / f".s.PGSQL.{PORT}"
 

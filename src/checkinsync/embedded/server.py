@@ -1,7 +1,7 @@
 """The server of a cluster: found or started, and stopped; by `pg_ctl`, not by signals of ours.
 
-A running server holds `server.lock`: by that no second one is started on its data, even where its
-process number and its socket can't be seen, in another container or under systemd's PrivateTmp.
+A running server holds a lock beside its data: by that no second one is started on them, even where
+its process number and its socket can't be seen, in another container or under systemd's PrivateTmp.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Server:
 
     def _started(self, *, for_tests: bool) -> bool:
         """Start it and return True, unless a server has these data already, wherever it runs."""
-        with offered(self.cluster.base / "server.lock") as lock:
+        with offered(self.cluster.server_lock) as lock:
             if lock is None or self._is_there():
                 return False
             self._start(lock, for_tests=for_tests)
@@ -120,9 +120,11 @@ class Server:
 
     def _forget_socket_dir(self) -> None:
         """Leave nothing in /tmp, unless a server elsewhere has its socket there."""
-        with offered(self.cluster.base / "server.lock") as lock:
-            if lock is not None:
-                self.cluster.forget_socket_dir()
+        if self.cluster.exists:
+            with offered(self.cluster.server_lock) as lock:
+                if lock is None:
+                    return
+        self.cluster.forget_socket_dir()
 
     def _ask(self) -> int:
         socket = self.cluster.socket_dir

@@ -73,7 +73,7 @@ def offered(path: Path) -> Iterator[int | None]:
 
 
 _here: set[int] = set()
-"""The open locks of this process: a forked child closes them, or it would keep them alive."""
+"""The locks of this process: a forked child closes its copies, which would keep them alive."""
 
 
 def _let_go() -> None:
