@@ -39,7 +39,6 @@ ACCEPTING, REJECTING = 0, 1
 STATUS_LINE = 7
 """Of postmaster.pid, from 0: `starting`, `ready`, `stopping`."""
 
-
 MAKE_DATABASE = """
 SELECT format('CREATE DATABASE %I', :'name')
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
@@ -58,13 +57,16 @@ class Server:
 
     def bring_up(self, *, for_tests: bool) -> None:
         """Find it running, or start it; wait while it is starting or stopping."""
-        began = time.monotonic()
+        began = heard = time.monotonic()
         while (answer := self._ask()) != ACCEPTING:
-            if answer != REJECTING:
-                if self._started(for_tests=for_tests):
-                    return
-                self._check_visible(silent_for=time.monotonic() - began)
-            if time.monotonic() - began > PATIENCE:
+            now = time.monotonic()
+            if answer == REJECTING:
+                heard = now
+            elif self._started(for_tests=for_tests):
+                return
+            else:
+                self._check_visible(silent_for=now - heard)
+            if now - began > PATIENCE:
                 raise EmbeddedDatabaseError(
                     f"the embedded database is running but not ready after {PATIENCE} seconds;"
                     f" its log is {self.cluster.log}"
@@ -87,9 +89,10 @@ class Server:
         if hidden or silent_for > ORPHANS:
             raise EmbeddedDatabaseError(
                 f"a server is running on {self.cluster.data}, but it can't be reached at"
-                f" {self.cluster.socket}. It was started in another container, or by a service"
-                " that has a /tmp of its own (systemd's PrivateTmp). Wait until it has stopped, or"
-                " set CHECKINSYNC_HOME to a short path: the socket then lies beside the data."
+                f" {self.cluster.socket}: it was started in another container, or by a service"
+                " that has a /tmp of its own (systemd's PrivateTmp), or /tmp was cleaned up. Wait"
+                " until it has stopped and try again. With a short path in CHECKINSYNC_HOME the"
+                " socket lies beside the data."
             )
 
     def make_database(self) -> None:
@@ -115,7 +118,7 @@ class Server:
         said = self.cluster.account.run(*command, "-t", str(PATIENCE), "-D", data)
         if said.returncode != 0 and self._is_there():
             return said.stderr.strip()
-        self._forget_socket_dir()
+        self.cluster.forget_socket_dir()
         return None
 
     def _forget_socket_dir(self) -> None:
