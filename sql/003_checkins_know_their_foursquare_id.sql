@@ -7,6 +7,7 @@ ALTER TABLE checkins
     ADD COLUMN shout            TEXT,
     ADD COLUMN time_zone_offset INTEGER,           -- minutes east of UTC
     ADD COLUMN is_private       BOOLEAN,
+    ADD COLUMN visibility       TEXT,              -- as Foursquare says it; is_private follows from it
     ADD COLUMN fingerprint      BYTEA,             -- hash of what counts as a change
     ADD COLUMN first_seen_at    TIMESTAMPTZ,
     ADD COLUMN changed_at       TIMESTAMPTZ,
