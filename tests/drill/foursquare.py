@@ -16,7 +16,7 @@ DAY = 86_400
 NAMES = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farid", "Grete", "Hiro")
 SMALL = (0, 1, 3, 20, 60, 150, 249, 250, 251, 400, 700, 1000, 1500)
 LARGE = 5000
-UNNAMED = frozenset({"None", "", "1234567890"})
+UNNAMED = frozenset({"None", ""})
 """What the simulator calls the odd items that have no id which is a text."""
 
 BRAKE_SHARE, BRAKE_FLOOR = 0.05, 3
