@@ -454,6 +454,16 @@ def test_the_fast_and_the_patient_way_read_the_same():
         located(lat=52.6),
         located(city="Potsdam"),
         located(country="Deutschland"),
+        item(visibility="private"),
+        item(visibility="friends"),
+        item(photos={"items": [PHOTO | {"visibility": "friends"}]}),
+        item(event={"id": "e1", "name": "Konzert"}),
+        item(sticker={"id": "s1", "name": "Jetsetter"}),
+        item(createdBy={"id": "555"}),
+        item(entities=[{"indices": [0, 4], "type": "user", "id": "555"}]),
+        item(brandNew={"deep": [1]}),
+        item(**{"with": [{"id": "555", "firstName": "Grace"}]}),
+        item(**{"with": [{"firstName": "Grace"}]}),
     ],
 )
 def test_an_edit_changes_the_fingerprint(edited):
@@ -469,10 +479,53 @@ def test_an_edit_changes_the_fingerprint(edited):
         item(photos={"count": 3, "items": []}),
         json.dumps(USUAL, indent=2).encode(),
         json.dumps(dict(reversed(USUAL.items()))).encode(),
+        item(like=True, isMayor=True, posts={"count": 3}, score={"total": 9}, scores=[1]),
+        item(likes={"count": 1, "groups": [{"items": [{"id": "1", "firstName": "Grace"}]}]}),
+        item(user={"id": "12", "firstName": "Ada"}, editableUntil=5, checkinShortUrl="https://x/y"),
+        item(event=None, sticker={}, entities=[], brandNew=False, another=0, **{"with": []}),
+        at_venue(closed=True, contact={"phone": "1"}, hereNow={"count": 7}, rating=8.1),
+        located(address="Musterweg 1", postalCode="10115"),
+        located(lat="52.50", lng=13.400000000000001),
     ],
 )
 def test_counters_and_spelling_do_not_change_the_fingerprint(drifted):
     assert read(drifted).fingerprint == read(item()).fingerprint
+
+
+PARTS = {
+    "with": [{"id": "1", "firstName": "Grace", "photo": {"suffix": "/a"}}, {"id": "2"}],
+    "event": {"id": "e1", "name": "Konzert", "stats": {"allTime": 3}, "categories": [1]},
+    "sticker": {"id": "s1", "name": "Jetsetter", "unlockTs": 5},
+    "brandNew": {"a": 1, "b": [1.50, "ü"], "likes": {"count": 2}},
+}
+DRIFTED_PARTS = {
+    "brandNew": {"b": [1.5, "\u00fc"], "a": 1, "likes": {"count": 3}},
+    "sticker": {"name": "Jetsetter", "id": "s1", "unlockTs": 6, "pickerPosition": {"page": 1}},
+    "event": {"id": "e1", "name": "Konzert", "stats": {"allTime": 4}, "categories": []},
+    "with": [{"id": "2", "firstName": "Alan"}, {"id": "1", "firstName": "Grace B."}],
+}
+
+
+def test_friends_events_and_stickers_have_a_life_of_their_own():
+    """A friend's new portrait is no edit of the check-ins they were at, nor is another order."""
+    assert read(item(**PARTS)).fingerprint == read(item(**DRIFTED_PARTS)).fingerprint
+    strange = item(**PARTS, odd=float("nan"))  # which takes the patient way
+    assert read(strange).fingerprint == read(item(**PARTS)).fingerprint
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"with": [{"id": "1"}, {"id": "3"}]},
+        {"with": [{"id": "1"}]},
+        {"event": {"id": "e2", "name": "Konzert"}},
+        {"event": {"id": "e1", "name": "Theater"}},
+        {"sticker": {"id": "s2", "name": "Jetsetter"}},
+        {"brandNew": {"a": 2}},
+    ],
+)
+def test_another_friend_event_or_sticker_is_an_edit(edited):
+    assert read(item(**(PARTS | edited))).fingerprint != read(item(**PARTS)).fingerprint
 
 
 def test_the_order_of_photos_does_not_change_the_fingerprint():
