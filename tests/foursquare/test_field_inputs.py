@@ -270,7 +270,7 @@ GOOD = {"id": "6553000000000000000000ff", "createdAt": 1_699_000_000, "type": "c
 
 @pytest.fixture(scope="module")
 def places() -> dict[str, int]:
-    """Where each case stands in the list (Unix seconds)."""
+    """The place of each case in the list (Unix seconds)."""
     return {case: 1_700_200_000 - 1000 * number for number, case in enumerate(CASES)}
 
 

@@ -528,6 +528,13 @@ def test_another_friend_event_or_sticker_is_an_edit(edited):
     assert read(item(**(PARTS | edited))).fingerprint != read(item(**PARTS)).fingerprint
 
 
+def test_a_key_that_looks_like_none_is_told_as_another_part():
+    odd = read(item(**{"\u202ename\x1b": 1, "x" * 1000: 2, "time": 3, "usual": 4}))
+
+    assert sorted(json.loads(odd.extras)) == ["other", "usual"]
+    assert odd.fingerprint != read(item(usual=4)).fingerprint
+
+
 def test_the_order_of_photos_does_not_change_the_fingerprint():
     other = PHOTO | {"id": "p2"}
 
@@ -574,6 +581,80 @@ def test_an_empty_page_is_a_page():
     assert parse.page(response(), offset=500, limit=250).items == ()
 
 
+DEEP = b"[" * 2000 + b"]" * 2000
+
+
+def test_a_page_is_read_though_something_in_it_is_nested_too_deeply():
+    deep = item(id="deep").replace(b'"checkin"', b'"checkin", "odd": ' + DEEP)
+    body = response(item(id="b"), deep, item(id="a"))
+
+    page = parse.page(body, offset=0, limit=250)
+
+    assert [each.key for each in page.items] == ["b", "deep", "a"]
+    assert [type(each) for each in page.items] == [Checkin, Unreadable, Checkin]
+    assert page.total == 7
+    assert len(parse.page(body.replace(b":7,", b":%b," % DEEP), offset=0, limit=250).items) == 3
+
+
+@pytest.mark.parametrize(
+    "odd", [b"NaN", b"1" * 5000, b'"\n"', b'"\xff"', rb'"\ud800"', rb'"[{,\"]"', b"[{}]", b"nul"]
+)
+def test_an_odd_value_spoils_its_item_at_most(odd):
+    strange = item(id="odd").replace(b'"checkin"', b'"checkin", "odd": ' + odd)
+
+    page = parse.page(response(item(id="b"), strange, item(id="a")), offset=0, limit=250)
+
+    assert [each.key for each in page.items][::2] == ["b", "a"]
+    assert [type(each) for each in page.items][::2] == [Checkin, Checkin]
+
+
+@pytest.mark.parametrize("at", [1, 50, 200, 500])
+def test_a_cut_page_is_no_page(at):
+    whole = response(item(id="a"), item(id="b").replace(b'"checkin"', b"NaN"))
+
+    with pytest.raises(FoursquareAway):
+        parse.page(whole[:-at], offset=0, limit=250)
+
+
+def garbled(number: int) -> bytes:
+    text = json.dumps(USUAL | {"id": f"g{number}"}, ensure_ascii=False)
+    return text.encode("latin-1")
+
+
+def proper(number: int) -> bytes:
+    return json.dumps(USUAL | {"id": f"p{number}"}, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("items", "bad"),
+    [
+        ([garbled(1)], 1),
+        ([garbled(1), proper(1)], 1),
+        ([garbled(1), item(id="ascii"), item(id="ascii too")], 1),
+        ([garbled(1), garbled(2), proper(1), proper(2)], 2),
+    ],
+)
+def test_a_few_garbled_items_stop_themselves(items, bad):
+    page = parse.page(response(*items), offset=0, limit=250)
+
+    unreadable = [each for each in page.items if isinstance(each, Unreadable)]
+    assert [each.key for each in unreadable] == [f"g{n}" for n in range(1, bad + 1)]
+    assert all("not UTF-8" in each.problem for each in unreadable)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [garbled(1), garbled(2)],
+        [garbled(1), garbled(2), proper(1)],
+        [garbled(1), garbled(2), *[item(id=f"ascii {n}") for n in range(50)]],
+    ],
+)
+def test_a_page_that_is_garbled_altogether_is_no_page(items):
+    with pytest.raises(FoursquareAway, match="not UTF-8"):
+        parse.page(response(*items), offset=0, limit=250)
+
+
 @pytest.mark.parametrize("count", [None, "many", -1, True, 1.5, [7]])
 def test_an_unusable_count_is_no_count(count):
     assert parse.page(response(count=count), offset=0, limit=250).total is None
@@ -613,7 +694,17 @@ def test_a_profile_is_an_id_with_a_name_and_a_picture_where_there_are_any(body, 
     assert (profile.foursquare_user_id, profile.name, profile.avatar_url) == ("12", name, avatar)
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"user":null}', user(), user(id=""), user(id="9" * 300)])
+def test_a_name_that_is_garbled_is_not_taken_for_the_users():
+    body = user(id="12", firstName="Zo\u00eb").replace(rb"\u00eb", b"\xeb")
+
+    with pytest.raises(FoursquareAway, match="not UTF-8"):
+        parse.profile(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b'{"user":null}', user(), user(id=""), user(id="9" * 300), user(id="\x1b"), b"["],
+)
 def test_without_a_users_id_there_is_no_profile(body):
     with pytest.raises(FoursquareAway, match="whose token"):
         parse.profile(body)

@@ -183,6 +183,7 @@ def test_an_html_page_is_told_as_one_and_who_sends_such_pages(status, told):
         ("//elsewhere.test:8080/x", "to elsewhere.test (HTTP 302)"),
         ("/v3/users/self", "to another path of the same address"),
         ("", "to nowhere"),
+        ("https://" + "s3cr3t" * 7 + ".test/", "to ….test"),
         ("https://[::1", "to an address that can't be read"),
         ("https://evil\x1b[31m.test/", "to an address that can't be read"),
         ("https://xn--\u202e.test/", "to an address that can't be read"),
@@ -443,7 +444,7 @@ def test_words_that_repeat_the_token_are_shown_without_it(field, written):
 
 @pytest.mark.parametrize(
     "words",
-    ["oauth_token=OTHERS", "oauth_token%3DOTHERS", "Bearer OTHERS", "client_secret=OTHERS",
+    ["oauth_token=OTHERS", "oauth_token%3DOTHERS", "Bearer OTHERS1", "client_secret=OTHERS",
      "OTHERS" * 8],
 )  # fmt: skip
 def test_the_words_show_no_other_secret_either(words):

@@ -59,7 +59,7 @@ class Envelope:
 
 
 class Outer(msgspec.Struct, frozen=True, rename="camel"):
-    """The outermost level of an answer, whoever made it."""
+    """The outermost level of an answer, of Foursquare's form or not."""
 
     meta: Any = None
     response: msgspec.Raw = msgspec.Raw(b"null")

@@ -21,7 +21,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}")
 """Up to the year 2286 in Unix seconds: more is absurd, and no datetime holds much more."""
 
 _CREDITS = re.compile(r"\bcredits?\b", re.IGNORECASE)
-"""How the newer gateway speaks of the plan (seen)."""
+"""The newer gateway's word for the plan (seen)."""
 
 REFUSED = {403, 429}
 """Statuses of a limit that is used up."""

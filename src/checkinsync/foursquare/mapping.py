@@ -43,6 +43,8 @@ LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 FINGERPRINT = "2"
 """Goes into each fingerprint; a new one makes every stored check-in be written once more."""
 
+_in_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
 
 def key_of(item: schema.Item) -> str | None:
     """Return the item's id where it is usable: short enough for the index, and printable.
@@ -122,8 +124,7 @@ def fingerprint(values: Checkin) -> bytes:
         sorted((photo.id, photo.url, photo.visibility or "") for photo in values.photos),
         values.extras,
     ]
-    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
-    return blake2b(text.encode("ascii"), digest_size=16).digest()
+    return blake2b(_in_ascii(parts).encode("ascii"), digest_size=16).digest()
 
 
 def address(photo: schema.Photo) -> str | None:

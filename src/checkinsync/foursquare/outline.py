@@ -40,12 +40,12 @@ def elements(text: bytes) -> list[bytes]:
 
 
 def depth(text: bytes) -> int:
-    """How deeply objects and arrays are nested in each other."""
+    """Return the number of levels to which objects and arrays are nested."""
     return max((level for level, _ in _levels(text)), default=0)
 
 
 def _pieces(text: bytes, opening: bytes, closing: bytes) -> Iterator[bytes]:
-    """What stands between the commas of the outermost level; nothing where it is empty."""
+    """The texts between the commas of the outermost level; none where it is empty."""
     text = text.strip(_BLANKS)
     if text[:1] != opening:
         raise NotJsonError("it is not JSON")

@@ -79,10 +79,13 @@ def _listed_one_by_one(response: bytes) -> _Listed | None:
     try:
         checkins = outline.members(outline.members(response)["checkins"])
         items = outline.elements(checkins["items"])
-        count = checkins.get("count", b"null")
-        return _Listed(items, sanitize.lenient(sanitize.fit(count)))
     except (KeyError, sanitize.NotJsonError):
         return None
+    try:
+        count = sanitize.lenient(sanitize.fit(checkins.get("count", b"null")))
+    except sanitize.NotJsonError:
+        count = None
+    return _Listed(items, count)
 
 
 def _is_garbled(items: Sequence[bytes]) -> bool:
@@ -195,7 +198,7 @@ def profile(response: bytes) -> Profile:
     except (KeyError, sanitize.NotJsonError):
         told = {}
     user_id = schema.key(told.get("id"))
-    if not user_id or not user_id.strip() or len(user_id) > mapping.LONGEST_TEXT:
+    if user_id is None or mapping.key_of(schema.Item(id=user_id)) is None:
         raise FoursquareAway("Foursquare does not say whose token this is; try again later")
     name = _name(told)
     if name and sanitize.REPLACEMENT in name and not sanitize.is_utf8(response):

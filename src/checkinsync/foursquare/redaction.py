@@ -35,7 +35,8 @@ LOGGERS = (
 each needs its own; their levels are left as the operator set them."""
 
 _PARAMETER = re.compile(
-    r"((?:oauth_token|access_token|client_secret|code)(?:=|%3D)|Bearer\s+)[^&\s'\"]+", re.IGNORECASE
+    r"((?:oauth_token|access_token|client_secret)(?:=|%3D)|Bearer\s+(?=\S*[0-9]))[^&\s'\"]+",
+    re.IGNORECASE,
 )
 _OPAQUE = re.compile(r"[A-Za-z0-9_-]{32,}")
 """As long as a token, and no word: perhaps another user's."""

@@ -229,4 +229,7 @@ def _trusted(ca_file: Path) -> str:
         problem = f"can't be read ({error.strerror})"
     else:
         return str(ca_file)
-    raise SettingsError(f"CHECKINSYNC_CA_FILE: {ca_file} {problem}")
+    raise SettingsError(
+        "CHECKINSYNC_CA_FILE (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE, CURL_CA_BUNDLE): "
+        f"{ca_file} {problem}"
+    )

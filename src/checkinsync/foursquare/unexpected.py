@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from checkinsync.config import validators
 from checkinsync.errors import ApiGone, CheckinsyncError, FoursquareAway
-from checkinsync.foursquare import limits
+from checkinsync.foursquare import limits, redaction
 from checkinsync.foursquare.envelope import Answer, Outer, in_brackets
 
 GONE = {404, 410}
@@ -73,7 +73,7 @@ def not_understood(
 
 
 def _form(answer: Answer, outer: Outer | None) -> str:
-    """What came instead of an envelope, in words."""
+    """A description of what came instead of an envelope."""
     status, start = answer.status, answer.body.lstrip()[:1]
     if not start:
         return f"an empty answer (HTTP {status})"
@@ -104,4 +104,4 @@ def _target(answer: Answer) -> str:
         host = "?"
     if not host:
         return "another path of the same address" if location else "nowhere"
-    return host if _HOST.fullmatch(host) else "an address that can't be read"
+    return redaction.words(host) if _HOST.fullmatch(host) else "an address that can't be read"

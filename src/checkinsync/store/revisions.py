@@ -1,4 +1,4 @@
-"""Rows of `checkin_revisions`: what was edited at Foursquare, and what it was before."""
+"""Rows of `checkin_revisions`: edits at Foursquare, each part before and after."""
 
 from __future__ import annotations
 
