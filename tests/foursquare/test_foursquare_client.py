@@ -482,6 +482,19 @@ def test_a_warning_of_old_age_is_logged_once_and_the_answer_used(foursquare, sim
     assert "deprecated" in warnings[0].getMessage()
 
 
+def test_warnings_in_changing_words_are_one_warning(foursquare, simulator, caplog):
+    for number in (1, 2):
+        words = f'"errorType": "deprecated", "errorDetail": "request {number}"'
+        body = f'{{"meta": {{"code": 200, {words}}}, "response": {{"user": {{"id": "12"}}}}}}'
+        simulator.fail(Fault("says", body=body))
+        foursquare.user_client(TOKEN).who_is()
+        simulator.faults.clear()
+
+    warned = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len(warned) == 1
+    assert "(request 1)" in warned[0]
+
+
 def test_an_interrupted_sleep_ends_the_request(connect, simulator):
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
