@@ -175,9 +175,8 @@ def rewrite(
                timezone = coalesce(c.time_zone, timezone),
                time_zone_offset = c.time_zone_offset, shout = c.shout, is_private = c.is_private,
                visibility = c.visibility, raw = c.raw::json, fingerprint = c.fingerprint,
-               first_seen_at = coalesce(first_seen_at, %(now)s), changed_at = %(now)s,
+               first_seen_at = coalesce(first_seen_at, %(now)s), changed_at = %(now)s, deleted_at = NULL,
                missing_since = NULL, missing_again_at = NULL, withheld_since = NULL,
-               deleted_at = NULL,
                first_venue_id = CASE WHEN first_venue_name IS NOT NULL THEN first_venue_id
                    WHEN (checkins.venue_id, checkins.venue_name)
                         IS DISTINCT FROM (c.venue_id, c.venue_name)
@@ -186,17 +185,16 @@ def rewrite(
                    WHEN (checkins.venue_id, checkins.venue_name)
                         IS DISTINCT FROM (c.venue_id, c.venue_name)
                    THEN checkins.venue_name END
-          FROM unnest(
-               %(row)b::int4[],
+          FROM unnest(%(row)b::int4[],
                %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
                %(venue_category)b::text[], %(latitude)b::numeric[], %(longitude)b::numeric[],
                %(moment)b::timestamptz[], %(city)b::text[], %(country)b::text[],
                %(time_zone)b::text[], %(time_zone_offset)b::int4[], %(shout)b::text[],
                %(is_private)b::bool[], %(visibility)b::text[], %(raw)b::text[],
                %(fingerprint)b::bytea[])
-            AS c (row, id, kind, venue_id, venue_name, venue_category, latitude, longitude, moment,
-                  city, country, time_zone, time_zone_offset, shout, is_private, visibility, raw,
-                  fingerprint)
+            AS c (row, id, kind, venue_id, venue_name, venue_category, latitude, longitude,
+                  moment, city, country, time_zone, time_zone_offset, shout, is_private,
+                  visibility, raw, fingerprint)
          WHERE checkins.id = c.row
         """,
         {"now": now, "row": [r.row for r in rewrites], **_columns(checkins, moments)},
