@@ -172,10 +172,10 @@ def rewrite(
                venue_name = c.venue_name, venue_category = c.venue_category,
                latitude = c.latitude, longitude = c.longitude,
                checkin_date = c.moment AT TIME ZONE 'UTC', city = c.city, country = c.country,
-               timezone = coalesce(c.time_zone, timezone),
-               time_zone_offset = c.time_zone_offset, shout = c.shout, is_private = c.is_private,
-               visibility = c.visibility, raw = c.raw::json, fingerprint = c.fingerprint,
-               first_seen_at = coalesce(first_seen_at, %(now)s), changed_at = %(now)s, deleted_at = NULL,
+               timezone = coalesce(c.time_zone, timezone), time_zone_offset = c.time_zone_offset,
+               shout = c.shout, is_private = c.is_private, visibility = c.visibility,
+               raw = c.raw::json, fingerprint = c.fingerprint, changed_at = %(now)s,
+               first_seen_at = coalesce(first_seen_at, %(now)s), deleted_at = NULL,
                missing_since = NULL, missing_again_at = NULL, withheld_since = NULL,
                first_venue_id = CASE WHEN first_venue_name IS NOT NULL THEN first_venue_id
                    WHEN (checkins.venue_id, checkins.venue_name)
