@@ -184,6 +184,16 @@ def test_a_photo_of_the_old_form_is_stored(env, ada):
     assert rows == [("4f0000000000000000000001", "https://img.invalid/pix/A.jpg", 540, 720)]
 
 
+def test_a_time_in_words_goes_into_quarantine_under_its_id(env, ada):
+    odd, good = field("quarantine_unseen.json")
+    show(env, [odd, good])
+
+    full(env, ada)
+
+    assert env.stored(ada) == [good["id"]]
+    assert "`createdAt`" in env.quarantined(ada)[odd["id"]]
+
+
 # --- one odd item --------------------------------------------------------------------------------
 
 REFUSED = {
