@@ -111,6 +111,7 @@ def open_oauth(settings: Settings, redirect: str) -> Iterator[OAuth]:
         client=Client(settings.client_id, settings.client_secret),
         redirect=redirect,
         proxies_from_environment=settings.proxy == "environment",
+        ca_file=settings.ca_file,
     )
     with closing(oauth):
         yield oauth

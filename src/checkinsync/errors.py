@@ -91,11 +91,21 @@ class StrayReturn(LoginFailed):
 
 
 class FoursquareAway(CheckinsyncError):
-    """Foursquare is unreachable or answered with a server error, or with something unreadable."""
+    """Foursquare is unreachable or answered with a server error, or with something unusable."""
 
     exit_code = 69
     answered = False
     """True if any request of the same import had an answer: then the service is not down."""
+
+
+class CertificateRejected(CheckinsyncError):
+    """The certificate shown for Foursquare's address is not trusted; nothing was sent.
+
+    For every user alike, and waiting does not change it: the clock, the certificates to trust or a
+    proxy has to be seen to. 69 and not 78, since an expired certificate is not in our settings.
+    """
+
+    exit_code = 69
 
 
 class RateLimited(CheckinsyncError):
@@ -115,6 +125,14 @@ class QuotaExceeded(CheckinsyncError):
     exit_code = 5
 
 
+class PlanExhausted(QuotaExceeded):
+    """The application's plan is used up (402): for every user, and no midnight brings it back."""
+
+
+class AccountSuspended(UserFailed):
+    """Foursquare has suspended this user's account; not retried, and other users go on."""
+
+
 class RequestRefused(CheckinsyncError):
     """Foursquare calls our request wrong (`param_error`, `endpoint_error`); never retried."""
 
@@ -126,6 +144,29 @@ class RequestRefused(CheckinsyncError):
         """`meta.errorType`, where one was given."""
         self.status = status
         """HTTP status."""
+
+
+class ApiGone(RequestRefused):
+    """The API is not there any more for this application (404, 410, `deprecated`)."""
+
+    exit_code = 69
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str | None = None,
+        status: int | None = None,
+        sure: bool = False,
+    ) -> None:
+        super().__init__(message, error_type=error_type, status=status)
+        self.sure = sure
+        """True: Foursquare said so itself, so that it holds for every user. False: a bare 404 or
+        410, which may be about this one user; if others get it as well, it is the API."""
+
+
+class ApplicationSuspended(ApiGone):
+    """Foursquare has suspended the application, and with it every user's access (`sure`)."""
 
 
 class OffsetIgnored(UserFailed):

@@ -165,6 +165,7 @@ def open_foursquare(
         now=now,
         remembered_way=remembered_way,
         proxies_from_environment=settings.proxy == "environment",
+        ca_file=settings.ca_file,
     )
     with closing(foursquare):
         yield foursquare

@@ -11,11 +11,17 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from checkinsync.errors import (
+    AccountSuspended,
+    ApiGone,
+    ApplicationSuspended,
     AtWork,
+    CertificateRejected,
     DatabaseAway,
+    DatabaseExhausted,
     FoursquareAway,
     Interrupted,
     OffsetIgnored,
+    PlanExhausted,
     QuotaExceeded,
     RateLimited,
     SettingsError,
@@ -574,3 +580,74 @@ def test_a_table_that_is_locked_at_the_start_does_not_end_the_night(db, conn, cl
     assert (summary.exit_code, summary.synced) == (0, 1)
     assert waits[0] == NOW + timedelta(seconds=10)
     assert imports.starts[user]
+
+
+# --- what every user would meet -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "outcome"),
+    [
+        (PlanExhausted("the plan is used up"), 5, "quota"),
+        (ApiGone("the API is gone", sure=True), 69, "away"),
+        (ApplicationSuspended("suspended", sure=True), 69, "away"),
+        (CertificateRejected("not trusted"), 69, "away"),
+    ],
+)
+def test_what_every_user_would_meet_ends_the_run_after_one(
+    conn, imports, run, error, code, outcome
+):
+    users = add_users(conn, 5)
+    for user in users:
+        imports.endings[user] = [error] * 9
+
+    summary = run(workers=1)
+
+    assert (summary.exit_code, summary.outcome) == (code, outcome)
+    assert list(imports.starts) == users[:1]
+    assert [state(conn, user) for user in users] == [None] * 5
+
+
+def test_an_api_that_is_gone_for_three_users_in_a_row_is_gone_for_all(conn, imports, run):
+    users = add_users(conn, 6)
+    for user in users:
+        imports.endings[user] = [ApiGone("no such page")] * 9
+
+    summary = run(workers=1)
+
+    assert (summary.exit_code, summary.outcome) == (69, "away")
+    assert list(imports.starts) == users[:3]
+
+
+def test_an_api_that_is_gone_for_one_user_is_that_user_s_failure(conn, imports, run):
+    one, *_ = add_users(conn, 6)
+    imports.endings[one] = [ApiGone("no such page")]
+
+    summary = run(workers=1)
+
+    assert (summary.exit_code, summary.outcome, summary.synced) == (3, "partial", 5)
+    assert imports.starts[one] == [timedelta(0)]
+
+
+def test_an_api_that_is_gone_for_the_only_user_is_away(conn, imports, run):
+    [one] = add_users(conn, 1)
+    imports.endings[one] = [ApiGone("no such page")]
+
+    assert run().outcome == "away"
+
+
+def test_a_suspended_account_fails_alone_and_is_not_tried_again(conn, imports, run):
+    one, _ = add_users(conn, 2)
+    imports.endings[one] = [AccountSuspended("suspended")]
+
+    summary = run()
+
+    assert (summary.exit_code, summary.synced) == (3, 1)
+    assert len(imports.starts[one]) == 1
+
+
+def test_a_database_without_room_for_anybody_is_away(conn, imports, run):
+    for user in add_users(conn, 2):
+        imports.endings[user] = [DatabaseExhausted("full")] * 9
+
+    assert run().outcome == "away"

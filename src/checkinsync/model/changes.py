@@ -125,7 +125,8 @@ class Revision:
 
     row: int
     what: tuple[str, ...]
-    """The parts edited: `shout`, `time`, `photos`, `private`, `venue`, `kind`."""
+    """Of `shout`, `time`, `photos`, `private`, `visibility`, `venue`, `kind`; and of Foursquare's
+    names for parts without a column: `with`, `event`, `sticker`, …"""
     before: dict[str, Any]
     after: dict[str, Any]
     """The values of each of these parts, JSON-serialisable."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from checkinsync.model.user import User
 from checkinsync.nightly.due import FRESH, MUST_LOG_IN, Selection
+from checkinsync.nightly.summary import RunSummary
 from checkinsync.sync.outcome import Failed, Imported, Outcome, Skipped, UserReport
 
 APART = timedelta(minutes=5)
@@ -34,12 +35,14 @@ class Circumstances:
 
 
 def notices(
-    at: datetime, found: Circumstances, selection: Selection, reports: Sequence[UserReport]
+    at: datetime, found: Circumstances, selection: Selection, summary: RunSummary
 ) -> tuple[str, ...]:
     """Return what is to be said of a run that began at `at`, beside its result."""
+    reports = summary.reports
+    outcomes = [report.outcome for report in reports]
     return (
         *_clocks(at, found.clock),
-        *_unserved(found.connected, selection, [report.outcome for report in reports]),
+        *(() if summary.exit_code else _unserved(found.connected, selection, outcomes)),
         *_reminder(at, found, selection),
         *_quarantined(reports),
     )

@@ -12,12 +12,15 @@ from functools import partial
 from queue import SimpleQueue
 
 from checkinsync.errors import (
+    ApiGone,
+    CertificateRejected,
     CheckinsyncError,
     DatabaseAway,
     DatabaseError,
     DatabaseExhausted,
     FoursquareAway,
     Interrupted,
+    PlanExhausted,
     QuotaExceeded,
     TokenRejected,
     TokenUnreadable,
@@ -294,6 +297,10 @@ class _Run:
                 self._retry_or_fail(entry, error)
             case Failed(DatabaseAway()):
                 self.queue.again(entry, self.now)
+            case Failed(PlanExhausted() | CertificateRejected() | ApiGone(sure=True) as error):
+                self._end(entry, error)
+            case Failed(ApiGone() as error) if self.outages.api_is_gone:
+                self._end(entry, error)
             case Failed(QuotaExceeded() as quota):
                 self.stop = self.stop or quota
                 self._report(entry, RetryAt(_next_midnight(self.now), str(quota)))
@@ -303,6 +310,11 @@ class _Run:
                 self._retry_or_fail(entry, error)
             case outcome:
                 self._report(entry, outcome)
+
+    def _end(self, entry: Entry, error: CheckinsyncError) -> None:
+        """End the run: what this user met, every user would meet."""
+        self.stop = self.stop or error
+        self._report(entry, Skipped(str(error)))
 
     def _report(self, entry: Entry, outcome: Outcome) -> None:
         self.results.report(entry.user, outcome, attempts=self.attempts.number(entry.user.id))
@@ -378,7 +390,7 @@ class _Run:
             stop=self.stop,
             outages=self.outages,
         )
-        said = notices(self.started, begun.found, begun.selection, summary.reports)
+        said = notices(self.started, begun.found, begun.selection, summary)
         return replace(summary, notices=said)
 
     def _log(self, event: str, **fields: object) -> None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from checkinsync.errors import (
+    ApiGone,
+    CertificateRejected,
     DatabaseAway,
+    DatabaseError,
     FoursquareAway,
     Interrupted,
     QuotaExceeded,
@@ -16,6 +19,9 @@ from checkinsync.errors import (
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
+
+FOR_EVERYBODY = (FoursquareAway, DatabaseAway, ApiGone, CertificateRejected)
+"""Errors that end a run because every user would meet them."""
 
 PARTIAL = 3
 AWAY = 69
@@ -43,9 +49,9 @@ def run_outcome(
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
     if isinstance(stop, Interrupted) and stop.exit_code != PARTIAL:
         return "interrupted", stop.exit_code
-    if isinstance(stop, FoursquareAway | DatabaseAway) or (stop is not None and paused):
+    if isinstance(stop, FOR_EVERYBODY) or (stop is not None and paused):
         return "away", AWAY
-    if nothing_heard:
+    if nothing_heard or (failures and not _served(outcomes) and _all_away(failures)):
         return "away", AWAY
     if suspicious(outcomes):
         return "suspect", AWAY
@@ -54,6 +60,17 @@ def run_outcome(
     if any(isinstance(outcome, RetryAt) for outcome in outcomes):
         return "rate_limited", LIMITED
     return ("partial", PARTIAL) if failures or stop is not None else ("ok", 0)
+
+
+def _served(outcomes: Sequence[Outcome]) -> bool:
+    return any(isinstance(outcome, Imported) for outcome in outcomes)
+
+
+def _all_away(failures: Sequence[Exception]) -> bool:
+    """Return True if each failure lies with the database or the API, and with no user."""
+    return all(
+        isinstance(error, DatabaseError | ApiGone) and error.exit_code == AWAY for error in failures
+    )
 
 
 @dataclass(frozen=True, slots=True)
