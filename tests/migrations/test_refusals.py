@@ -250,7 +250,7 @@ def test_a_role_that_may_not_read_the_ledger_is_told_so(empty_url: str) -> None:
 
     with role(empty_url, "blind") as url:
         for refusing in (migrate.up, migrate.plan):
-            with pytest.raises(MigrationRefused, match="permission denied.*GRANT it"):
+            with pytest.raises(MigrationRefused, match=r"permission denied.*GRANT it"):
                 refusing(url)
 
 
