@@ -40,7 +40,6 @@ in this table, and never one that is not named."""
 
 PSYCOPG = ("store.", "migrations.", "users.queries", "keys.queries", "nightly.queries")
 PSYCOPG += ("verify.queries", "doctor.queries", "web.queries")
-PSYCOPG += ("users.removal_queries",)
 ADDRESSES = {
     "click": ("__main__", "cli."),
     "rich": ("cli.",),

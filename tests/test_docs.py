@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from checkinsync import __main__, errors, shutdown
+from checkinsync.cli import COMMANDS as OVERVIEW
 from checkinsync.cli import checkinsync
 from checkinsync.cli import status as status_command
 from checkinsync.cli import verify as verify_command
@@ -159,6 +160,15 @@ def test_every_command_tells_what_it_does(name: str):
 
     assert result.exit_code == 0
     assert result.output.startswith("Usage:")
+
+
+def test_the_overview_says_of_each_command_what_its_help_says_first():
+    context = click.Context(checkinsync)
+    loaded = {name: checkinsync.get_command(context, name) for name in OVERVIEW}
+
+    first = {name: (command.help or "").splitlines()[0] for name, command in loaded.items()}
+
+    assert first == OVERVIEW
 
 
 def test_every_global_option_is_in_the_readme():

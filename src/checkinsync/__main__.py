@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -18,6 +19,9 @@ A_BUG = 1
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where it was closed before we began
+            stream.reconfigure(errors="backslashreplace")  # of a name that the locale lacks
     sys.exit(_run())
 
 
@@ -33,7 +37,7 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("checkinsync: interrupted", err=True)
         return INTERRUPTED
-    except SystemExit:  # click's answer to a broken pipe: whoever read our output has gone
+    except SystemExit:  # click's answer to a broken pipe: the reader of our output has gone
         return 0
     except Exception as error:
         if isinstance(error, OSError) and _let_go_of_output():
@@ -41,7 +45,7 @@ def _run() -> int:
             return A_BUG
         logging.getLogger("checkinsync").exception("crashed")
         click.echo(
-            f"checkinsync: an error nobody foresaw ({type(error).__name__}); this is a bug, please "
+            f"checkinsync: unexpected error ({type(error).__name__}); this is a bug, please "
             "report it with what the log says",
             err=True,
         )
@@ -50,7 +54,7 @@ def _run() -> int:
 
 
 def _let_go_of_output() -> bool:
-    """Whether standard output takes no more; Python is kept from trying once again at its end."""
+    """Return True if standard output is closed, and keep Python from flushing it at its end."""
     stdout: TextIO | None = sys.stdout
     if stdout is None:  # it was closed before we began
         return False

@@ -1,4 +1,4 @@
-"""What can go wrong: one root, one sentence each, one exit code each.
+"""Every error of ours: one root, one sentence each, one exit code each.
 
 An error's class says what kind it is and which exit code it has; its message is a sentence that
 tells an operator what to do. No message carries a token, a key or an address with credentials.
@@ -51,7 +51,7 @@ class UnknownUser(CheckinsyncError):
 
 
 class UserRemoved(UnknownUser):
-    """The application removed the user after his import was planned; that is no failure."""
+    """The application removed the user after their import was planned; that is not a failure."""
 
 
 # --- one user's token ---------------------------------------------------------------------------
@@ -62,7 +62,7 @@ class TokenRejected(CheckinsyncError):
 
     exit_code = 4
     sure = True
-    """False: it was sent in one way only, of which nobody knows yet whether it works."""
+    """False: it was sent in one way only, which is not known to work yet."""
 
 
 class TokenUnreadable(CheckinsyncError):
@@ -91,11 +91,11 @@ class StrayReturn(LoginFailed):
 
 
 class FoursquareAway(CheckinsyncError):
-    """Foursquare is not to be had: no connection, a time-out, a 5xx, or an answer that is none."""
+    """Foursquare is unreachable or answered with a server error, or with something unreadable."""
 
     exit_code = 69
     answered = False
-    """Whether any request of the same import had an answer: then it is not away altogether."""
+    """True if any request of the same import had an answer: then the service is not down."""
 
 
 class RateLimited(CheckinsyncError):
@@ -106,7 +106,7 @@ class RateLimited(CheckinsyncError):
     def __init__(self, message: str, *, until: datetime) -> None:
         super().__init__(message)
         self.until = until
-        """When to ask again: aware, UTC; never more than about an hour ahead."""
+        """The time to ask again: aware, UTC; never more than about an hour ahead."""
 
 
 class QuotaExceeded(CheckinsyncError):
@@ -223,7 +223,7 @@ class Interrupted(CheckinsyncError):
 
 
 class UserExists(CheckinsyncError):
-    """The user is there already, or a token belongs to somebody else."""
+    """The user exists already, or a token belongs to another user."""
 
     exit_code = 2
 
@@ -232,13 +232,17 @@ class UserExists(CheckinsyncError):
 
 
 class FileInTheWay(CheckinsyncError):
-    """There is a file of that name, and nobody said that it is to be replaced."""
+    """A file of that name exists already, and replacing it was not asked for."""
 
     exit_code = 2
 
 
 class FileNotWritten(CheckinsyncError):
     """A file can't be written: no such folder, no right to, or no room."""
+
+
+class RestoreFailed(CheckinsyncError):
+    """A dump was not restored; the database is as it was."""
 
 
 # --- text ---------------------------------------------------------------------------------------

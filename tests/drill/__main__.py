@@ -1,4 +1,4 @@
-"""`python -m drill` in `tests/`: worlds side by side, a line for each, and what they came to."""
+"""`python -m drill` in `tests/`: worlds in parallel, a line for each, and a summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENOUGH = 1000
 
 
 def main() -> None:
-    """Play until there were so many nights; exits with 1 where anything was violated."""
+    """Play at least the number of nights asked for; exit with 1 if anything was violated."""
     asked = _asked()
     seams.check()
     print(f"seed {asked.seed}", flush=True)
@@ -37,7 +37,7 @@ def _asked() -> Namespace:
 
 
 def _played(asked: Namespace) -> list[Report]:
-    """World after world, as many at a time as were asked for."""
+    """Play the worlds, as many at a time as asked for."""
     length = asked.storm + asked.calm + MORNINGS
     seeds = iter(range(asked.seed, asked.seed + -(-asked.nights // length)))
     reports: list[Report] = []
@@ -56,7 +56,7 @@ def _played(asked: Namespace) -> list[Report]:
 
 
 def line(report: Report, asked: Namespace) -> str:
-    """A world in a line; one that went wrong with all that is wrong, and how to see it again."""
+    """Return a world's line; after a violation with all of them and how to play it again."""
     bad = Counter(violation.kind for violation in report.violations)
     what = ", ".join(f"{count} {kind}" for kind, count in bad.items()) or "all well"
     per_night = report.seconds / max(1, report.nights)
@@ -75,7 +75,7 @@ def line(report: Report, asked: Namespace) -> str:
 
 
 def summary(reports: list[Report]) -> str:
-    """All worlds together."""
+    """Return the figures of all worlds together."""
     bad = Counter(v.kind for report in reports for v in report.violations)
     deeds = sum((report.kinds for report in reports), Counter())
     hits = sum((report.hits for report in reports), Counter())
@@ -94,7 +94,7 @@ def _table(title: str, rows: list[tuple[str, int]]) -> str:
 
 
 def trouble(reports: list[Report], asked: Namespace) -> bool:
-    """Whether anything was violated, or a seam was left out all the time."""
+    """Return True if anything was violated, or a seam was never struck."""
     hits = sum((report.hits for report in reports), Counter())
     missed = [name for name in seams.SEAMS if not hits[name]]
     if missed and asked.nights >= ENOUGH:

@@ -1,4 +1,4 @@
-"""What must be true after each night, and once everything has had the time to settle."""
+"""Checks after each night, and after everything has had the time to settle."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ KINDS = (
     "lost", "doubled", "wrongly gone", "blocked", "told", "unseen", "costly", "exit code",
     "left open", "bug", "woke up and wrote",
 )  # fmt: skip
-"""What can be violated."""
+"""The kinds of violations."""
 
 OVERLAP = timedelta(days=14)
 SKEWED = timedelta(minutes=15)
-"""More than two hosts' clocks differ by."""
+"""More than the clocks of two hosts differ by."""
 TWENTY_HOURS = timedelta(hours=20)
 LOOKED_FOR = timedelta(days=3)
-"""So long a mark may stand on what is there: below a short page that looked like the end."""
+"""Time for which a check-in that exists may be marked as missing: below a short page that looked
+like the end of the list."""
 
 LATE_AFTER = timedelta(days=24)
-"""So old a comparison shows that slices were missed."""
+"""Age of a comparison that shows that slices were missed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Something that must not be."""
+    """A violated rule."""
 
     kind: str
     night: int
@@ -52,17 +53,17 @@ class Violation:
 
 @dataclass(frozen=True)
 class Checks:
-    """Looks at one world after its nights."""
+    """Checks one world after its nights."""
 
     foursquare: Foursquare
     database: Database
     whole: bool = True
-    """Whether the calm stretch is long enough for what is promised of caught-up users."""
+    """There are enough calm nights for the promises about caught-up users to hold."""
     ordered: set[str] = field(default_factory=set)
-    """Check-ins that count as gone by an operator's word, whatever the brake says."""
+    """Check-ins marked as deleted by an operator, whatever was held back."""
 
     def after(self, played: Played, at: datetime, before: Look, after: Look) -> Iterator[Violation]:
-        """All that one night may have broken; `at`: when it began."""
+        """Yield the violations of one night; `at`: when it began."""
         found = [
             *self._lost(at, before, after),
             *self._doubled(at, before, after),
@@ -79,7 +80,7 @@ class Checks:
             yield Violation(kind, played.night.number, text + self._known(text))
 
     def _known(self, text: str) -> str:
-        """What both sides know of the first check-in that a text names."""
+        """Return what both sides know of the first check-in that a text names."""
         named = re.search(r"[0-9a-f]{24}", text)
         if named is None:
             return ""
@@ -120,7 +121,7 @@ class Checks:
                 yield "lost", f"user {person.id}: items without an id are not in quarantine"
 
     def _due(self, person: Person, item_id: str, place: Place, was: Stored, at: datetime) -> bool:
-        """Whether a walk that ended this night must have seen it."""
+        """Return True if a walk that ended this night must have seen the check-in."""
         by_id = self.foursquare.server.switches.order == "id"
         key = place.entered_at if by_id else place.created_at
         placed = person.placed.get(item_id, 0.0)
@@ -151,7 +152,7 @@ class Checks:
                     yield "doubled", f"user {person.id}: rows without an id beside {some(due)}"
 
     def _twins(self, user: int, at: datetime) -> set[str]:
-        """Check-ins that also stand in a row of the application's, of before tonight."""
+        """Return the check-ins that the application has stored, too, in a row without an id."""
         rows = self.database.rows(
             """
             SELECT c.foursquare_id
@@ -165,7 +166,7 @@ class Checks:
         del at
         return {row[0] for row in rows}
 
-    # --- gone -------------------------------------------------------------------------------------
+    # --- deleted ----------------------------------------------------------------------------------
 
     def _wrongly_gone(self, before: Look, after: Look) -> Iterator[tuple[str, str]]:
         for person in self.foursquare.people:
@@ -184,8 +185,8 @@ class Checks:
             yield from self._brake(person, now, but=self.ordered)
 
     def _beyond_finding(self, person: Person, item_id: str) -> bool:
-        """Whether nobody can say that it is there until a slice meets it: its time was moved by
-        years, and no endpoint tells of single check-ins."""
+        """Return True if only a slice can show that a check-in exists: its time was edited by
+        years, and there is no endpoint for single check-ins."""
         return item_id in person.moved and not self.foursquare.server.switches.checkin_by_id
 
     @staticmethod
@@ -198,7 +199,7 @@ class Checks:
                 yield "wrongly gone", f"user {person.id}: more than {most} within 30 days"
                 return
 
-    # --- blocked, told, left open -----------------------------------------------------------------
+    # --- blocked, leaked, left open ---------------------------------------------------------------
 
     def _blocked(self, played: Played, at: datetime, after: Look) -> Iterator[tuple[str, str]]:
         for user, owner in self.database.rows(
@@ -305,7 +306,7 @@ class Checks:
     # --- once all has settled ---------------------------------------------------------------------
 
     def settled(self, number: int, at: datetime, after: Look) -> Iterator[Violation]:
-        """Everything is stored as it is at Foursquare; so far as there are slices, all of it."""
+        """Yield what is not stored as it is at Foursquare, though slices have covered all of it."""
         for person in self.foursquare.people:
             stored = after.stored[person.id]
             if stored.state == "needs_reauth":
@@ -315,7 +316,7 @@ class Checks:
                 yield Violation(kind, number, f"user {person.id}: {text}{self._known(text)}")
 
     def verified(self, number: int, after: Look, ended: Ended) -> Iterator[Violation]:
-        """The program's own verdict on the same, once deletions are accepted: all is complete."""
+        """Yield where `verify` finds gaps, or deletions are wrong, once deletions are accepted."""
         if any(stored.state == "needs_reauth" for stored in after.stored.values()):
             return
         if ended.code != 0:
@@ -348,7 +349,7 @@ class Checks:
         unseen = (sure & stored.rows.keys()) - gone
         if (
             unseen and not person.doubted and not person.odd
-        ):  # beside items without ids none is sure
+        ):  # beside items without ids no deletion is certain
             yield "unseen", f"deletions: {some(unseen)}"
         entries = {entry.id: entry for entry in person.account.entries}
         other = {
@@ -382,11 +383,11 @@ TEXTS = {
     "quarantined_checkins": "SELECT problem FROM quarantined_checkins",
     "verified_spans": "SELECT t::text FROM verified_spans AS t",
 }
-"""Texts of the program's own tables, the latest where there are many."""
+"""Queries for the texts of the program's own tables, the latest rows of the large ones."""
 
 
 def well(stored: Stored, at: datetime) -> bool:
-    """Whether a walk of this user ended since then."""
+    """Return True if a walk of this user has finished since then."""
     return stored.checked_at is not None and stored.checked_at >= at - SKEWED
 
 
@@ -396,15 +397,17 @@ def _kept(item_id: str, stored: Stored) -> bool:
 
 
 def some(names: set[str] | list[str]) -> str:
-    """A few of many."""
+    """Return the number of names, and a few of them."""
     few = sorted(names)[:3]
     return f"{len(names)}: {', '.join(few)}{' …' if len(names) > len(few) else ''}"
 
 
 def _missed(played: Played, user: int) -> int:
-    """Requests that the list itself asked for: a window whose first page ends with a check-in that
-    was entered late needs a second one; a slice misses its place where more has changed unseen
-    than its margin."""
+    """Return the number of requests that the list itself made necessary.
+
+    A window whose first page ends with a check-in that was entered late needs a second page; a
+    slice misses its place if more has changed than its margin allows for.
+    """
     lines = [line for ended in played.ended for line in ended.log.splitlines()]
     found = [json.loads(line) for line in lines if '"slice_missed"' in line or '"page": 2' in line]
     events = {event["event"] for event in found if event["user_id"] == user}

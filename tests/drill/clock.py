@@ -1,4 +1,4 @@
-"""The nights' clock, shared by all processes through a file: whoever waits moves it on."""
+"""The clock of the nights, shared by all processes through a file: a wait moves it on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 VALUES = struct.Struct("ddd")
-"""Start of the night (Unix seconds), that moment on the machine's own clock, seconds skipped."""
+"""Start of the night (Unix seconds), the same moment on the machine's clock, seconds skipped."""
 
 
 class Clock:
-    """Goes on with the machine's clock, and at once over every wait; `skew` is another host's."""
+    """Runs with the machine's clock, and skips every wait; `skew` stands for another host."""
 
     def __init__(self, path: Path, *, skew: float = 0.0) -> None:
-        """`skew`: by how many seconds this process sees it go fast."""
+        """`skew`: seconds by which the clock is ahead for this process."""
         self.skew = skew
         if not path.exists():
             path.write_bytes(VALUES.pack(0.0, 0.0, 0.0))
@@ -24,20 +24,20 @@ class Clock:
             self._values = mmap.mmap(file.fileno(), VALUES.size)
 
     def set(self, at: datetime) -> None:
-        """A night begins."""
+        """Set the start of a night."""
         self._values[:] = VALUES.pack(at.timestamp(), time.monotonic(), 0.0)
 
     def seconds(self) -> float:
-        """Unix seconds, as this process sees them."""
+        """Return the time in Unix seconds, as this process sees it."""
         start, then, skipped = VALUES.unpack(self._values[:])
         return float(start + time.monotonic() - then + skipped + self.skew)
 
     def now(self) -> datetime:
-        """The same: aware, UTC."""
+        """Return the same time: aware, UTC."""
         return datetime.fromtimestamp(self.seconds(), UTC)
 
     def skip(self, by: timedelta) -> None:
-        """Nobody has anything to do for so long."""
+        """Move the clock on."""
         if by > timedelta():
             start, then, skipped = VALUES.unpack(self._values[:])
             self._values[:] = VALUES.pack(start, then, skipped + by.total_seconds())

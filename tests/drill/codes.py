@@ -1,4 +1,4 @@
-"""How a process ended: which exit codes what happened can explain, and what its log tells."""
+"""Exit codes that the events of a night explain, and what the logs report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from drill.play import Ended, Played
 
 WRONG = ("no_endpoint",)
-"""Faults that call our request wrong, for which the exit code is 1, too."""
+"""Faults that call our request wrong: they explain exit code 1, too."""
 AUTHENTICATION = ("not_authorized", "invalid_auth")
 REFUSED = {3, 4, 69}
-"""Exit codes where tokens are refused; 69 where so many are that the program suspects itself."""
+"""Exit codes if tokens are refused; 69 if so many are that the program suspects itself."""
 FULL = "psycopg.errors.DiskFull"
 CODES = {"ok": 0, "partial": 3, "rate_limited": 5, "quota": 5, "away": 69, "suspect": 69}
 KILLED = -9
@@ -18,7 +18,7 @@ TERMINATED = 143
 
 
 def allowed_codes(played: Played, ended: Ended) -> set[int]:
-    """The exit codes that what happened can explain."""
+    """Return the exit codes that the events of the night explain."""
     night = played.night
     allowed = {0}
     if any(fault.kind in AUTHENTICATION for fault in night.faults):
@@ -37,7 +37,7 @@ def allowed_codes(played: Played, ended: Ended) -> set[int]:
     elif deed == "ask to stop":
         allowed |= {TERMINATED, -15}
     elif deed == "sleep beyond the lease":
-        allowed |= {69, 75}  # by hand; 69 where its session was ended, too
+        allowed |= {69, 75}  # of `import-user`; 69 if its session was ended, too
     elif deed != "none":
         allowed |= {3, 69}
     if night.beside:
@@ -46,16 +46,16 @@ def allowed_codes(played: Played, ended: Ended) -> set[int]:
 
 
 def traces(ended: Ended) -> list[str]:
-    """What the log tells of errors that nobody foresaw."""
+    """Return the lines about unexpected errors."""
     return [line for line in (ended.said + ended.log).splitlines() if "Traceback" in line]
 
 
 def outcome_of(ended: Ended) -> str | None:
-    """The outcome that the log of a run tells."""
+    """Return the outcome that a run has logged."""
     for line in reversed(ended.log.splitlines()):
         try:
             record = json.loads(line)
-        except ValueError:  # cut off by a kill
+        except ValueError:  # a line cut off by a kill
             continue
         if record.get("event") == "run_finished":
             return str(record.get("outcome"))

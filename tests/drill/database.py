@@ -1,4 +1,4 @@
-"""A world's own PostgreSQL, and what may happen to it; on a small disk, if one may be mounted."""
+"""A world's own PostgreSQL, and its failures; on a small disk, if one may be mounted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from checkinsync.migrations import migrate
 from support.concurrent import kill_server, server_of
 
 DISK = 420
-"""MB of the small disk: what a world needs, and its write-ahead log."""
+"""MB of the small disk: enough for a world and its write-ahead log."""
 
 SETTINGS = (
     "ALTER SYSTEM SET synchronous_commit = on",  # what was committed survives a killed server
@@ -35,33 +35,33 @@ OURS = "application_name = 'checkinsync' AND datname = current_database()"
 
 @dataclass
 class Database:
-    """A server that can be harmed and healed, and one database with the schema."""
+    """A server that can be broken and repaired, and one database with the schema."""
 
     home: Path
     url: str
     small_disk: bool
-    """Whether its disk can be filled up."""
+    """The disk is one of its own that can be filled up."""
 
     # --- looking ----------------------------------------------------------------------------------
 
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection]:
-        """A connection of the drill's own, that commits each statement."""
+        """Open a connection of the drill's own that commits each statement."""
         with psycopg.connect(self.url, autocommit=True, application_name="drill") as conn:
             yield conn
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a query answers."""
+        """Return the rows of a query."""
         with self.connected() as conn:
             return conn.execute(query.encode(), values or None).fetchall()
 
     def do(self, statement: str, *values: object) -> None:
-        """A statement that answers nothing."""
+        """Execute a statement."""
         with self.connected() as conn:
             conn.execute(statement.encode(), values or None)
 
     def has(self, table: str) -> bool:
-        """Whether there is such a table."""
+        """Return True if the table exists."""
         [(there,)] = self.rows("SELECT to_regclass(%s) IS NOT NULL", table)
         return bool(there)
 
@@ -72,7 +72,7 @@ class Database:
         self.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
 
     def stop(self) -> None:
-        """At once, without any farewell (`immediate`)."""
+        """Stop the server at once (`immediate`)."""
         postmaster = server_of(self.home)
         if postmaster is not None:
             os.kill(postmaster, signal.SIGQUIT)
@@ -80,11 +80,11 @@ class Database:
             time.sleep(0.005)
 
     def kill(self) -> None:
-        """Kill -9 of all its processes."""
+        """Kill all its processes with SIGKILL."""
         kill_server(self.home)
 
     def fill(self, *, log_too: bool) -> None:
-        """No byte is left on its disk; with `log_too` it finds no room for its log any more."""
+        """Fill its disk to the last byte; with `log_too` until it can't write its log, either."""
         ballast = self.home / "ballast"
         with ballast.open("ab") as file, suppress(OSError):
             while True:
@@ -98,11 +98,11 @@ class Database:
     # --- healing ----------------------------------------------------------------------------------
 
     def heal(self) -> None:
-        """There is room again, and it serves."""
+        """Free the disk, and start the server unless it answers."""
         (self.home / "ballast").unlink(missing_ok=True)
         while not self._answers():
             with (
-                suppress(EmbeddedDatabaseError),  # it went down once more
+                suppress(EmbeddedDatabaseError),  # it has stopped again
                 serving(self.home, allow_nobody=True, for_tests=True),
             ):
                 time.sleep(0.02)
@@ -113,7 +113,7 @@ class Database:
         return False
 
     def let_go_of_the_stopped(self) -> None:
-        """What its own time-outs do within a minute: no session stays in a transaction."""
+        """End all sessions in a transaction, as the server's time-outs do within a minute."""
         while self.rows(
             f"""
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -123,7 +123,7 @@ class Database:
             time.sleep(0.01)
 
     def age_leases(self) -> None:
-        """90 seconds go by for the database."""
+        """Let all leases expire, as after 90 seconds."""
         self.do(
             """
             UPDATE import_leases SET expires_at = now() - interval '1 second'
@@ -134,17 +134,17 @@ class Database:
 
 @contextmanager
 def open_database() -> Iterator[Database]:
-    """A server with the schema in a folder of its own; nothing stays of it."""
+    """Start a server with the schema in a folder of its own; remove both in the end."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="checkinsync-drill-", dir=_roomy()))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         small_disk = _mount(home)
         if small_disk:
             stack.callback(subprocess.run, ["umount", "-l", home], check=False)
-        home.chmod(0o711)  # as root the server runs under another account, which has to pass
+        home.chmod(0o711)  # started by root, the server runs under another account
         running = stack.enter_context(serving(home, allow_nobody=True, for_tests=True))
         database = Database(home, running.url, small_disk)
-        stack.callback(database.heal)  # it may be away: `serving` wants to stop it
+        stack.callback(database.heal)  # it may be down, and `serving` has to stop it
         for setting in SETTINGS:
             database.do(setting)
         migrate.up(running.url)
@@ -158,7 +158,7 @@ def _roomy() -> str | None:
 
 
 def _mount(folder: Path) -> bool:
-    """A small disk in memory; False where this user may not mount any."""
+    """Mount a small disk in memory; return False if this user may not."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         return False
     how = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "checkinsync-drill", str(folder)]

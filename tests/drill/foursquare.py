@@ -1,4 +1,4 @@
-"""The made-up Foursquare of a world: who is there, how it behaves, and how it changes; by seed."""
+"""The simulated Foursquare of a world: its users, its behaviour and its changes, by seed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ NAMES = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farid", "Grete", "Hiro")
 SMALL = (0, 1, 3, 20, 60, 150, 249, 250, 251, 400, 700, 1000, 1500)
 LARGE = 5000
 UNNAMED = frozenset({"None", "", "1234567890"})
-"""What the simulator calls the odd items that have no id which is a text."""
+"""The simulator's names for the odd items whose id is not a text."""
 
 BRAKE_SHARE, BRAKE_FLOOR = 0.05, 3
-"""More of a user's check-ins do not go within 30 days, unless they are so few."""
+"""Share of a user's check-ins, or number if that is more, that may be marked as deleted within 30
+days."""
 
 ALLOWED_SHARE = 0.03
-"""So large a share of a history is deleted by and by, which no brake should hold."""
+"""Share of a history that is deleted little by little: so little must not be held back."""
 
 FAR_APART = 60
-"""Nights that deletions count against the next ones."""
+"""Nights for which a deletion counts towards this share."""
 
 
 @dataclass
@@ -36,29 +37,29 @@ class Deletion:
     at: float
     """Unix seconds."""
     held: bool
-    """One of so many at once that the program should not believe it."""
+    """One of too many at once for the program to believe it."""
     dated: bool
-    """Whether its id tells the same time as it had: then its place in the list is beyond doubt."""
+    """Its id holds the same time as `createdAt`: its place in the list is certain."""
 
 
 @dataclass(eq=False)
 class Person:
-    """Somebody at Foursquare who is a user, and what the drill knows of his list."""
+    """A user, and what the drill knows of their list."""
 
     id: int
     """`users.id`."""
     account: Account
     placed: dict[str, float] = field(default_factory=dict)
-    """When check-ins came to where they stand in the list (Unix seconds), since the world began."""
+    """Time (Unix seconds) at which a check-in came to its place in the list, if after the start."""
     deleted: dict[str, Deletion] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
-    """Ids of those whose time was edited."""
+    """Ids of the check-ins whose time was edited."""
     odd: set[str] = field(default_factory=set)
-    """Ids of the odd ones, which are left as they are."""
+    """Ids of the odd items, which are not changed any further."""
     whole_again: int = 0
-    """The night from which on a damaged list is whole again; 0: it is."""
+    """Number of the night from which a damaged list is whole again; 0: it is whole."""
     doubted: bool = False
-    """So much was deleted, or left out, that later deletions of his may be held back, too."""
+    """So much was deleted or left out that later deletions may be held back, too."""
 
     @property
     def token(self) -> str:
@@ -67,14 +68,14 @@ class Person:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a check-in stands in the list."""
+    """A check-in's place in the list."""
 
     created_at: int
     entered_at: int
 
 
 class Foursquare:
-    """A server, its people, and their changes; what it does follows from the seed."""
+    """A server, its users and their changes; all of it follows from the seed."""
 
     def __init__(self, seed: int, *, clock: Callable[[], float]) -> None:
         self.chance = random.Random(f"drill/{seed}")
@@ -84,7 +85,7 @@ class Foursquare:
         self.counts = self._counts()
         self.application_rows = self.chance.random() < 0.4
         self.constraint = self.chance.random() < 0.5
-        """Whether the application's unique constraint stands."""
+        """The application's unique constraint exists."""
 
     def _counts(self) -> list[int]:
         counts = [self.chance.choice(SMALL) for _ in range(self.chance.randint(3, 5))]
@@ -97,11 +98,11 @@ class Foursquare:
         return self.server.world
 
     def chance_for(self, night: int, nth: int) -> random.Random:
-        """The same each time, whatever was drawn before."""
+        """Return random numbers that do not depend on what was drawn before."""
         return random.Random(f"drill/{self.world.seed}/{night}/{nth}")
 
     def account(self, count: int, *, newest: float) -> Account:
-        """Somebody new."""
+        """Add an account."""
         number = len(self.world.accounts)
         return self.world.add_account(
             f"A-TOKEN-NOBODY-MAY-SEE-{self.world.seed:04X}-{number:04X}",
@@ -115,7 +116,7 @@ class Foursquare:
     # --- the truth --------------------------------------------------------------------------------
 
     def listed(self, person: Person) -> dict[str, Place]:
-        """All that his list can show."""
+        """Return everything that a user's list can show."""
         with self.server.lock:
             shown = set(self.server.shown_ids(person.token))
             return {
@@ -125,7 +126,7 @@ class Foursquare:
             }
 
     def there(self, person: Person) -> set[str]:
-        """All that can be asked for one by one."""
+        """Return the ids that can be asked for one by one."""
         if not self.server.switches.checkin_by_id:
             return set()
         shown = set(self.server.shown_ids(person.token))
@@ -134,7 +135,7 @@ class Foursquare:
     # --- changes ----------------------------------------------------------------------------------
 
     def change(self, chance: random.Random, *, night: int) -> list[str]:
-        """A day goes by; what happened, for the record."""
+        """Make the changes of a day; return them for the record."""
         happened = []
         with self.server.lock:
             for person in self.people:
@@ -152,7 +153,7 @@ class Foursquare:
         return happened
 
     def calm_day(self, person: Person, chance: random.Random, *, night: int) -> None:
-        """Nothing but check-ins."""
+        """Add new check-ins only."""
         with self.server.lock:
             if chance.random() < CALM_ADDS:
                 self.add(person, chance)
@@ -160,31 +161,31 @@ class Foursquare:
                 self._make_whole(person)
 
     def add(self, person: Person, chance: random.Random) -> None:
-        """One to four check-ins of the last day."""
+        """Add one to four check-ins of the last day."""
         for _ in range(chance.randint(1, 4)):
             at = int(self.clock()) - chance.randint(60, DAY - 3600)
             self._placed(person, self.world.add(person.token, created_at=at))
 
     def add_late(self, person: Person, chance: random.Random) -> None:
-        """Made years ago, entered today."""
+        """Add a check-in of years ago, entered today."""
         now = int(self.clock())
         at = max(BIRTH, now - chance.randint(200 * DAY, 9 * 365 * DAY))
         self._placed(person, self.world.add(person.token, created_at=at, entered_at=now - 3600))
 
     def add_offline(self, person: Person, chance: random.Random) -> None:
-        """Made offline in the last weeks, sent today."""
+        """Add a check-in made offline in the last weeks, sent today."""
         now = int(self.clock())
         at = now - chance.randint(DAY, 20 * DAY)
         self._placed(person, self.world.add(person.token, created_at=at, entered_at=now - 7200))
 
     def add_group(self, person: Person, chance: random.Random) -> None:
-        """Several in one second."""
+        """Add several check-ins of one second."""
         at = int(self.clock()) - chance.randint(60, DAY)
         for item_id in self.world.add_group(person.token, chance.randint(2, 6), at=at):
             self._placed(person, item_id)
 
     def add_odd(self, person: Person, chance: random.Random) -> None:
-        """Everything that ever crashed an importer, once."""
+        """Add all odd items, once per user."""
         if not person.odd:
             newest = int(self.clock()) - chance.randint(1, 40) * DAY
             for item_id in self.world.add_variants(person.token, newest=newest).values():
@@ -192,23 +193,23 @@ class Foursquare:
                 self._placed(person, item_id)
 
     def edit_shout(self, person: Person, chance: random.Random) -> None:
-        """Other words."""
+        """Edit a shout."""
         if entry := _some(person, chance):
             words = f"edited {chance.getrandbits(32):08x}"
             self.world.edit(person.token, entry.id, shout=words)
 
     def edit_privacy(self, person: Person, chance: random.Random) -> None:
-        """Private, or no longer."""
+        """Make a check-in private, or public again."""
         if entry := _some(person, chance):
             self.world.edit(person.token, entry.id, private=not entry.item.get("private"))
 
     def add_photo(self, person: Person, chance: random.Random) -> None:
-        """One photo more."""
+        """Add a photo."""
         if entry := _some(person, chance):
             self.world.add_photo(person.token, entry.id)
 
     def edit_time(self, person: Person, chance: random.Random) -> None:
-        """From some days ago to years ago, or the other way round."""
+        """Edit a time, from some days ago to years ago or the other way round."""
         now = int(self.clock())
         recent = [e for e in _sound(person) if e.created_at > now - 10 * DAY]
         old = [e for e in _sound(person) if e.created_at < now - 100 * DAY]
@@ -221,7 +222,7 @@ class Foursquare:
             self._placed(person, entry.id)
 
     def delete_some(self, person: Person, chance: random.Random) -> None:
-        """One, or a few, so few that nobody should doubt it."""
+        """Delete one check-in or a few, too few to be held back."""
         since = self.clock() - FAR_APART * DAY
         lately = sum(d.at > since for d in person.deleted.values())
         room = max(BRAKE_FLOOR, int(ALLOWED_SHARE * len(person.account.entries))) - lately
@@ -230,14 +231,14 @@ class Foursquare:
                 self.delete(person, entry.id)
 
     def delete(self, person: Person, item_id: str, *, held: bool = False) -> None:
-        """Its user deletes a check-in."""
+        """Delete a check-in, as its user does."""
         entry = person.account.entry(item_id)
         dated = entry is not None and entry.created_at == entry.entered_at
         self.world.delete(person.token, item_id)
         person.deleted[item_id] = Deletion(self.clock(), held, dated)
 
     def delete_many(self, person: Person, chance: random.Random) -> None:
-        """So many that it looks like an error of Foursquare's."""
+        """Delete so many that it looks like an error of Foursquare."""
         entries = _sound(person)
         if len(entries) >= 40:
             person.doubted = True
@@ -245,7 +246,7 @@ class Foursquare:
                 self.delete(person, entry.id, held=True)
 
     def damage(self, person: Person, chance: random.Random, *, night: int) -> None:
-        """The list shows half of what there is, for some nights."""
+        """Leave out half of the list, for some nights."""
         if not person.whole_again and len(person.account.entries) >= 20:
             person.doubted = True
             person.whole_again = night + chance.randint(1, 4)
@@ -259,7 +260,7 @@ class Foursquare:
         person.whole_again = 0
 
     def rename_a_venue(self, chance: random.Random) -> None:
-        """A venue gets another name, closes, or becomes part of another."""
+        """Rename a venue, close it, or merge it into another one."""
         shown = [e.item["venue"]["id"] for p in self.people if (e := _some(p, chance))]
         if len(shown) > 1:
             match chance.choice(("rename", "close", "merge")):
@@ -286,16 +287,16 @@ DAILY = {
     "edit_time": 0.1,
     "delete_some": 0.12,
 }
-"""What happens to a user's list on a day, and how likely it is."""
+"""Changes of a user's list, with their probability per day."""
 
 CALM_ADDS = 0.5
 
 AMIDST = ("add", "add_late", "delete_some", "edit_time", "edit_shout", "add_group")
-"""What happens in the middle of a walk."""
+"""Changes in the middle of a walk."""
 
 
 def switches(chance: random.Random) -> Switches:
-    """How this Foursquare behaves in what is open about the real one."""
+    """Draw the behaviour where that of the real Foursquare is unknown."""
     return Switches(
         order=chance.choice(("created", "id")),
         sort_ignored=chance.random() < 0.3,
@@ -314,26 +315,26 @@ def switches(chance: random.Random) -> Switches:
 
 
 def _sound(person: Person) -> list[Entry]:
-    """His check-ins that are edited and deleted, newest first."""
+    """Return the user's check-ins that may be edited and deleted, newest first."""
     whole = person.account.newest_first()
     return [entry for entry in whole if entry.id not in person.odd]
 
 
 def _some(person: Person, chance: random.Random) -> Entry | None:
-    """One of them, rather a recent one."""
+    """Draw one of them, most often a recent one."""
     entries = _sound(person)
     return entries[int(chance.random() ** 3 * len(entries))] if entries else None
 
 
 def begins(seed: int) -> datetime:
-    """When a world's first night is: far enough in the past for all its nights."""
+    """Return the time of a world's first night, far enough in the past for all its nights."""
     chance = random.Random(f"drill/{seed}/begins")
     first = datetime.fromisoformat("2025-02-03T02:00:00+00:00")
     return first + timedelta(days=chance.randint(0, 300))
 
 
 def content(item: dict) -> tuple[object, ...]:
-    """What of a check-in has to be stored: its time, words, privacy and photos."""
+    """Return the parts of a check-in to compare: time, shout, privacy, number of photos."""
     photos = item.get("photos") or {}
     shown = photos.get("items", []) if isinstance(photos, dict) else []
     return (
@@ -345,7 +346,7 @@ def content(item: dict) -> tuple[object, ...]:
 
 
 def as_application(entry: Entry) -> tuple[str | None, str, int]:
-    """A check-in as the application stores it: venue, its name, and the time; without the id."""
+    """Return a check-in as the application stores it: venue, its name and the time; no id."""
     item = json.loads(entry.encoded)
     venue = item.get("venue") or {}
     return venue.get("id"), venue.get("name") or "Unknown", entry.created_at

@@ -1,6 +1,6 @@
 """`python -m drill.night …`: a command as the command line runs it, on the drill's clock.
 
-Everything is the program's own, but for the clock and the two places where it sleeps.
+Everything is the program's own, except the clock and the two places where it sleeps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ A_BUG = 1
 
 
 class HandedStop(Shutdown):
-    """Sleeps no longer than it takes to move the clock on."""
+    """Moves the clock on instead of sleeping."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class HandedStop(Shutdown):
 
 @dataclass(frozen=True)
 class HandedWait:
-    """A run's wait: for what is at work, and over all the rest at once."""
+    """Waits for running imports, and skips all other waits of a run."""
 
     clock: Clock
     shutdown: Shutdown
@@ -84,7 +84,7 @@ class HandedContext(Context):
 
 
 def run(context: Context, words: list[str]) -> int:
-    """The command; its errors are told as the program tells them."""
+    """Run a command; report errors as the program does."""
     command = checkinsync.get_command(click.Context(checkinsync), words[0])
     assert command is not None, words
     try:
@@ -99,7 +99,7 @@ def run(context: Context, words: list[str]) -> int:
 
 
 def asked(arguments: list[str]) -> tuple[Namespace, list[str]]:
-    """What this night is, and the command with its own words."""
+    """Parse the options of this night; return them and the command."""
     parser = ArgumentParser()
     parser.add_argument("--clock", type=Path, required=True)
     parser.add_argument("--skew", type=float, default=0.0)

@@ -1,4 +1,4 @@
-"""What there is at a moment: Foursquare's lists, and the tables."""
+"""Snapshots of both sides: Foursquare's lists and the tables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from drill.foursquare import Foursquare, Person, Place
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stored check-in that has its id."""
+    """A check-in stored with its id."""
 
     times: int
-    """How often it is stored."""
+    """Number of rows."""
     missing_since: datetime | None
     deleted_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the tables hold of a user."""
+    """The content of the tables for one user."""
 
     rows: dict[str, Row]
     quarantined: frozenset[str]
@@ -33,7 +33,7 @@ class Stored:
     since: datetime | None = None
     checked_at: datetime | None = None
     verified_at: datetime | None = None
-    """When the stretch that was not compared for the longest time was."""
+    """Time of the oldest comparison of any span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Look:
 
     @property
     def gone(self) -> set[str]:
-        """The ids of all rows that count as gone."""
+        """The ids of all rows marked as deleted."""
         all_of_them = (stored.rows.items() for stored in self.stored.values())
         return {item_id for rows in all_of_them for item_id, row in rows if row.deleted_at}
 
 
 def look(foursquare: Foursquare, database: Database) -> Look:
-    """Both sides now."""
+    """Return both sides as they are now."""
     people = foursquare.people
     return Look(
         {person.id: foursquare.listed(person) for person in people},
@@ -62,7 +62,7 @@ def look(foursquare: Foursquare, database: Database) -> Look:
 
 
 def stored(database: Database, people: list[Person]) -> dict[int, Stored]:
-    """The tables' side."""
+    """Return the tables' side, by user id."""
     rows: dict[int, dict[str, Row]] = {person.id: {} for person in people}
     quarantined: dict[int, set[str]] = {person.id: set() for person in people}
     states: dict[int, tuple[Any, ...]] = {}

@@ -1,4 +1,4 @@
-"""A night is played: commands run as processes of their own, and are struck as it is written."""
+"""Plays a night: runs its commands as processes of their own, and strikes them as drawn."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ TESTS = Path(__file__).parent.parent
 SOURCES = Path(checkinsync.__file__).parents[1]
 KEY = "5ea1" * 16
 PATIENCE = 120.0
-"""Seconds for what takes one or two."""
+"""Seconds; a command takes one or two."""
 
 SIGNS = {"kill": signal.SIGKILL}
-"""Deeds that a process does to itself; at all others it stands still until they are done."""
+"""Deeds that a process does to itself; for all others it stops at the seam until they are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended."""
+    """The end of a process."""
 
     words: tuple[str, ...]
     code: int
     struck: bool
-    """Whether it came to the place where it was to be struck."""
+    """It reached the place where it was to be struck."""
     said: str
-    """What it said, to whichever end."""
+    """Its output on stdout and stderr."""
     log: str
     clean: bool
-    """Nothing was in its way: it was started when all harm was over."""
+    """It was started after all trouble was over."""
     asked: int
-    """Requests that had been made before it ended."""
+    """Number of requests made before it ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a stopped process may not change any more: rows, before it woke up."""
+    """Rows that a stopped process may not change any more, before and after it woke up."""
 
     before: list[tuple]
     after: list[tuple]
@@ -60,17 +60,17 @@ class Told:
 
 @dataclass
 class Played:
-    """A night that is over."""
+    """A night that was played."""
 
     night: Night
     ended: list[Ended] = field(default_factory=list)
     deeds: Counter[str] = field(default_factory=Counter)
-    """What was really done, by name."""
+    """The deeds actually done, by name."""
     slept: list[Told] = field(default_factory=list)
 
     @property
     def undisturbed(self) -> bool:
-        """Whether the last process met nothing and was not struck."""
+        """Return True if the last process met no trouble."""
         return self.ended[-1].clean or (self.night.peaceful and not self.deeds)
 
 
@@ -80,7 +80,7 @@ class Player:
     def __init__(
         self, foursquare: Foursquare, database: Database, clock: Clock, folder: Path, path: Path
     ) -> None:
-        """`folder` is for what processes say, `path` the clock's file."""
+        """`folder`: for the output of processes; `path`: the clock's file."""
         self.foursquare = foursquare
         self.database = database
         self.clock = clock
@@ -91,7 +91,7 @@ class Player:
         self.healing: list[threading.Thread] = []
 
     def play(self, night: Night) -> Played:
-        """All of a night's commands, to their ends."""
+        """Run all commands of a night to their ends."""
         played = Played(night)
         with self._weather(night, played):
             first = self._start(night, night.first, night.strike)
@@ -105,15 +105,15 @@ class Player:
         return played
 
     def in_peace(self, *words: str) -> Ended:
-        """A command that nothing is in the way of."""
+        """Run a command without any trouble."""
         process = self._begin(words, Errand(), Strike())
         return self._over(process, clean=True)
 
-    # --- what it is like outside ------------------------------------------------------------------
+    # --- trouble ----------------------------------------------------------------------------------
 
     @contextmanager
     def _weather(self, night: Night, played: Played) -> Iterator[None]:
-        """Foursquare with the night's troubles; afterwards all is well again."""
+        """Make the night's trouble at Foursquare; end all trouble afterwards."""
         server = self.foursquare.server
         whose = self._person(night)
         token = whose.token if night.only_his else None
@@ -138,7 +138,7 @@ class Player:
             self._all_is_well()
 
     def _for_what_is_looked_for(self, night: Night) -> Iterator[Fault]:
-        """The night's faults also strike the questions for single check-ins."""
+        """Yield the night's fault for requests of single check-ins, too."""
         if night.faults:
             for (item_id,) in self.database.rows(
                 "SELECT foursquare_id FROM checkins WHERE missing_since IS NOT NULL LIMIT 5"
@@ -221,7 +221,7 @@ class Player:
         }
 
     def by_command_line(self, *words: str, kill_at: int = 0) -> Ended:
-        """The real thing, by the real clock; killed at a request, if any is named."""
+        """Run the real command line on the real clock; kill it at a request, if one is given."""
         self.number += 1
         log = self.folder / f"{self.number}.log"
         options = ["--log-format", "json", "--log-file", str(log)]
@@ -246,7 +246,7 @@ class Player:
         return Ended(process.words, code, struck, said, log, clean, asked)
 
     def _see_to_its_end(self, process: _Process, night: Night, played: Played) -> None:
-        """Wait for it; where it stands still at its seam, do what is to be done, and wake it up."""
+        """Wait for a process; when it stops at its seam, do the deed and wake it up."""
         struck = False
         deadline = time.monotonic() + PATIENCE
         while process.popen.poll() is None:
@@ -314,7 +314,7 @@ class Player:
     def _taken_over(
         self, sleeper: _Process, night: Night, played: Played
     ) -> tuple[list[tuple], tuple[list[int], list[int]]]:
-        """While one sleeps its leases run out, and another process does its work."""
+        """Let the leases of a stopped process expire, and another process do its work."""
         played.deeds["sleep beyond the lease"] += 1
         with self.foursquare.server.lock:
             self.foursquare.server.faults.clear()
@@ -335,12 +335,12 @@ class Player:
         played.ended.append(self._over(other, clean=True))
         users, tokens = [user for user, _ in held], [token for _, token in held]
         if sleeper.words[0] == "orchestrate":
-            users = []  # it may import them once more, by a lease of its own
+            users = []  # it may import them again, with a new lease
         return self._rows_of(users, tokens), (users, tokens)
 
     def _rows_of(self, users: list[int], tokens: list[int]) -> list[tuple]:
-        """What a process that slept may not touch: check-ins that another one has brought up to
-        date, and the jobs of the leases that it lost."""
+        """Return the rows that a process that was stopped may not touch: check-ins that another
+        process has updated, and the jobs of the leases that it lost."""
         return self.database.rows(
             """
             SELECT 'check-in', c.user_id, c.id, md5(c::text) FROM checkins AS c
@@ -369,7 +369,7 @@ class _Process:
 
     @property
     def stands_still(self) -> bool:
-        """Whether it was stopped, at its seam."""
+        """Return True if the process was stopped at its seam."""
         try:
             stat = Path(f"/proc/{self.popen.pid}/stat").read_text(errors="replace")
         except OSError:

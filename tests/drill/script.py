@@ -1,4 +1,4 @@
-"""What a night is to be: which commands run, what strikes them, what else goes wrong; by seed."""
+"""Draws a night by seed: its commands, what strikes them, and what else goes wrong."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """A command that is started."""
+    """A command to start."""
 
     command: Command = "run"
     skew: float = 0.0
-    """Seconds that its host's clock is ahead."""
+    """Seconds by which its host's clock is ahead."""
     stagger: str = "0s"
     workers: int = 4
     renewed_every: float = 20.0
@@ -49,7 +49,7 @@ class Errand:
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What strikes it, and when: at a seam, or at the nth request."""
+    """A deed and its moment: at a seam, or at the nth request."""
 
     deed: Deed = "none"
     seam: str | None = None
@@ -59,7 +59,7 @@ class Strike:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """All that is drawn for a night, but for the day before it."""
+    """Everything that is drawn for a night, except the day before it."""
 
     number: int
     calm: bool = False
@@ -69,30 +69,30 @@ class Night:
     strike: Strike = Strike()
     faults: tuple[Fault, ...] = ()
     only_his: bool = True
-    """Whether the faults strike one user's requests, or anybody's."""
+    """The faults strike one user's requests; False: everyone's."""
     whose: int = 0
-    """Who that is, and who is imported by hand; counted round."""
+    """Index of that user, who is also the one for `import-user`; modulo the number of users."""
     hourly_limit: int = 500
     daily_quota: int | None = None
     revoked: bool = False
     newcomer: bool = False
-    """Somebody connects, and is imported for the first time."""
+    """A new user connects, and is imported for the first time."""
     amidst: tuple[tuple[int, str], ...] = ()
-    """After which requests what happens to the list just asked for."""
+    """Changes of the list just requested: the number of the request, and the change."""
     again: bool = False
-    """The morning's line of the crontab follows, and nothing strikes any more."""
+    """The morning's line of the crontab follows, without any trouble."""
     large: Literal["", "delete_many", "damage"] = ""
     slow: float = 0.0
-    """Seconds that each answer takes."""
+    """Seconds for each answer."""
 
     @property
     def need(self) -> Need | None:
-        """What must have happened in the days before for its seam to be reached."""
+        """The condition under which the seam is reached."""
         return SEAMS[self.strike.seam].need if self.strike.seam else None
 
     @property
     def peaceful(self) -> bool:
-        """Whether nothing at all goes wrong: then everything has to be well."""
+        """Return True if nothing goes wrong: then the night has to end well."""
         trouble = (self.faults, self.beside, self.revoked, self.daily_quota)
         return not any(trouble) and self.strike.deed == "none" and self.hourly_limit >= PLENTY
 
@@ -101,7 +101,7 @@ PLENTY = 500
 
 
 def night(seed: int, number: int, *, calm: bool, large_on: dict[int, str]) -> Night:
-    """The night of this number in the world of this seed."""
+    """Draw a night of the world of this seed."""
     if calm:
         return Night(number, calm=True, first=Errand(stagger="2m"))
     chance = random.Random(f"drill/{seed}/night/{number}")
@@ -112,7 +112,7 @@ def night(seed: int, number: int, *, calm: bool, large_on: dict[int, str]) -> Ni
 
 
 def large_events(seed: int, storm: int) -> dict[int, str]:
-    """In which nights of a world so much goes at once that nobody should believe it."""
+    """Draw the nights of a world on which too much is deleted at once to be believed."""
     chance = random.Random(f"drill/{seed}/large")
     found = {}
     if chance.random() < 0.5 and storm > 4:
@@ -136,7 +136,7 @@ KINDS_OF_NIGHT = {
 
 
 class _Drawn:
-    """One night, drawn."""
+    """Draws one night."""
 
     def __init__(self, chance: random.Random, number: int, large: str) -> None:
         self.chance = chance
@@ -154,7 +154,7 @@ class _Drawn:
         return self._at_a_seam("sleep beyond the lease", amidst=(), faults=())
 
     def database(self) -> Night:
-        """It is struck at a seam, or while an answer is waited for."""
+        """Strike the database at a seam, or while the program waits for an answer."""
         if self.chance.random() < 0.04:
             away = Strike("keep the database away", nth=self.chance.randint(1, 6))
             return self._night(strike=away)
@@ -165,7 +165,7 @@ class _Drawn:
         return self._night(strike=strike, newcomer=self.chance.random() < 0.4)
 
     def two_at_once(self) -> Night:
-        """Two runs, or a run beside an import by hand; their hosts' clocks are minutes apart."""
+        """Start two runs, or a run and `import-user`, on hosts whose clocks are minutes apart."""
         beside: Command = self.chance.choice(("run", "one user", "one user's whole history"))
         skew = self.chance.uniform(-600, 600)
         return self._night(beside=Errand(beside, skew=skew), slow=0.02)
@@ -192,7 +192,7 @@ class _Drawn:
         return self._night(strike=strike, **(more | self._needed(seam.need, more)))
 
     def _needed(self, need: Need | None, more: dict[str, object]) -> dict[str, object]:
-        """What else has to go wrong for a seam to be reached."""
+        """Return what else is needed for a seam to be reached."""
         times = self.chance.choice((3, None))
         match need:
             case "failing":

@@ -1,4 +1,4 @@
-"""Where a process can be struck: its functions by name, watched without touching a line of them."""
+"""Seams at which a process can be struck: functions by name, watched without changing them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 Moment = Literal["call", "return"]
 Need = Literal["failing", "revoked", "limited", "slow", "long", "gone", "edited"]
-"""What else a night must have for a seam to be reached."""
+"""Conditions under which a seam is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class Seam:
     """A function at whose call or return a process may be struck."""
 
     where: str
-    """`module:name`, below `checkinsync` where the module begins with a dot."""
+    """`module:name`, below `checkinsync` if the module begins with a dot."""
     most: int = 1
-    """Its calls in a night: one of the first so many is struck."""
+    """One of the first so many calls of a night is struck."""
     need: Need | None = None
 
     @property
     def code(self) -> CodeType:
-        """What the interpreter knows it by; a function that is no more there is an error."""
+        """The code object; AttributeError if the function no longer exists."""
         module, _, name = self.where.partition(":")
         found: Any = importlib.import_module(f"checkinsync{module}" if module[0] == "." else module)
         for part in name.split("."):
@@ -74,11 +74,11 @@ SEAMS = {
     "one is gone": Seam(".store.deletions:mark_deleted", 1, "gone"),
     "a commit": Seam("psycopg:Connection.commit", 25),
 }
-"""By what happens there. Whoever renames a function gets to hear of it from every drill."""
+"""Seams by name. A drill fails at its start if a function was renamed."""
 
 
 def check() -> None:
-    """That all of them are there."""
+    """Raise if the function of a seam does not exist."""
     for seam in SEAMS.values():
         assert seam.code
 
@@ -86,7 +86,7 @@ def check() -> None:
 def strike_at(name: str, moment: Moment, nth: int, *, sign: signal.Signals, hits: Path) -> None:
     """Send this process a signal at the nth call or return, after a note in `hits`.
 
-    For the threads to be begun from now on, and this one.
+    Watches this thread and those that are started later.
     """
     code = SEAMS[name].code
     passes = itertools.count(1)

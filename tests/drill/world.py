@@ -1,4 +1,4 @@
-"""One world from its first night to its last: it changes, a night is played, it is looked at."""
+"""One world from its first night to its last: each day it changes, is played and is checked."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from drill.play import KEY, Played, Player
 
 MOST_PEOPLE = 6
 MORNINGS = 2
-"""Nights at the end that are played by the command line itself."""
+"""Nights at the end that run the real command line."""
 
 
 @dataclass
 class Report:
-    """What a world came to; travels between processes."""
+    """The result of a world; is passed between processes."""
 
     seed: int
     about: str
     nights: int = 0
     seconds: float = 0.0
     kinds: Counter[str] = field(default_factory=Counter)
-    """Faults, by what was really done."""
+    """Number of deeds and faults, by name."""
     hits: Counter[str] = field(default_factory=Counter)
-    """Seams at which a process was struck."""
+    """Number of strikes, by seam."""
     violations: list[Violation] = field(default_factory=list)
     kept: str = ""
-    """Where everything lies that was said, if something was violated."""
+    """Folder of all output and logs, after a violation."""
     notes: set[str] = field(default_factory=set)
 
 
 class World:
-    """A world at work."""
+    """A world being played."""
 
     def __init__(self, seed: int, database: Database, folder: Path, *, storm: int, calm: int):
         self.seed = seed
@@ -74,7 +74,7 @@ class World:
         return ", ".join(parts)
 
     def play(self) -> Report:
-        """All nights, stormy, calm, and by the command line."""
+        """Play all nights: stormy ones, calm ones, and those of the command line."""
         started = time.monotonic()
         if not self.database.small_disk:
             self.report.notes.add("no disk was filled: none may be mounted here")
@@ -102,7 +102,7 @@ class World:
         return look(self.foursquare, self.database)
 
     def _settled(self, number: int, before: Look) -> None:
-        """Everything was compared; and whoever held a deletion back may be told to believe it."""
+        """Check that everything was compared, before and after an operator accepts deletions."""
         self.report.violations += self.checks.settled(
             number, self.begins + timedelta(days=number), before
         )
@@ -114,7 +114,7 @@ class World:
         self.report.violations += self.checks.verified(number, after, ended)
 
     def _outstanding(self, before: Look) -> int:
-        """Nights more in which no slice is read, since deletions are looked for again in them."""
+        """Return the additional nights needed: those that look for deletions read no slice."""
         if self.calm < SETTLES:
             return 0
         open_ones = []
@@ -125,7 +125,7 @@ class World:
         return min(max(open_ones), MOST_OUTSTANDING)
 
     def night(self, night: script.Night) -> Look:
-        """A day, a night, and a look at both."""
+        """Play a day and a night, and check both."""
         at = self.begins + timedelta(days=night.number)
         self._day_before(night, at)
         self.clock.set(at)
@@ -134,7 +134,7 @@ class World:
         return self.look_at(played, at, before)
 
     def look_at(self, played: Played, at: datetime, before: Look) -> Look:
-        """What has come of a night."""
+        """Check a night, and return what there is after it."""
         after = look(self.foursquare, self.database)
         found = list(self.checks.after(played, at, before, after))
         for violation in found:
@@ -148,7 +148,7 @@ class World:
         return after
 
     def _forget(self, number: int, *, keep: bool) -> None:
-        """What a good night said."""
+        """Delete the output of a night, or keep it under the night's number."""
         for path in self.player.folder.glob("[0-9]*.*"):
             if keep:
                 path.rename(path.with_name(f"night-{number}-{path.name}"))
@@ -177,7 +177,7 @@ class World:
         self._application(chance, at)
 
     def _prepare(self, night: script.Night, chance: random.Random) -> None:
-        """What tonight's seam, or tomorrow's, can't be reached without."""
+        """Make the changes without which tonight's or tomorrow's seam is not reached."""
         tomorrow = script.night(
             self.seed, night.number + 1, calm=night.number >= self.storm, large_on=self.large_on
         )
@@ -191,14 +191,14 @@ class World:
     # --- the application --------------------------------------------------------------------------
 
     def populate(self) -> None:
-        """Everybody connects."""
+        """Connect all users."""
         if not self.foursquare.constraint:
             self.database.do("ALTER TABLE checkins DROP CONSTRAINT checkins_user_venue_date_unique")
         for count in self.foursquare.counts:
             self._connect(count)
 
     def _connect(self, count: int) -> None:
-        """Somebody connects; perhaps the application has imported a part already."""
+        """Connect a user; the application may have imported a part already."""
         chance = self.foursquare.chance
         account = self.foursquare.account(count, newest=self.clock.seconds() - 3600)
         [(user,)] = self.database.rows(
@@ -218,7 +218,7 @@ class World:
             self._insert(user, entries[int(chance.random() * len(entries)) :])
 
     def _application(self, chance: random.Random, at: datetime) -> None:
-        """Everybody is active; who has to log in again does so; its own import stores a few."""
+        """Let all users be active, some log in again, and the application store a few check-ins."""
         self.database.do("UPDATE users SET last_login_at = %s", at.replace(tzinfo=None))
         refused = self.database.rows("SELECT user_id FROM sync_state WHERE state = 'needs_reauth'")
         for person in self.foursquare.people:
@@ -242,7 +242,7 @@ class World:
         return [entry for entry in sound if entry.created_at > since][:3]
 
     def _insert(self, user: int, entries: list[Entry]) -> None:
-        """As the application stores check-ins: without an id, unless they are there."""
+        """Store check-ins as the application does: without an id, skipping those that exist."""
         values = [as_application(entry) for entry in entries]
         with self.database.connected() as conn, conn.cursor() as cursor:
             cursor.executemany(
@@ -256,7 +256,7 @@ class World:
     # --- the end ----------------------------------------------------------------------------------
 
     def _mornings(self, before: Look) -> None:
-        """The real command line and the real clock: killed once, and then to its end."""
+        """Run the real command line on the real clock: kill it once, then let it finish."""
         chance = random.Random(f"drill/{self.seed}/mornings")
         for morning in range(1, MORNINGS + 1):
             at = datetime.now(UTC)
@@ -285,14 +285,14 @@ class World:
 MOST_OUTSTANDING = 30
 
 SETTLES = 30
-"""Nights within which every check-in has been compared once."""
+"""Nights within which every check-in is compared once."""
 
 MOST_TOLD = 20
-"""Violations of one world that are told; the rest are most often the same."""
+"""Violations of one world that are reported; the rest are most often the same."""
 
 
 def play(seed: int, storm: int, calm: int) -> Report:
-    """A world of its own, in a folder and a database of its own."""
+    """Play a world in a folder and a database of its own."""
     folder = Path(tempfile.mkdtemp(prefix=f"checkinsync-drill-{seed}-"))
     with open_database() as database:
         report = World(seed, database, folder, storm=storm, calm=calm).play()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from checkinsync.errors import AtWork, TokenRejected
+from checkinsync.model.changes import Saved
 from support.environment import add_users
 from support.factories import NOW
+from support.nightly import DONE
 
 DAY = timedelta(days=1)
 
@@ -111,3 +114,15 @@ def test_at_most_twenty_are_named(conn, imports, said, clock):
     [notice] = said()
 
     assert "user 20 (user 20) and 5 more" in notice
+
+
+def test_items_newly_in_quarantine_are_told_with_whose_they_are(conn, imports, said):
+    one, _ = add_users(conn, 2)
+    odd = Saved(quarantined=3, newly_quarantined=2)
+    imports.endings[one] = [replace(DONE, saved=odd), replace(DONE, saved=Saved(quarantined=3))]
+
+    [notice] = said()
+
+    assert notice.startswith("2 items from Foursquare could not be read or stored")
+    assert "(user 1 (user 1)); `checkinsync quarantine`" in notice
+    assert said() == []

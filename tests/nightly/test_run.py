@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import psycopg
@@ -21,11 +22,15 @@ from checkinsync.errors import (
     TokenRejected,
 )
 from checkinsync.keys.keyring import Keyring
+from checkinsync.nightly import outages
+from checkinsync.nightly import run as nightly
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
+from checkinsync.verify import queries as verifications
 from support.environment import KEYRING, add_users
 from support.factories import NOW
+from support.nightly import DONE
 
 MINUTE = timedelta(minutes=1)
 
@@ -159,6 +164,29 @@ def test_three_users_without_an_answer_pause_the_starts_until_it_is_back(conn, i
     assert min(imports.starts[users[11]]) > 18 * MINUTE
 
 
+def test_after_an_outage_of_foursquare_the_starts_keep_their_distance(conn, imports, run):
+    users = add_users(conn, 6)
+    imports.away_until = NOW + 9 * MINUTE
+
+    run(retries=0)
+
+    one, two, three = (imports.starts[user][0] for user in users[3:])
+    assert one > 9 * MINUTE
+    assert (two - one, three - two) == (2 * MINUTE, 2 * MINUTE)
+
+
+def test_an_outage_of_the_database_postpones_the_starts_by_its_length(conn, imports, run):
+    one, two, three = add_users(conn, 3)
+    imports.endings[one] = [DatabaseAway("away")]
+
+    run()
+
+    paused = outages.DATABASE.first_pause
+    assert imports.starts[one] == [timedelta(0), paused]
+    assert imports.starts[two] == [2 * MINUTE + paused]
+    assert imports.starts[three] == [4 * MINUTE + paused]
+
+
 def test_no_retry_is_used_up_while_foursquare_is_away(conn, imports, run):
     add_users(conn, 6)
     imports.away_until = NOW + 20 * MINUTE
@@ -224,6 +252,84 @@ def test_the_deadline_ends_the_run_and_names_who_is_left(conn, imports, run):
     assert summary.exit_code == 3
     assert sum(isinstance(o, Imported) for o in outcomes(summary).values()) == 3
     assert "deadline" in outcomes(summary)[users[-1]].reason
+
+
+def test_an_import_looks_beyond_its_window_only_where_no_other_start_is_due(conn, imports, run):
+    one, two, three = add_users(conn, 3)
+
+    run(workers=1, stagger=timedelta(0))
+
+    assert imports.may_scrub == {one: False, two: False, three: True}
+
+
+@pytest.mark.parametrize(("left", "may_scrub"), [(timedelta(0), False), (MINUTE, True)])
+def test_an_import_looks_beyond_its_window_only_a_while_before_the_deadline(
+    conn, imports, run, left, may_scrub
+):
+    [user] = add_users(conn, 1)
+
+    run(deadline=nightly.SPARE + left)
+
+    assert imports.may_scrub == {user: may_scrub}
+
+
+def test_an_import_that_outlasts_the_end_of_the_run_does_not_look_beyond_its_window(
+    conn, imports, run
+):
+    one, two = add_users(conn, 2)
+    begun, looks = threading.Event(), []
+
+    def end_the_run(hooks):
+        begun.wait()
+        raise QuotaExceeded("quota")
+
+    def outlast_it(hooks):
+        begun.set()
+        while not is_asked_to_stop(hooks):
+            pass
+        looks.append(hooks.may_scrub())
+        return DONE
+
+    imports.endings.update({one: [end_the_run], two: [outlast_it]})
+
+    run(stagger=timedelta(0))
+
+    assert looks == [False]
+
+
+def is_asked_to_stop(hooks) -> bool:
+    try:
+        hooks.check_stop()
+    except Interrupted:
+        return True
+    return False
+
+
+def test_users_who_are_being_imported_elsewhere_take_no_slot(conn, imports, run):
+    ours, applications, due = add_users(conn, 3)
+    conn.execute(
+        """
+        INSERT INTO import_leases VALUES (%s, 'elsewhere 1 1', nextval('import_lease_tokens'),
+                                          now() + '1 minute')
+        """,
+        [ours],
+    )
+    conn.execute(
+        """
+        INSERT INTO import_jobs (user_id, status, data_source, created_at)
+        VALUES (%s, 'running', 'foursquare', now() AT TIME ZONE 'UTC')
+        """,
+        [applications],
+    )
+
+    summary = run()
+
+    assert imports.starts == {due: [timedelta(0)]}
+    reason = "another import of this user is at work"
+    assert [(user.id, told) for user, told in summary.not_due] == [
+        (ours, reason),
+        (applications, reason),
+    ]
 
 
 def test_a_signal_leaves_the_rest_undone_and_says_so(conn, imports, run, clock):
@@ -362,6 +468,20 @@ def test_a_run_that_ended_lets_the_next_one_start(conn, run):
 
     assert [run().exit_code, run().exit_code] == [0, 0]
     assert conn.execute("SELECT count(*) FROM sync_runs").fetchone() == (2,)
+
+
+def test_the_end_of_a_run_drops_verifications_that_are_too_old_to_be_resumed(conn, run):
+    old, young = add_users(conn, 2)
+    for user, begun in (
+        (old, NOW - timedelta(days=7, seconds=1)),
+        (young, NOW - timedelta(days=7)),
+    ):
+        verifications.start(conn, user, at=begun, repairs=False)
+
+    run()
+
+    assert verifications.load(conn, old) is None
+    assert verifications.load(conn, young) is not None
 
 
 def state(conn, user):

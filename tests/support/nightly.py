@@ -47,12 +47,14 @@ class Imports:
         self.away_until = NOW
         self.endings = defaultdict(list)
         self.starts = defaultdict(list)
+        self.may_scrub = {}
         self.lock = threading.Lock()
 
     def __call__(self, user, *, run_id, hooks):
         hooks.check_stop()
         with self.lock:
             self.starts[user.id].append(self.clock.now() - NOW)
+            self.may_scrub[user.id] = hooks.may_scrub()
             if self.clock.now() < self.away_until:
                 raise FoursquareAway("away")
             ending = self.endings[user.id].pop(0) if self.endings[user.id] else DONE
@@ -61,7 +63,7 @@ class Imports:
                 conn.execute("SELECT 1")
         if isinstance(ending, Exception):
             raise ending
-        return ending
+        return ending(hooks) if callable(ending) else ending
 
 
 @pytest.fixture

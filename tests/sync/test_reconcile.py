@@ -70,6 +70,33 @@ def test_a_twin_without_an_id_goes_into_the_row_that_is_there():
     assert [(t.row, t.kept) for t in changes.merge] == [(9, 1)]
 
 
+def test_a_twin_at_another_venue_goes_into_the_only_check_in_of_its_second():
+    """The venue was merged into another one at Foursquare since the application stored it."""
+    item = checkin(NOW, 1, venue="merged")
+    early = checkin(NOW - timedelta(seconds=1), 2, venue="old")
+
+    changes = reconcile([item, early], [row(1, item), row(2, early)], [row(9, venue="old")])
+
+    assert [(t.row, t.kept) for t in changes.merge] == [(9, 1)]
+
+
+def test_a_row_at_another_venue_that_may_be_another_check_in_is_left_alone():
+    one, two = checkin(NOW, 1, venue="a"), checkin(NOW, 2, venue="b")
+    stored = [row(1, one), row(2, two)]
+    foreign, other = row(8, venue="old"), row(9, venue="older")
+
+    assert not reconcile([one, two], stored, [foreign]).merge  # of which of both is it a twin?
+    assert not reconcile([one], stored[:1], [foreign, other]).merge  # which of both is its twin?
+
+
+def test_the_twin_at_the_same_venue_goes_before_one_at_another():
+    one, two = checkin(NOW, 1, venue="a"), checkin(NOW, 2, venue="b")
+
+    changes = reconcile([one, two], [row(1, one), row(2, two)], [row(9, venue="b")])
+
+    assert [(t.row, t.kept) for t in changes.merge] == [(9, 2)]
+
+
 def test_two_check_ins_at_one_venue_in_one_second_get_dates_of_their_own():
     items = [checkin(NOW, n) for n in range(4)]
     changes = reconcile(items, [row(1, items[0])], [])

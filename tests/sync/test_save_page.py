@@ -1,14 +1,16 @@
-"""A page into the tables: what it costs while the planner knows nothing of them yet."""
+"""A page into the tables: one bad check-in stops itself only, and what a page costs."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import psycopg
+import pytest
 
+from checkinsync.store.pool import transaction
 from checkinsync.sync.save_page import save_page
 from support.environment import add_users
-from support.factories import NOW, history
+from support.factories import NOW, checkin, history
 
 PAGE = 100
 
@@ -51,3 +53,40 @@ def test_a_page_costs_no_more_after_a_long_history(conn: psycopg.Connection) -> 
 
     assert new <= 2 * PAGE
     assert unchanged <= 2 * PAGE
+
+
+REFUSALS = {
+    "a check": "ALTER TABLE checkins ADD CHECK (foursquare_id <> '{id}')",
+    "a reference": """
+        CREATE TABLE venues (id text PRIMARY KEY);
+        INSERT INTO venues VALUES ('venue');
+        ALTER TABLE checkins ADD FOREIGN KEY (venue_id) REFERENCES venues
+    """,
+    "a trigger": """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+        CREATE TRIGGER guard BEFORE INSERT ON checkins
+           FOR EACH ROW WHEN (NEW.foursquare_id = '{id}') EXECUTE FUNCTION refuse()
+    """,
+    "a narrow column": "ALTER TABLE checkins ALTER venue_id TYPE varchar(5)",
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_check_in_that_the_database_refuses_is_quarantined_and_the_others_are_stored(
+    db, conn, pool, refusal
+):
+    [user] = add_users(conn, 1)
+    page = [*history(9), checkin(NOW - timedelta(days=99), 99, venue="another venue")]
+    refused = page[-1]
+    conn.execute(refusal.format(id=refused.id))
+
+    with transaction(pool) as own:
+        saved = save_page(own, user, page, now=NOW)
+
+    assert (saved.new, saved.quarantined) == (9, 1)
+    stored = {key for (key,) in conn.execute("SELECT foursquare_id FROM checkins")}
+    assert stored == {item.id for item in page[:9]}
+    [(key, problem)] = conn.execute("SELECT foursquare_id, problem FROM quarantined_checkins")
+    assert key == refused.id
+    assert "the database refused a value" in problem

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from checkinsync.errors import OffsetIgnored, UnsteadyList
 from checkinsync.model.checkin import Checkin, Unreadable
-from checkinsync.model.listing import Checkpoint, Page, PageRequest, Window
+from checkinsync.model.listing import PAGE, Checkpoint, Page, PageRequest, Window
 from checkinsync.sync.walk import Walk, first_limit, is_past
 from support.factories import NOW, checkin, hex_id, history
 
@@ -346,6 +346,47 @@ def test_a_walk_killed_again_before_the_seam_keeps_its_mark():
     again.take(listing.page(again.request))
 
     assert again.checkpoint(started_at=NOW) == checkpoint
+
+
+def at_the_seam(tail: list, page: list, *, offset: int) -> Walk:
+    """A resumed walk that has read its window, and then a page at the place of the seam."""
+    whole = history(3000)
+    checkpoint = Checkpoint(NOW, None, 1000, tuple(item.key for item in tail), None)
+    walk = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=60, checkpoint=checkpoint)
+    walk.take(Page(0, 75, tuple(whole[:75]), None))
+    walk.take(Page(offset, PAGE, tuple(page), None))
+    return walk
+
+
+def test_a_page_that_begins_with_the_last_one_seen_is_the_seam():
+    """All that was kept may be one id, where pages of one were shown or the others are gone."""
+    whole = history(3000)
+
+    walk = at_the_seam(whole[999:1000], whole[999:1249], offset=999)
+
+    assert walk.request == PageRequest(1244, PAGE)
+    assert walk.checkpoint(started_at=NOW).offset == 1249
+
+
+def test_a_page_that_shows_two_of_the_last_ones_anywhere_is_the_seam():
+    whole = history(3000)
+
+    walk = at_the_seam(whole[998:1000], whole[900:1150], offset=900)
+
+    assert walk.request == PageRequest(1145, PAGE)
+
+
+@pytest.mark.parametrize("place", [0, 50])
+def test_one_of_the_last_ones_alone_is_no_seam_wherever_it_is_shown(place):
+    """Its time may have been edited, and its place in the list with it."""
+    whole = history(3000)
+    page = whole[1500:1600]
+    page.insert(place, whole[970])
+
+    walk = at_the_seam(whole[950:1000], page, offset=1400)
+
+    assert walk.request.offset < 1400
+    assert walk.checkpoint(started_at=NOW).offset == 1000
 
 
 def test_a_tail_that_was_deleted_altogether_costs_requests_but_no_items():

@@ -17,6 +17,7 @@ from support.factories import NOW
 NEWEST = int(NOW.timestamp()) - 3600
 ADA = "token-ada"
 CHECKINS = "users/self/checkins"
+WEEK = timedelta(days=7)
 ORDERS = pytest.mark.parametrize("order", ["created", "id"])
 
 
@@ -178,6 +179,30 @@ def test_it_goes_on_where_a_rate_limit_cut_it_off(env, ada, prove, order):
     assert env.requests < 13
     assert found(second, Kind.MISSING) >= {lost}
     assert second.shown == 3001
+
+
+@pytest.mark.parametrize(
+    ("later", "repair", "resumed"),
+    [
+        (WEEK, False, True),
+        (WEEK + timedelta(seconds=1), False, False),
+        (timedelta(hours=1), True, False),
+    ],
+)
+def test_it_is_resumed_for_a_week_and_by_one_that_does_the_same(
+    env, ada, prove, later, repair, resumed
+):
+    user = ada(1500)
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
+    begun = env.at
+    assert isinstance(prove(user), Unfinished)
+    env.at = begun + later
+
+    proof = prove(user, repair=repair)
+
+    assert proof.complete
+    assert (proof.started_at == begun) == resumed
+    assert (proof.requests > env.requests) == resumed
 
 
 def test_it_waits_for_the_reset_if_told_to(env, ada, prove):

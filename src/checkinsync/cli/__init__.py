@@ -10,19 +10,19 @@ from checkinsync import __version__
 from checkinsync.cli.context import Context
 
 COMMANDS = {
-    "migrate": "Bring the database's schema up to date.",
-    "orchestrate": "The nightly run: import everyone who is due.",
+    "migrate": "Bring the database's schema up to date; run it at each deploy.",
+    "orchestrate": "The nightly run: import everyone who is due, two minutes apart.",
     "import-user": "Import one user now.",
-    "users": "Add, list, pause, resume and remove users.",
-    "login": "Log in at Foursquare in a browser: adds or renews a user.",
-    "status": "The last runs, and how each user is doing.",
-    "why": "Why a user was or was not synced, in one line.",
-    "verify": "Prove that a user's history is stored, id by id.",
-    "doctor": "Check settings, database, schema, keys, clock; say what to do.",
-    "rotate-keys": "Seal every stored token anew with the first key.",
+    "users": "Add, list, pause, export and remove users; renew their tokens.",
+    "login": "Log in at Foursquare in a browser: add a user, or renew a token.",
+    "status": "The last runs, what is at work, and how each user is doing.",
+    "why": "One line: why USER was or was not synced, and what happens next.",
+    "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
+    "doctor": "Check everything that a night rests on, and say what to do. Changes nothing.",
+    "rotate-keys": "Re-encrypt every stored token with the first key.",
     "db": "The embedded database: a shell, a dump, a restore.",
-    "demo": "A whole run against a simulated Foursquare; needs nothing.",
-    "simulate": "Serve a simulated Foursquare on a loopback port.",
+    "demo": "A whole nightly run against a simulated Foursquare that misbehaves a little.",
+    "simulate": "Serve a simulated Foursquare on a loopback port, until Ctrl-C.",
 }
 """Each command and what the overview says of it, so that the overview loads none of them."""
 

@@ -211,12 +211,11 @@ def of_keys(
     for number, (key, count) in enumerate(zip(keys, usage.counts(), strict=True)):
         first = next(i for i, other in enumerate(keys) if other.fingerprint == key.fingerprint)
         known = application == key.fingerprint
-        if key.looks_cut:
+        if key.doubt:
             yield warning(
                 "keys",
-                f"key {key.fingerprint} is nothing but hex digits, yet not 64 of them, so it "
-                "counts as a pass phrase",
-                "compare it with where it came from: digits may have been lost",
+                f"key {key.fingerprint} {key.doubt}, so it counts as a pass phrase",
+                "compare it with where it came from; digits may have been lost, or quotes added",
             )
         if first < number:
             yield warning("keys", f"key {key.fingerprint} is given twice", "name it once")

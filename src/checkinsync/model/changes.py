@@ -1,4 +1,4 @@
-"""What a page means for the table: rows as they stand, and what is to be done to them."""
+"""Changes to the table: rows as they are stored, and what a page changes about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from checkinsync.model.checkin import Checkin
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row of `checkins`, as far as deciding needs it."""
+    """A row of `checkins`: the columns that decisions need."""
 
     row: int
     foursquare_id: str | None
@@ -20,25 +20,25 @@ class Stored:
     checkin_date: datetime
     """Aware, UTC."""
     missing_since: datetime | None = None
-    """When Foursquare first did not show it where it would have to stand."""
+    """First time that Foursquare did not show it where it should be."""
     withheld_since: datetime | None = None
-    """When it was first not shown together with more than can be believed."""
+    """First time that its deletion was held back: too many at once to be believed."""
     deleted_at: datetime | None = None
 
     @property
     def second(self) -> datetime:
-        """The check-in's `createdAt`; the microseconds only tell rows apart."""
+        """The check-in's `createdAt`; the microseconds only distinguish rows."""
         return self.checkin_date.replace(microsecond=0)
 
     @property
     def doubted(self) -> bool:
-        """Whether it counts as gone, or as perhaps gone."""
+        """Return True if it is marked as missing, held back or deleted."""
         return bool(self.missing_since or self.withheld_since or self.deleted_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A row that gets the values of a check-in."""
+    """A row to be overwritten with the values of a check-in."""
 
     row: int
     checkin: Checkin
@@ -46,7 +46,7 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Twin:
-    """A row without an id that is the same check-in as another row, and goes into it."""
+    """A row without an id that is the same check-in as another row, and is merged into it."""
 
     row: int
     kept: int
@@ -54,99 +54,102 @@ class Twin:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a page means for the table."""
+    """The changes that a page makes to the table."""
 
     add: tuple[Checkin, ...] = ()
     adopt: tuple[Rewrite, ...] = ()
     change: tuple[Rewrite, ...] = ()
     merge: tuple[Twin, ...] = ()
     restore: tuple[Stored, ...] = ()
-    """Unchanged rows that counted as gone, or as perhaps gone, and are shown again."""
+    """Unchanged rows that were marked as missing, held back or deleted, and are shown again."""
     unchanged: int = 0
 
     @property
     def rewrites(self) -> tuple[Rewrite, ...]:
-        """Rows to be written over: adopted ones and changed ones."""
+        """Rows to be overwritten: adopted and changed ones."""
         return self.adopt + self.change
 
     @property
     def returned(self) -> int:
-        """Check-ins that were gone and are there again."""
+        """Number of check-ins that counted as deleted and are shown again."""
         return sum(row.deleted_at is not None for row in self.restore)
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """What is stored inside a stretch of the list that shows everything, and was not shown."""
+    """Stored check-ins inside a span that were not shown."""
 
     rows: tuple[Stored, ...] = ()
     expected: int = 0
-    """Check-ins that are stored inside, shown or not; gone ones left out."""
+    """Number of check-ins stored inside, shown or not, without deleted ones."""
     sure: frozenset[int] = frozenset()
-    """Those of the rows that would have to stand inside whatever the list's order is."""
+    """Ids of the rows that would have to be inside under either order of the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecentDeletions:
-    """How much of a user's history has gone lately, in check-ins."""
+    """The part of a user's history that was deleted or missing lately, in check-ins."""
 
     stored: int
-    """All that are not gone, and those that went within the time that counts."""
+    """All that are not deleted, and those deleted within the time that counts."""
     lately: int
-    """Of these, gone or marked as missing within that time."""
+    """Of these, deleted or marked as missing within that time."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionMarks:
-    """What becomes of check-ins that were not shown, by row."""
+    """Marks for check-ins that were not shown, by row."""
 
     missing: tuple[int, ...] = ()
     """Not shown for the first time."""
     again: tuple[int, ...] = ()
-    """Not shown again, long enough after the first time."""
+    """Not shown for the second time, long enough after the first."""
     withheld: tuple[int, ...] = ()
-    """Too many at once to be believed."""
+    """Held back: too many at once to be believed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """A row before it is written over."""
+    """A row before it is overwritten."""
 
     row: int
     venue_id: str | None
     venue_name: str
     raw: str | None
-    """The item as it was received; None: the application stored it."""
+    """The item as received; None: stored by the application."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What of a check-in was edited at Foursquare."""
+    """An edit of a check-in at Foursquare."""
 
     row: int
     what: tuple[str, ...]
-    """Of `shout`, `time`, `photos`, `private`, `venue`, `kind`."""
+    """The parts edited: `shout`, `time`, `photos`, `private`, `venue`, `kind`."""
     before: dict[str, Any]
     after: dict[str, Any]
-    """The values of each part, fit for JSON."""
+    """The values of each of these parts, JSON-serialisable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a page of check-ins did to the table, in check-ins."""
+    """The changes made to the table, in check-ins."""
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     quarantined: int = 0
     gone: int = 0
+    newly_quarantined: int = 0
+    """Of `quarantined`: not known before, or known with another content or problem."""
 
     def __add__(self, other: Saved) -> Saved:
-        """Two pages' work together."""
+        """Return the sum of two pages' changes."""
         return Saved(
             self.new + other.new,
             self.changed + other.changed,
             self.unchanged + other.unchanged,
             self.quarantined + other.quarantined,
             self.gone + other.gone,
+            self.newly_quarantined + other.newly_quarantined,
         )

@@ -1,4 +1,4 @@
-"""A user's list at Foursquare: the page asked for, the page answered, and where a walk resumes."""
+"""A user's list at Foursquare: a page requested, a page received, and where a walk resumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from checkinsync.model.checkin import Item
 
 PAGE = 250
-"""Items asked for at once: the API's largest `limit` (documented)."""
+"""Items requested at once: the API's largest `limit` (documented)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,36 +25,36 @@ class Page:
 
     offset: int
     limit: int
-    """As asked for; the server may give fewer at any place of the list."""
+    """As requested; the server may return fewer items anywhere in the list."""
     items: tuple[Item, ...]
     total: int | None
-    """`count`, the user's total as Foursquare tells it; never a reason to stop."""
+    """`count`, the user's total as Foursquare reports it; never a reason to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time asked about; it decides only where a walk ends, never what is stored."""
+    """The time asked about; it decides where a walk ends, never what is stored."""
 
     start: datetime | None
     """None: everything."""
 
     @classmethod
     def after(cls, cursor: datetime | None, *, overlap: timedelta) -> Window:
-        """From the cursor, less the overlap; everything where no walk has finished yet."""
+        """Return the time since the cursor less the overlap; everything if no walk has finished."""
         return cls(None if cursor is None else cursor - overlap)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where an unfinished walk stands: what the next attempt needs to go on from there."""
+    """The position of an unfinished walk, from which the next attempt resumes."""
 
     started_at: datetime
-    """Start of the walk's first attempt: the cursor, once it has finished."""
+    """Start of the walk's first attempt: the cursor once the walk has finished."""
     since: datetime | None
-    """Start of its window; None: everything."""
+    """Start of the walk's window; None: everything."""
     offset: int
-    """How many items of the list are behind it."""
+    """Number of items read."""
     tail: tuple[str, ...]
-    """Keys of the last of them, in list order."""
+    """Keys of the last items read, in list order."""
     down_to: datetime | None
-    """`createdAt` of the last of them."""
+    """`createdAt` of the last item read."""

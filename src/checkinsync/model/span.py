@@ -1,7 +1,8 @@
-"""What a page proves: the stretch of a list between whose ends it shows every check-in there is.
+"""Spans: the stretch of a list of which a page shows every check-in.
 
-Open at Foursquare: whether "newest first" goes by `createdAt` or by the instant in the id. A page
-is in order by one of them, by both, or it proves nothing; what it proves holds under either order.
+Foursquare does not document whether "newest first" means by `createdAt` or by the instant in the
+id. A page is in order by one of them or by both, or it proves nothing; what it proves holds under
+either order.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from checkinsync.model.checkin import Checkin, Item, instant_of_id
 
 
 class Order(Enum):
-    """By which of a check-in's two instants a list is ordered."""
+    """The instant of a check-in by which a list is ordered."""
 
     CREATED = "created"
     """`createdAt`."""
     ENTERED = "id"
-    """The instant in the id: when it was entered."""
+    """The instant in the id: when the check-in was entered."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageOrder:
-    """A page's readable check-ins in its order, by both their instants."""
+    """Both instants of a page's readable check-ins, in the order of the page."""
 
     created: tuple[datetime, ...]
     entered: tuple[datetime, ...]
-    """Of the ids that tell an instant which is not in the future."""
+    """Only of ids that hold an instant which is not in the future."""
     last: datetime | None
-    """The later instant of the last check-in that has both: "past" is said by the later one."""
+    """The later instant of the last check-in that has both; past the window only if this is."""
 
     @classmethod
     def of(cls, items: Iterable[Item], *, now: datetime) -> PageOrder:
-        """Read off a page; items that can't be read say nothing."""
+        """Return the instants of a page; unreadable items are ignored."""
         checkins = [item for item in items if isinstance(item, Checkin)]
         created = tuple(checkin.created_at for checkin in checkins)
         both = [(c.created_at, at) for c in checkins if (at := entered_at(c.id, now=now))]
@@ -45,7 +46,7 @@ class PageOrder:
 
     @property
     def orders(self) -> frozenset[Order]:
-        """The orders, newest first, that this page may be in; none: it is in no known one."""
+        """The orders, newest first, that this page may be in; empty: it is in no known order."""
         may_be = set()
         if self.created and _descends(self.created):
             may_be.add(Order.CREATED)
@@ -55,37 +56,40 @@ class PageOrder:
 
     @property
     def order(self) -> Order | None:
-        """The order of the whole list, where this page shows that it is not the other one."""
+        """The order of the whole list if this page rules out the other one, else None."""
         [*orders] = self.orders
         return orders[0] if len(orders) == 1 and self.created and self.entered else None
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Between these instants, borders left out, all that there is was shown. None: no border."""
+    """The time between two instants, both excluded, of which everything was shown.
+
+    None: no border.
+    """
 
     created_after: datetime | None = None
     created_before: datetime | None = None
     entered_after: datetime | None = None
     entered_before: datetime | None = None
     oldest: datetime | None = None
-    """Down to here, under whichever order. None: to the beginning of the history."""
+    """The lower end under either order. None: the beginning of the history."""
     newest: datetime | None = None
-    """Up to here. None: to the top of the list."""
+    """The upper end under either order. None: the top of the list."""
     orders: frozenset[Order] = frozenset(Order)
     """The orders that the list may be in."""
     complete: bool = True
-    """False: what was not shown may be there all the same. It rests on a short page being the end
-    of the list, or the page holds an item without an id, which may be any check-in."""
+    """False: a check-in that was not shown may still exist. The span assumes that a short page is
+    the end of the list, or the page holds an item without an id, which may be any check-in."""
 
     @classmethod
     def of(
         cls, items: Sequence[Item], *, top: bool, now: datetime, known: Order | None = None
     ) -> Span | None:
-        """What a page of the list shows; `top`: it begins with the list's first item.
+        """Return the span of a page; None if the page is in no known order.
 
-        `known`: the order of the list, where another page has told it. None where the page is in
-        no known order.
+        `top`: it begins with the list's first item. `known`: the order of the list, if another
+        page has shown it.
         """
         listed = PageOrder.of(items, now=now)
         if not listed.orders:
@@ -108,7 +112,7 @@ class Span:
         )
 
     def to_the_end(self, *, complete: bool) -> Span:
-        """The same, where the list ends with it: all that is older was not shown, either."""
+        """Return the same span down to the beginning, if the list ends with it."""
         return replace(
             self,
             created_after=None,
@@ -118,8 +122,10 @@ class Span:
         )
 
     def joined(self, below: Span) -> Span | None:
-        """This and the stretch that goes on where it ends, as one: what stands at the border
-        between them stands inside. None where they are in no order together."""
+        """Return this span and the one that continues it as one, the border between them included.
+
+        None if the list can't be in one order in both.
+        """
         orders = self.orders & below.orders
         return (
             replace(
@@ -137,12 +143,13 @@ class Span:
         )
 
     def holds(self, created: datetime, entered: datetime | None) -> bool:
-        """Whether a check-in would have to stand inside, under each order that may be."""
+        """Return True if a check-in would have to be inside under each possible order."""
         inside = self._inside(created, entered)
         return all(inside[order] for order in self.orders)
 
     def surely_holds(self, created: datetime, entered: datetime | None) -> bool:
-        """Whether it would have to stand inside by both its instants, whatever the order is."""
+        """Return True if a check-in would have to be inside by both instants, and the span is
+        complete."""
         return self.complete and all(self._inside(created, entered).values())
 
     def _inside(self, created: datetime, entered: datetime | None) -> dict[Order, bool]:
@@ -154,12 +161,12 @@ class Span:
 
 
 EVERYTHING = Span()
-"""What is proved by a list that is empty."""
+"""The span of an empty list."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedSpan:
-    """A stretch of a user's history that was last compared with Foursquare at `at`."""
+    """A stretch of a user's history, last compared with Foursquare at `at`."""
 
     newest: datetime
     oldest: datetime | None
@@ -168,7 +175,7 @@ class VerifiedSpan:
 
 
 def first_at(items: Sequence[Item], at: datetime, *, now: datetime) -> int:
-    """How many items of a page stand above all of that second: several may share it."""
+    """Return the number of items of a page above the first one of that instant."""
     for number, item in enumerate(items):
         if isinstance(item, Checkin) and at in {item.created_at, entered_at(item.id, now=now)}:
             return number
@@ -176,7 +183,7 @@ def first_at(items: Sequence[Item], at: datetime, *, now: datetime) -> int:
 
 
 def entered_at(checkin_id: str, *, now: datetime) -> datetime | None:
-    """When a check-in was entered, by its id; None where that is not told or lies in the future."""
+    """Return the instant in a check-in's id; None if it has none or it is in the future."""
     at = instant_of_id(checkin_id)
     return None if at is None or at > now else at
 

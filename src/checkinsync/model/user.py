@@ -1,4 +1,4 @@
-"""Users, as the other packages hand them to each other."""
+"""Users, as packages pass them to each other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import datetime
 
 
 def one_line(text: str) -> str:
-    """A text from outside as one line, without what a terminal would take for a command."""
+    """Return a text from outside as one line, without terminal control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody whose check-ins we import; `id` is the application's, in `users.id`."""
+    """A user whose check-ins are imported; `id` is `users.id`, given by the application."""
 
     id: int
     foursquare_user_id: str
@@ -23,17 +23,17 @@ class User:
 
     @property
     def token_hash(self) -> bytes:
-        """What tells one stored token from the next without being one."""
+        """SHA-256 of the stored (encrypted) token, to tell when another one is stored."""
         return hashlib.sha256((self.encrypted_token or "").encode()).digest()
 
     def __str__(self) -> str:
-        """How he is called in sentences: `user 7 (Ada)`."""
+        """Return the user's name for messages: `user 7 (Ada)`."""
         return f"user {self.id} ({one_line(self.name)})" if self.name else f"user {self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An active user, and what a run needs to know to decide whether he is due."""
+    """An active user, with what decides whether they are due."""
 
     user: User
     paused: bool
@@ -41,14 +41,14 @@ class Candidate:
     retry_at: datetime | None
     last_checked_at: datetime | None
     rejected: bytes | None
-    """Hash of the sealed token that was rejected or could not be opened."""
+    """Hash of the encrypted token that was rejected or could not be decrypted."""
     token_unreadable: bool
     finished_once: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Who Foursquare says a token belongs to (`users/self`)."""
+    """The Foursquare user that a token belongs to (`users/self`)."""
 
     foursquare_user_id: str
     name: str | None

@@ -1,4 +1,4 @@
-"""One attempt at one user's import, in a worker's thread; however it ends, it is an outcome."""
+"""One attempt at one user's import, in a worker thread; any way it ends is an outcome."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ log = logging.getLogger(__name__)
 
 
 class ImportOne(Protocol):
-    """Imports one user: `import_user` in this process, or another way to the same import."""
+    """Imports one user: `import_user` in this process, or another way to run it."""
 
     def __call__(self, user: User, *, run_id: int, hooks: Hooks) -> Imported:
-        """Raises what `import_user` raises."""
+        """Import the user. Raises what `import_user` raises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that came back from its worker."""
+    """A finished attempt."""
 
     entry: Entry
     outcome: Outcome
     saved: Saved
-    """The work of the pages that were stored, however it ended."""
+    """Stored by its pages, whatever the outcome."""
     interrupted: Interrupted | None = None
-    """The reason why it stopped between two pages, where it did."""
+    """The reason if it stopped between two pages."""
 
 
 def attempt(entry: Entry, import_one: ImportOne, *, run_id: int, hooks: Hooks) -> Ended:
-    """Never raises, so that one user's failure affects no other."""
+    """Import the user; never raises, so that one user's failure affects no other."""
     stored = [Saved()]
     interrupted = None
     outcome: Outcome

@@ -24,7 +24,7 @@ from checkinsync.sync.session import Services
 
 BUSY_ATTEMPTS = 60
 BUSY_PAUSE = 10.0
-"""How often, and after how many seconds, a run's start is tried again while a table is locked."""
+"""Attempts at a run's start while a table is locked, and the seconds between them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Who of the active users is due tonight, and why the others are not; pure."""
+"""The active users who are due tonight, and why the others are not; pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Selection:
 
     @property
     def count(self) -> int:
-        """How many users are due."""
+        """The number of users who are due."""
         return len(self.due) + len(self.unreadable)
 
 
@@ -43,7 +43,8 @@ def sort_out(
     importing: Collection[int],
     can_decrypt: Callable[[str], bool],
 ) -> Selection:
-    """`importing`: ids of users whom somebody imports just now; `opens`: whether a key fits."""
+    """Sort the active users. `importing`: ids of those whose import is at work;
+    `can_decrypt`: True if a key decrypts a stored token."""
     everyone = list(candidates)
     due: list[tuple[User, datetime | None]] = []
     skipped: list[tuple[User, str]] = []
@@ -77,7 +78,7 @@ def why_not(
     importing: Collection[int],
     readable: bool,
 ) -> str | None:
-    """Why this user is not imported tonight; None where he is due."""
+    """Return the reason why this user is not imported tonight; None where they are due."""
     user = candidate.user
     if candidate.paused:
         return "paused by an operator"

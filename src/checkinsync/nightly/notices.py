@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from checkinsync.model.user import User
 from checkinsync.nightly.due import FRESH, MUST_LOG_IN, Selection
-from checkinsync.sync.outcome import Failed, Imported, Outcome, Skipped
+from checkinsync.sync.outcome import Failed, Imported, Outcome, Skipped, UserReport
 
 APART = timedelta(minutes=5)
 """Clocks that differ by more are said to differ."""
@@ -34,13 +34,14 @@ class Circumstances:
 
 
 def notices(
-    at: datetime, found: Circumstances, selection: Selection, outcomes: Sequence[Outcome]
+    at: datetime, found: Circumstances, selection: Selection, reports: Sequence[UserReport]
 ) -> tuple[str, ...]:
     """Return what is to be said of a run that began at `at`, beside its result."""
     return (
         *_clocks(at, found.clock),
-        *_unserved(found.connected, selection, outcomes),
+        *_unserved(found.connected, selection, [report.outcome for report in reports]),
         *_reminder(at, found, selection),
+        *_quarantined(reports),
     )
 
 
@@ -82,6 +83,17 @@ def _reminder(at: datetime, found: Circumstances, selection: Selection) -> Itera
         yield (
             f"{_users(len(must))} must log in to Foursquare again: {_named(must)}; "
             "`checkinsync login USER` or `checkinsync users set-token USER` renews a token"
+        )
+
+
+def _quarantined(reports: Sequence[UserReport]) -> Iterator[str]:
+    users = [report.user for report in reports if report.saved.newly_quarantined]
+    count = sum(report.saved.newly_quarantined for report in reports)
+    if count:
+        items = "1 item" if count == 1 else f"{count:,} items"
+        yield (
+            f"{items} from Foursquare could not be read or stored, now in quarantine "
+            f"({_named(users)}); `checkinsync quarantine` lists them"
         )
 
 

@@ -10,7 +10,7 @@ from checkinsync.store.pool import Connection
 
 
 def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:
-    """Store that a run begins, and return its id. Rows that a kill left open are closed."""
+    """Insert the row of a run and return its id; close rows that a kill left open."""
     conn.execute(
         """
         UPDATE sync_runs SET outcome = 'killed', finished_at = coalesce(finished_at, %(at)s)
@@ -72,7 +72,7 @@ def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool
 
 
 def latest(conn: Connection, *, most: int) -> list[RunRecord]:
-    """The last runs, newest first."""
+    """Return the last runs, newest first."""
     rows = conn.execute(
         """
         SELECT id, started_at, finished_at, host, due, synced, failed, skipped, requests, new,

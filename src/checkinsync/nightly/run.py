@@ -369,7 +369,7 @@ class _Run:
 
     def summary(self) -> RunSummary:
         """The run in one value, with its exit code."""
-        begun, outcomes = self.begun, self.results.outcomes
+        begun = self.begun
         summary = self.results.summary(
             self.run_id,
             finished=self.now,
@@ -378,7 +378,7 @@ class _Run:
             stop=self.stop,
             outages=self.outages,
         )
-        said = notices(self.started, begun.found, begun.selection, outcomes)
+        said = notices(self.started, begun.found, begun.selection, summary.reports)
         return replace(summary, notices=said)
 
     def _log(self, event: str, **fields: object) -> None:
@@ -390,6 +390,6 @@ def _log(event: str, run_id: int | None, **fields: object) -> None:
 
 
 def _next_midnight(now: datetime) -> datetime:
-    """When the daily quota clears (seen in recorded answers: at UTC midnight)."""
+    """Return when the daily quota clears (seen in recorded answers: at UTC midnight)."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return day + timedelta(days=1)

@@ -1,4 +1,4 @@
-"""Who starts when: slots, the window, retries in between; pure, the time is handed in."""
+"""The schedule of a run: slots within the window, and retries in between; pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Entry:
 
     at: datetime
     order: int
-    """Place in the plan; tells apart what is due at the same moment."""
+    """Place in the plan; breaks ties."""
     user: User = field(compare=False)
 
 
 def stagger_within(window: timedelta, stagger: timedelta, *, starts: int) -> timedelta:
-    """The time between two starts: `stagger`, or less where the last would miss the window."""
+    """Return the time between two starts: `stagger`, or less so that the last is in the window."""
     return min(stagger, window / (starts - 1)) if starts > 1 else stagger
 
 
@@ -32,7 +32,10 @@ def plan(
     stagger: timedelta,
     window: timedelta,
 ) -> list[Entry]:
-    """A slot each, without holes; with each user the time before which he must not start."""
+    """Return each user's first attempt, one slot after the other.
+
+    `users`: with the time before which each must not start, or None.
+    """
     step = stagger_within(window, stagger, starts=len(users))
     return [
         Entry(max(now + number * step, earliest or now), number, user)
@@ -41,9 +44,9 @@ def plan(
 
 
 class Queue:
-    """What is still to be done: first starts in their slots, and attempts to be made again.
+    """The attempts still to be made: first starts in their slots, and retries.
 
-    A retry never takes the last free worker while first starts wait: it delays nobody else's.
+    A retry never takes the last free worker while first starts wait, so it delays none of them.
     """
 
     def __init__(self, starts: Iterable[Entry], *, workers: int) -> None:
@@ -53,11 +56,11 @@ class Queue:
         heapq.heapify(self._starts)
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
+        """Return True if anything is left."""
         return bool(self._starts or self._again)
 
     def take(self, now: datetime, *, running: int) -> Entry | None:
-        """The next attempt that is due and has a worker, or None."""
+        """Remove and return the next attempt that is due and has a worker, or None."""
         if running >= self._workers:
             return None
         if self._starts and self._starts[0].at <= now:
@@ -67,16 +70,16 @@ class Queue:
         return None
 
     def start_is_due(self, now: datetime) -> bool:
-        """Whether a first start is due and has no worker; may be asked from any thread."""
+        """Return True if a first start is due and waits for a worker; thread-safe."""
         return any(entry.at <= now for entry in self._starts[:1])
 
     def take_any(self) -> Entry | None:
-        """The attempt that comes first, due or not: to probe with while a service is away."""
+        """Remove and return the first attempt, due or not: a probe while a service is away."""
         heap = min((h for h in (self._starts, self._again) if h), key=lambda h: h[0], default=None)
         return heapq.heappop(heap) if heap else None
 
     def next_at(self, *, running: int) -> datetime | None:
-        """When `take` will have something, if no worker becomes free before."""
+        """Return the time from which `take` returns something, if no worker becomes free before."""
         if running >= self._workers:
             return None
         heaps = [self._starts, self._again if self._room_for_again(running) else []]
@@ -87,11 +90,11 @@ class Queue:
         heapq.heappush(self._again, replace(entry, at=at))
 
     def postpone(self, by: timedelta) -> None:
-        """Starts were paused: those that wait keep their distance to each other."""
+        """Postpone the first starts that wait, so that they keep their distance after a pause."""
         self._starts = [replace(entry, at=entry.at + by) for entry in self._starts]
 
     def rest(self) -> list[Entry]:
-        """Everything left, taken off, in the plan's order."""
+        """Remove and return everything left, in the plan's order."""
         left = sorted([*self._starts, *self._again], key=lambda entry: entry.order)
         self._starts, self._again = [], []
         return left

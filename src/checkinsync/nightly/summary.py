@@ -1,4 +1,4 @@
-"""What a run came to: how each user fared -> the outcome's name and the exit code; pure."""
+"""The summary of a run, with the name of its outcome and its exit code; pure."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ AWAY = 69
 LIMITED = 5
 
 SUSPICIOUS_FROM = 3
-"""Of so many users more than half rejected: it is not their tokens, it is we."""
+"""From this many users on, more than half rejected means that our settings are wrong."""
 
 
 def suspicious(outcomes: Sequence[Outcome]) -> bool:
-    """Whether Foursquare rejected so many tokens that we suspect our own settings."""
+    """Return True if Foursquare rejected so many tokens that our own settings are suspect."""
     tried = [outcome for outcome in outcomes if isinstance(outcome, Imported | Failed)]
     rejected = [o for o in tried if isinstance(o, Failed) and isinstance(o.error, TokenRejected)]
     return len(tried) >= SUSPICIOUS_FROM and 2 * len(rejected) > len(tried)
@@ -58,14 +58,14 @@ def run_outcome(
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run did."""
+    """The work of a run."""
 
     run_id: int | None
     started_at: datetime
     finished_at: datetime
     host: str
     reports: tuple[UserReport, ...]
-    """How the users fared who were due."""
+    """One report for each user who was due."""
     not_due: tuple[tuple[User, str], ...]
     """Active users who were not, with the reason."""
     requests: int
@@ -98,7 +98,7 @@ class RunSummary:
 
     @property
     def saved(self) -> Saved:
-        """What all users' imports together stored."""
+        """The work of all users' imports together."""
         return sum((report.saved for report in self.reports), Saved())
 
 

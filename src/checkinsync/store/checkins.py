@@ -10,9 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from checkinsync.errors import DatabaseExhausted
 from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
+from checkinsync.store.driver_errors import SEQUENCE_BEHIND
 from checkinsync.store.pool import Connection
 
 
@@ -70,7 +72,7 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
 
 
 def count(conn: Connection, user_id: int) -> int:
-    """How many of this user's check-ins are stored with their id and not gone.
+    """Count the user's check-ins that are stored with their id and not deleted.
 
     All less those that are gone: each is counted by an index alone, and no row is read.
     """
@@ -87,7 +89,7 @@ def count(conn: Connection, user_id: int) -> int:
 
 
 def expected_in(conn: Connection, user_id: int, window: Window) -> int | None:
-    """How many stored check-ins lie in the window by their time or by their id's instant.
+    """Count the stored check-ins in the window, by their time or by their id's instant.
 
     None where the window is everything. An id begins with its instant in hex, so that ids of the
     window sort after the id of its start.
@@ -149,6 +151,19 @@ def add(
         {"user": user_id, "now": now, **_columns(checkins, moments)},
     )
     return dict(rows.fetchall())
+
+
+def check_sequence(conn: Connection) -> None:
+    """Raise DatabaseExhausted where the rows' sequence is behind the rows: `add` can't tell that
+    from another row in the way, and skips both."""
+    row = conn.execute(
+        """
+        SELECT pg_sequence_last_value(pg_get_serial_sequence('checkins', 'id')::regclass)
+               < (SELECT max(id) FROM checkins)
+        """
+    ).fetchone()
+    if row is not None and row[0]:
+        raise DatabaseExhausted(SEQUENCE_BEHIND.format(table="checkins"))
 
 
 def rewrite(

@@ -1,4 +1,4 @@
-"""Rows of `import_jobs`, which the application's progress page reads: every import is one."""
+"""Rows of `import_jobs`: one per import, read by the application's progress page."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from checkinsync.store.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import has come."""
+    """The progress of an import."""
 
     page: int
     seen: int
-    """Check-ins shown so far."""
+    """Number of check-ins shown so far."""
     expected: int | None
     requests: int
     saved: Saved
 
 
 def application_at_work(conn: Connection, user_id: int) -> bool:
-    """Whether the application itself imports this user, as far as its row of the last hour says."""
+    """Return True if the application is importing this user, by its rows of the last hour."""
     row = conn.execute(
         """
         SELECT FROM import_jobs
@@ -41,7 +41,7 @@ def application_at_work(conn: Connection, user_id: int) -> bool:
 
 
 def users_of_the_application(conn: Connection) -> set[int]:
-    """All users whom the application itself imports now."""
+    """Return the users whom the application is importing now."""
     rows = conn.execute(
         """
         SELECT user_id FROM import_jobs
@@ -56,16 +56,16 @@ def users_of_the_application(conn: Connection) -> set[int]:
 
 
 def close_leftovers(conn: Connection, user_id: int) -> None:
-    """End the rows that a crash left open: ours, whose lease we have now, and the application's
-    after their hour. Nobody is blocked by them any more. One that the application begins at this
-    very moment is left to it: both imports then go on, and store the same once."""
+    """Close the rows that a crash left open, so that they no longer block an import: ours, whose
+    lease we hold now, and the application's after an hour. A row that the application inserts at
+    this moment stays open: both imports then run, and store each check-in once."""
     conn.execute(
         """
         UPDATE import_jobs
            SET status = 'failed', completed_at = now() AT TIME ZONE 'UTC',
                error_message = CASE WHEN lease_token IS NULL
-                   THEN 'taken over by checkinsync: no end within an hour'
-                   ELSE 'the import was cut off; the next one went on from there' END
+                   THEN 'taken over by checkinsync: not finished within an hour'
+                   ELSE 'interrupted; the next import resumed from there' END
          WHERE user_id = %(user)s AND status IN ('pending', 'running')
            AND coalesce(data_source, 'foursquare') = 'foursquare'
            AND (lease_token IS NOT NULL
@@ -93,7 +93,7 @@ def close_abandoned(conn: Connection, *, importing: Collection[int]) -> None:
 
 
 def start(conn: Connection, lease: Lease, *, expected: int | None) -> int:
-    """A row that is running from its first moment; returns its id."""
+    """Insert a row that is running from the start; return its id."""
     row = conn.execute(
         """
         INSERT INTO import_jobs
@@ -110,7 +110,7 @@ def start(conn: Connection, lease: Lease, *, expected: int | None) -> int:
 
 
 def set_progress(conn: Connection, job: int, progress: Progress) -> None:
-    """Keep the row current, page by page."""
+    """Store the progress after a page."""
     conn.execute(
         """
         UPDATE import_jobs
@@ -132,7 +132,7 @@ def set_progress(conn: Connection, job: int, progress: Progress) -> None:
 
 
 def finish(conn: Connection, job: int) -> None:
-    """It is done: what was expected is what there was."""
+    """Mark the job as completed; the total is what was imported."""
     conn.execute(
         """
         UPDATE import_jobs
@@ -145,7 +145,7 @@ def finish(conn: Connection, job: int) -> None:
 
 
 def set_totals(conn: Connection, job: int, saved: Saved, *, requests: int) -> None:
-    """What was done after the window was stored counts, too."""
+    """Store the totals once the scrub after the window has added to them."""
     conn.execute(
         """
         UPDATE import_jobs
@@ -159,7 +159,7 @@ def set_totals(conn: Connection, job: int, saved: Saved, *, requests: int) -> No
 def end(
     conn: Connection, job: int, *, status: str, message: str, retry_after: datetime | None = None
 ) -> None:
-    """It ended early, as `failed` or `rate_limited`; `message` is for the user to read."""
+    """Mark the job as `failed` or `rate_limited`; `message` is shown to the user."""
     conn.execute(
         """
         UPDATE import_jobs
@@ -189,7 +189,7 @@ class Job:
 
 
 def running(conn: Connection) -> list[Job]:
-    """The imports at work now: ours by their living leases, the application's of the last hour."""
+    """Return the imports running now: ours with a lease, the application's of the last hour."""
     rows = conn.execute(
         """
         SELECT j.id, j.user_id, j.status, j.started_at AT TIME ZONE 'UTC',
@@ -210,7 +210,7 @@ def running(conn: Connection) -> list[Job]:
 
 
 def latest(conn: Connection, user_id: int) -> Job | None:
-    """The user's last Foursquare import."""
+    """Return the user's last Foursquare import."""
     row = conn.execute(
         """
         SELECT id, user_id, status, started_at AT TIME ZONE 'UTC',

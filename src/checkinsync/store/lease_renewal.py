@@ -1,4 +1,4 @@
-"""The keeper renews the leases of all imports of this process while they live."""
+"""Renews this process's leases in a background thread."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Pool, transaction
 
 EVERY = 20.0
-"""Seconds: a lease of 90 s outlives three renewals that fail. Real time, like the database's."""
+"""Seconds of real time: a lease of 90 s survives three failed renewals."""
 
 log = logging.getLogger(__name__)
 
 
 class LeaseRenewer:
-    """Renews in a thread of its own, one statement for all, from the first lease to `close`."""
+    """Renews all leases with one statement, in a thread that runs from the first one to `close`."""
 
     def __init__(self, pool: Pool, *, every: float = EVERY) -> None:
-        """`every`: seconds between two renewals."""
+        """`every`: seconds between renewals."""
         self._pool = pool
         self._every = every
         self._leases: set[Lease] = set()
@@ -32,7 +32,7 @@ class LeaseRenewer:
 
     @contextmanager
     def renewing(self, lease: Lease) -> Iterator[None]:
-        """Renew this lease as long as the block runs."""
+        """Renew this lease while the block runs."""
         with self._lock:
             self._leases.add(lease)
             if self._thread is None:
@@ -45,12 +45,12 @@ class LeaseRenewer:
                 self._leases.discard(lease)
 
     def tokens(self) -> set[int]:
-        """The tokens of this process's living imports."""
+        """Return the lease tokens of this process's running imports."""
         with self._lock:
             return {lease.token for lease in self._leases}
 
     def close(self) -> None:
-        """Stop renewing."""
+        """Stop renewing and wait for the thread."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
@@ -63,5 +63,5 @@ class LeaseRenewer:
                 if ours:
                     with transaction(self._pool) as conn:
                         leases.renew(conn, ours)
-            except DatabaseError:  # `hold` will tell the imports if it was too late
+            except DatabaseError:  # `ensure_held` raises in an import if its lease was lost
                 log.debug("leases could not be renewed; trying again in %s s", self._every)

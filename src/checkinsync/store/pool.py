@@ -1,7 +1,7 @@
 """The one pool of connections, and what a transaction through it looks like.
 
 No connection is held while waiting for Foursquare or for time to pass. Nothing is set for a whole
-session: a transaction-mode pooler would forget it, or hand it to somebody else.
+session: a transaction-mode pooler would forget it, or hand it to another client.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ sessions than the pool is large. It has none before it needs one, and closes all
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "60s"
-"""How long a process that was stopped may keep its locks."""
+"""Time after which a process that was stopped loses its locks."""
 
 PINNED = {
     "statement_timeout": STATEMENT_TIMEOUT,
@@ -55,11 +55,20 @@ PINNED = {
     "transform_null_equals": "off",
     "row_security": "off",  # a policy that would hide rows is an error instead
 }
-"""What each transaction sets for itself; isolation and read-only are set by BEGIN.
+"""Settings of each transaction; isolation and read-only are set by BEGIN.
 
 Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and "Version and
 Platform Compatibility": the settings there that change what a statement means or reads as.
 """
+
+NOT_ADMITTED = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+)
+"""Signs that a setting is wrong and waiting is no use; libpq gives no SQLSTATE while connecting."""
 
 HAS_TRANSACTION_TIMEOUT = 170000
 """Version of the server from which on a role may have a `transaction_timeout`."""
@@ -113,6 +122,8 @@ def direct(
         )
     except psycopg.OperationalError as error:
         words = " ".join(str(error).split())
+        if any(sign in words for sign in NOT_ADMITTED):
+            raise SettingsError(f"the database does not admit us: {words}") from None
         raise DatabaseAway(
             "cannot reach the database at the address in CHECKINSYNC_DATABASE_URL (or "
             f"DATABASE_URL, CHECKINSYNC_MIGRATE_URL): {words}"

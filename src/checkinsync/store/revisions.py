@@ -1,4 +1,4 @@
-"""Rows of `checkin_revisions`: what was edited at Foursquare, and what it was before."""
+"""Rows of `checkin_revisions`: edits made at Foursquare, with the values before and after."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checkinsync.store.pool import Connection
 
 
 def add(conn: Connection, user_id: int, revisions: Sequence[Revision], *, at: datetime) -> None:
-    """Keep these edits, met at `at`."""
+    """Store edits seen at `at`."""
     for revision in revisions:
         conn.execute(
             """

@@ -1,4 +1,4 @@
-"""Rows of `sync_state`: what is known of each user's imports, and where a walk stands."""
+"""Rows of `sync_state`: the state of each user's imports, and the checkpoint of their walk."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from checkinsync.store.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """What the next import of a user begins with."""
+    """The state that the next import of a user begins with."""
 
     cursor: datetime | None = None
     """Start of the first attempt of the last finished walk; None: none has finished."""
     checkpoint: Checkpoint | None = None
-    """Where the unfinished walk stands; None: there is none."""
+    """Checkpoint of the unfinished walk; None: there is none."""
 
 
 def load(conn: Connection, user_id: int) -> SyncState:
-    """What is known; nothing, for a user never imported."""
+    """Return the user's state; an empty one if they were never imported."""
     row = conn.execute(
         """
         SELECT cursor, walk_started_at, walk_since, walk_offset, walk_tail, walked_down_to
@@ -39,21 +39,21 @@ def load(conn: Connection, user_id: int) -> SyncState:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Where re-reading the older history stands, and what is known of Foursquare's list."""
+    """The progress of re-reading the older history, and what is known of Foursquare's list."""
 
     start: datetime | None = None
-    """Where the next slice begins; None: at the top of the older history."""
+    """Start of the next slice; None: the top of the older history."""
     sliced_at: datetime | None = None
-    """When the last slice, or the last look for missing ones, was read."""
+    """Time of the last scrub: it read a slice, or looked for a missing check-in instead."""
     owed: bool = False
-    """That look took the place of a slice."""
+    """The last scrub looked for a missing check-in: the next one reads a slice."""
     order: Order | None = None
     shift: int = 0
-    """By how many places the list was longer than what is stored, where it was read last."""
+    """Number of items that the list has more than are stored, above the place read last."""
 
 
 def slices(conn: Connection, user_id: int) -> Slices:
-    """What is known; nothing, for a user never imported."""
+    """Return the user's state; an empty one if they were never imported."""
     row = conn.execute(
         """
         SELECT slice_from, sliced_at, slice_owed, list_order, list_shift
@@ -68,7 +68,7 @@ def slices(conn: Connection, user_id: int) -> Slices:
 
 
 def set_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
-    """A page of a slice was read; the next slice begins at `start`, or at the top again."""
+    """Store that a page of a slice was read; the next slice begins at `start` (None: the top)."""
     conn.execute(
         """
         UPDATE sync_state SET slice_from = %(start)s, sliced_at = %(at)s, slice_owed = false
@@ -79,7 +79,7 @@ def set_slice(conn: Connection, user_id: int, *, start: datetime | None, at: dat
 
 
 def set_scrubbed(conn: Connection, user_id: int, *, at: datetime) -> None:
-    """What was missing was looked for, in the place of a slice."""
+    """Store that a scrub looked for a missing check-in instead of reading a slice."""
     conn.execute(
         "UPDATE sync_state SET sliced_at = %(at)s, slice_owed = true WHERE user_id = %(user)s",
         {"user": user_id, "at": at},
@@ -89,7 +89,7 @@ def set_scrubbed(conn: Connection, user_id: int, *, at: datetime) -> None:
 def set_list_order(
     conn: Connection, user_id: int, *, order: Order | None, shift: int | None
 ) -> None:
-    """What a page told of the list; None: it told nothing new."""
+    """Store what a page shows of the list; None leaves a value as it is."""
     conn.execute(
         """
         UPDATE sync_state
@@ -104,7 +104,7 @@ def set_list_order(
 
 
 def set_checkpoint(conn: Connection, user_id: int, checkpoint: Checkpoint) -> None:
-    """An unfinished walk is contiguous down to here; commits together with the page."""
+    """Store how far an unfinished walk is contiguous; call it in the page's transaction."""
     conn.execute(
         """
         INSERT INTO sync_state AS s (user_id, walk_started_at, walk_since, walk_offset, walk_tail,
@@ -129,9 +129,10 @@ def set_checkpoint(conn: Connection, user_id: int, checkpoint: Checkpoint) -> No
 def record_finished(
     conn: Connection, user_id: int, *, cursor: datetime, token_in: str | None, at: datetime
 ) -> None:
-    """A walk over the window has finished: everything up to `cursor` is stored.
+    """Store that a walk over the window has finished: everything up to `cursor` is stored.
 
-    The application asks Foursquare for what follows `last_sync_at`: it gets the cursor, too.
+    `users.last_sync_at` is set to the cursor, too: the application asks Foursquare for what
+    follows it.
     """
     conn.execute(
         """
@@ -157,7 +158,7 @@ def record_finished(
 
 
 def record_answered(conn: Connection, user_id: int) -> None:
-    """The token works and a walk with a start of its own has ended; the cursor stays."""
+    """Store that the token works, after a walk with `--since`; the cursor stays as it is."""
     conn.execute(
         """
         UPDATE sync_state
@@ -170,7 +171,7 @@ def record_answered(conn: Connection, user_id: int) -> None:
 
 
 def set_last_new(conn: Connection, user_id: int, *, at: datetime) -> None:
-    """An import found a check-in that was not stored."""
+    """Store that an import found a new check-in."""
     conn.execute(
         """
         INSERT INTO sync_state (user_id, last_new_at) VALUES (%(user)s, %(at)s)
@@ -181,7 +182,7 @@ def set_last_new(conn: Connection, user_id: int, *, at: datetime) -> None:
 
 
 def record_rate_limit(conn: Connection, user_id: int, *, until: datetime, reason: str) -> None:
-    """Parked until the reset; that is no failure."""
+    """Store that the user waits for the reset of a rate limit; it does not count as a failure."""
     conn.execute(
         """
         INSERT INTO sync_state (user_id, state, reason, retry_at)
@@ -194,7 +195,8 @@ def record_rate_limit(conn: Connection, user_id: int, *, until: datetime, reason
 
 
 def record_failure(conn: Connection, user_id: int, *, reason: str, since: datetime) -> None:
-    """All attempts of a run failed, the first at `since`; unless another succeeded meanwhile."""
+    """Store that all attempts of a run failed, the first at `since`, unless an import has
+    succeeded since."""
     conn.execute(
         """
         INSERT INTO sync_state AS s (user_id, state, reason, consecutive_failures)
@@ -211,9 +213,9 @@ def record_failure(conn: Connection, user_id: int, *, reason: str, since: dateti
 
 
 def record_needs_reauth(conn: Connection, user: User, *, reason: str, unreadable: bool) -> None:
-    """He must log in again. It holds as long as the stored token is the one told of here: whoever
-    reconnects through the application is due again by himself. `unreadable`: no key opened it,
-    which is tried again each night."""
+    """Store that the user must log in again, as long as this token is the one stored: a user who
+    reconnects through the application is due again. `unreadable`: no key decrypts the token, which
+    is tried again each night."""
     conn.execute(
         """
         INSERT INTO sync_state AS s (user_id, state, reason, consecutive_failures,
@@ -230,7 +232,7 @@ def record_needs_reauth(conn: Connection, user: User, *, reason: str, unreadable
 
 
 def pause(conn: Connection, user_id: int, *, at: datetime | None) -> None:
-    """An operator's word: no import by `orchestrate` from now on, or (None) again."""
+    """Pause a user for an operator: `orchestrate` skips them until resumed (`at` = None)."""
     conn.execute(
         """
         INSERT INTO sync_state (user_id, paused_at) VALUES (%(user)s, %(at)s)
@@ -241,12 +243,12 @@ def pause(conn: Connection, user_id: int, *, at: datetime | None) -> None:
 
 
 def forget_token_way(conn: Connection) -> None:
-    """What worked may work no more: find out anew."""
+    """Forget how tokens are sent, so that the next import finds out again."""
     conn.execute("UPDATE sync_state SET token_in = NULL WHERE token_in IS NOT NULL")
 
 
 def known_token_way(conn: Connection) -> str | None:
-    """How the token was sent in the import that finished last: `header`, `query`, or unknown."""
+    """Return how the last finished import sent the token: `header`, `query`, or None."""
     row = conn.execute(
         """
         SELECT token_in FROM sync_state

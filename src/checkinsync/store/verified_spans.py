@@ -9,7 +9,7 @@ from checkinsync.store.pool import Connection
 
 
 def load(conn: Connection, user_id: int) -> list[VerifiedSpan]:
-    """A user's stretches, newest first."""
+    """Return a user's spans, newest first."""
     rows = conn.execute(
         """
         SELECT newest, oldest, verified_at FROM verified_spans
@@ -21,7 +21,7 @@ def load(conn: Connection, user_id: int) -> list[VerifiedSpan]:
 
 
 def keep(conn: Connection, user_id: int, spans: Iterable[VerifiedSpan]) -> None:
-    """These are all of a user's stretches now; what is stored already is not written again."""
+    """Replace a user's spans by these; rows that stay the same are not written."""
     listed = list(spans)
     columns = {
         "user": user_id,

@@ -1,4 +1,4 @@
-"""Which stretches of a history were compared with Foursquare, and when; pure."""
+"""The spans of a history that were compared with Foursquare, and when."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 def covered(known: Iterable[VerifiedSpan], new: VerifiedSpan) -> list[VerifiedSpan]:
-    """All stretches once `new` has been compared, newest first: it takes the place of what was
-    known of its time, and the others keep what reaches beyond it."""
+    """Return all spans after `new` was compared, newest first: it replaces what it overlaps."""
     if _start(new) >= new.newest:
-        return list(known)  # a moment is no stretch
+        return list(known)  # an empty span
     kept = [part for span in known for part in _outside(span, new)]
     return sorted([*kept, new], key=lambda span: span.newest, reverse=True)
 
 
 def _outside(span: VerifiedSpan, new: VerifiedSpan) -> Iterator[VerifiedSpan]:
-    """The parts of a stretch above and below another one."""
+    """Yield the parts of a span above and below another one."""
     if span.newest > new.newest:
         yield replace(span, oldest=max(new.newest, _start(span)))
     if _start(span) < _start(new):
@@ -37,35 +36,35 @@ def _start(span: VerifiedSpan) -> datetime:
 
 
 def add_verified(conn: Connection, user_id: int, compared: VerifiedSpan) -> None:
-    """A stretch of the history was compared with Foursquare just now."""
+    """Store that a span was compared with Foursquare."""
     verified_spans.keep(conn, user_id, covered(verified_spans.load(conn, user_id), compared))
 
 
 class WalkCoverage:
-    """The last page of a walk that showed anything, and what it proves."""
+    """The part of the list that a walk has compared: its last page with items, and their span."""
 
     def __init__(self) -> None:
         self._last: Page | None = None
         self._span: Span | None = None
 
     def take(self, page: Page, span: Span | None) -> None:
-        """One page more; `span`: what it proves, if anything."""
+        """Take a page in; `span`: None if it is in no known order."""
         if page.items:
             self._last, self._span = page, span
 
     @property
     def oldest(self) -> datetime | None:
-        """Down to here all has been compared; None: it is not known."""
+        """The instant down to which everything was compared; None: unknown."""
         return None if self._span is None else self._span.oldest
 
     def place(self, *, now: datetime) -> int:
-        """The place in the list down to which all has been compared: see `oldest`."""
+        """Return the position of `oldest` in the list."""
         if self._last is None or self.oldest is None:
             return 0
         return self._last.offset + first_at(self._last.items, self.oldest, now=now)
 
     def note_end(self, conn: Connection, user_id: int, *, now: datetime) -> None:
-        """The end of the list was seen: what is stored below it was not shown."""
+        """Mark what is stored below the last page as not shown: the list has ended."""
         if self._last is None:
             mark_unshown(conn, user_id, (), EVERYTHING, now=now)
         elif self._span is not None:

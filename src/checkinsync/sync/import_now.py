@@ -1,4 +1,4 @@
-"""One user's import, started by an operator: waits for a rate limit if told to, no retries."""
+"""One user's import, started by an operator: no retries; waits for a rate limit if asked to."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def import_now(
     hooks: Hooks,
     wait: Callable[[RateLimited], None] | None = None,
 ) -> Imported:
-    """Import now, and store how it ended. Raises what the import raises.
+    """Import now, and store how it ended. Raises what `import_user` raises, WrongEncryptionKey.
 
     `wait`: called at a rate limit, returns when it is over; None: the limit ends the import.
     """

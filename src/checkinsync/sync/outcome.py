@@ -1,4 +1,4 @@
-"""How imports and runs ended: frozen values, from one user's outcome up to a run's summary."""
+"""Outcomes of imports: frozen values."""
 
 from __future__ import annotations
 
@@ -9,30 +9,28 @@ from checkinsync.errors import AtWork, Interrupted, RateLimited, UserRemoved
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 
-# --- how an import ended ------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A finished walk: everything the window holds is stored."""
+    """A finished walk: everything in the window is stored."""
 
     saved: Saved
     requests: int
     seconds: float
     cursor: datetime | None
-    """Up to when everything is stored; None where the walk moved no cursor (`--since`)."""
+    """Everything up to here is stored; None if the walk moved no cursor (`--since`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Not imported, and nothing is wrong; `reason` is half a sentence."""
+    """Not imported, without a failure; `reason` is half a sentence."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Not finished; goes on at `at`. A rate limit uses up no retry."""
+    """Not finished; resumes at `at`. A rate limit uses up no retry."""
 
     at: datetime
     reason: str
@@ -49,7 +47,7 @@ Outcome = Imported | Skipped | RetryAt | Failed
 
 
 def ended_with(error: Exception) -> Outcome:
-    """What an error makes of an import: not everything that ends one is a failure."""
+    """Return the outcome of an import that an error ended; not every error is a failure."""
     match error:
         case AtWork() | Interrupted() | UserRemoved():
             return Skipped(str(error))
@@ -58,15 +56,12 @@ def ended_with(error: Exception) -> Outcome:
     return Failed(error)
 
 
-# --- a run --------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class UserReport:
-    """How one user fared in a run."""
+    """One user's result in a run."""
 
     user: User
     outcome: Outcome
     attempts: int
     saved: Saved
-    """What all attempts together stored."""
+    """Stored by all attempts together."""

@@ -1,6 +1,6 @@
-"""A page of check-ins against what is stored -> what to add, adopt, change, merge, and miss; pure.
+"""Compares a page of check-ins with the stored rows: what to add, adopt, change and merge; pure.
 
-The only place that decides. A row without an id is the application's: its check-in takes it over.
+The only place that decides this. A row without an id is the application's: its check-in adopts it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MICROSECOND = timedelta(microseconds=1)
 def reconcile(
     shown: Iterable[Checkin], stored: Iterable[Stored], without_id: Sequence[Stored]
 ) -> Changes:
-    """Compare what Foursquare shows with the rows of the same ids and the application's rows.
+    """Compare check-ins shown with the rows of their ids and with the application's rows.
 
-    `without_id`: the rows without an id in the seconds of the page's check-ins.
+    `without_id`: the rows without an id in the seconds of these check-ins.
     """
     checkins = list({checkin.id: checkin for checkin in shown}.values())
     rows = {row.foursquare_id: row for row in stored}
@@ -50,9 +50,9 @@ def _restored(kept: Iterable[Rewrite], rows: Mapping[str | None, Stored]) -> Ite
 def adopted(
     missing: Sequence[Checkin], without_id: Sequence[Stored]
 ) -> tuple[list[Rewrite], list[Stored]]:
-    """Pair check-ins with the application's rows: same venue and second, else the only one then.
+    """Pair check-ins with the application's rows: by venue and second, else the second's only row.
 
-    Returns the pairs, and the rows that are left over.
+    Return the pairs and the remaining rows.
     """
     spare = list(without_id)
     pairs: list[Rewrite] = []
@@ -71,7 +71,7 @@ def adopted(
 
 
 def twins(kept: Sequence[Rewrite], spare: Sequence[Stored]) -> list[Twin]:
-    """Rows without an id that tell a check-in once more which has its row already."""
+    """Return the rows without an id that duplicate a check-in which has its own row."""
     found = []
     for row in spare:
         then = [r for r in kept if r.checkin.created_at == row.second]
@@ -89,11 +89,11 @@ def _same_venue_and_second(row: Stored, checkin: Checkin) -> bool:
 
 
 def moments(changes: Changes, stored: Iterable[Stored]) -> dict[str, datetime]:
-    """The `checkin_date` of each check-in to be written, by its id: no two at a venue alike.
+    """Return the `checkin_date` of each check-in to be written, by id: unique per venue.
 
     `stored`: all rows in the seconds of these check-ins. The application's unique constraint on
-    (user, venue, date) refuses two check-ins at one venue in one second: later ones get a
-    microsecond more. A row that stands in its second already keeps its microseconds.
+    (user, venue, date) refuses two check-ins at one venue in one second: each further one gets
+    another microsecond. A row whose second stays the same keeps its microseconds.
     """
     replaced = {rewrite.row: rewrite.checkin for rewrite in changes.rewrites}
     merged = {twin.row for twin in changes.merge}

@@ -1,4 +1,4 @@
-"""What of a check-in was edited at Foursquare: its parts before and after; pure."""
+"""Revisions: the parts of a check-in that were edited at Foursquare, before and after; pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from checkinsync.model.checkin import Checkin, Item
 def revisions(
     rewrites: Iterable[Rewrite], before: Iterable[Former], known: Mapping[int, Item]
 ) -> list[Revision]:
-    """The edits among rows that are written over, in the rows' order.
+    """Return the edits among rows that are overwritten, in the rows' order.
 
-    `known`: what the stored items say, by row; of the application's rows only the venue is known.
-    A row that is written anew though nothing was edited (by a new version of this program, say)
-    is no revision.
+    `known`: the stored items by row; of the application's rows only the venue is known. A row that
+    is overwritten without an edit (by a new version of this program, say) is not a revision.
     """
     rows = {row.row: row for row in before}
     found = []
@@ -36,7 +35,7 @@ def revisions(
 
 
 def parts(checkin: Checkin) -> dict[str, Any]:
-    """A check-in's parts that people edit, fit for JSON. Counters are none of them."""
+    """Return the parts of a check-in that users edit, JSON-serialisable; no counters."""
     return {
         "shout": checkin.shout,
         "time": {
@@ -60,7 +59,7 @@ def parts(checkin: Checkin) -> dict[str, Any]:
 
 
 def _venue_only(row: Former, checkin: Checkin) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The application's row and its check-in: another venue means that it was merged since."""
+    """Return both venues if they differ: the application's was merged into another one since."""
     if row.venue_id == checkin.venue_id:
         return {}, {}
     old = {"id": row.venue_id, "name": row.venue_name}

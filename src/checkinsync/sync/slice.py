@@ -1,7 +1,7 @@
 """A slice of the older history: which pages to read again tonight, and what they cover; pure.
 
-The window sees what is young. Everything older is read again in slices, one a night and user, so
-that within a month each check-in has been compared with Foursquare once.
+The window covers the recent history. Everything older is read again in slices, one per night and
+user, so that each check-in is compared with Foursquare at least once a month.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from checkinsync.model.listing import PAGE, Page, PageRequest
 from checkinsync.model.span import Span
 
 SLICES = 25
-"""In so many the older history is read: a month has room for a few nights that were missed."""
+"""Slices that make up the older history: a month allows for a few missed nights."""
 
 HASTE = 1.1
-"""A slice is a little larger than its share: nights on which something missing is looked for go
-without one."""
+"""Factor by which a slice is larger than its share: a night that looks for a missing check-in
+reads no slice."""
 
 LEAST = 25
-"""Check-ins of the smallest slice: a short history is not cut into crumbs."""
+"""Check-ins of the smallest slice."""
 
 MARGIN = 15
-"""Items that a page begins above the place it is meant for, and ends below: deletions that are not
-known yet move the list up."""
+"""Items by which a page begins above and ends below its place: deletions that are not known yet
+shift the list."""
 
 OVERLAP = 5
-"""Items that a further page repeats of the one before."""
+"""Items of the previous page that a page repeats."""
 
 MOST = 4
-"""Pages of a slice for each that was planned, at most."""
+"""Maximum of pages read for each page planned."""
 
 FEW = 3
-"""Stored check-ins below the end of a short page: that few may be gone; more are its neighbours."""
+"""Check-ins stored below a short page that may have been deleted; with more, it is not the end."""
 
 
 def share(older: int) -> int:
-    """How many of `older` check-ins a slice holds."""
+    """Return how many of `older` check-ins a slice holds."""
     return max(LEAST, ceil(older / SLICES * HASTE))
 
 
 def pages(older: int) -> int:
-    """How many requests tonight's slice of `older` check-ins takes, where nothing is in the way."""
+    """Return the requests that a slice of `older` check-ins takes if all goes well."""
     return _pages(share(older))
 
 
@@ -52,28 +52,28 @@ def _pages(length: int) -> int:
 
 
 class Slice:
-    """Reads down from a place in the history; feed it each page by `see`, ask it for the next."""
+    """Reads down from a place in the history: pass each page to `take`; `request` is the next."""
 
     def __init__(self, start: datetime, *, offset: int, length: int) -> None:
-        """`offset`: how many items are thought to stand above `start`; `length`: check-ins."""
+        """`offset`: expected number of items above `start`; `length`: check-ins to read."""
         self.start = start
         self.request: PageRequest | None = PageRequest(
             max(0, offset - MARGIN), min(PAGE, length + 2 * MARGIN)
         )
         self.newest: datetime | None = None
-        """Down from here all has been compared; None: nothing yet."""
+        """Upper end of what was compared; None: nothing yet."""
         self.oldest: datetime | None = None
-        """Down to here; None with `ended`: to the beginning."""
+        """Lower end of what was compared; None with `ended`: the beginning of the history."""
         self.ended = False
-        """The list goes no further down, as far as a slice can tell."""
+        """The list ends here, as far as a slice can tell."""
         self.missed = False
-        """The last page is not the one that was meant: see `aim`."""
+        """The last page missed its place: see `aim`."""
         self.taken = False
         """The last page joins what was read before."""
         self.proves_nothing = False
         """A page was in no known order, or empty."""
         self.next_start: datetime | None = start
-        """Where the next slice begins; None: at the top of the older history again."""
+        """Start of the next slice; None: the top of the older history."""
         self._length = length
         self._pages_planned = _pages(length)
         self._pages = 0
@@ -82,38 +82,40 @@ class Slice:
 
     @property
     def compared(self) -> tuple[datetime, datetime | None] | None:
-        """From where down to where all has been compared; None: nothing yet."""
+        """The upper and the lower end of what was compared; None: nothing yet."""
         if self.newest is None or (self.oldest is None and not self.ended):
             return None
         empty = self.oldest is not None and self.oldest >= self.newest
         return None if empty else (self.newest, self.oldest)
 
     def take(self, page: Page, span: Span | None, *, below: int) -> None:
-        """Take a page in, and what it proves. `below`: stored check-ins older than all of it, by
-        both their instants; counted up to a few."""
+        """Take a page in, and its span.
+
+        `below`: number of stored check-ins older than the page by both instants; it need not count
+        further than `FEW` + 1.
+        """
         self.missed = self.taken = False
         if span is None or span.oldest is None:
             self._give_up(page)
         elif self.newest is None and self._misses(page, span, span.oldest, below):
             self.missed, self.request = True, None
         elif self.newest is not None and page.items[0].key not in self._seen:
-            self.request = None  # the list has shifted meanwhile: what is proved stays proved
+            self.request = None  # the list has shifted; what was compared stays compared
         else:
             self._take(page, span, span.oldest, below=below)
 
     def aim(self, offset: int) -> None:
-        """The page has missed the place it was meant for; this offset is nearer."""
+        """Request the place again at a better offset, after a page that missed it."""
         self.request = PageRequest(max(0, offset - MARGIN), PAGE)
 
     def _misses(self, page: Page, span: Span, oldest: datetime, below: int) -> bool:
-        """Whether it begins below the place where the last slice ended, or ends above it."""
+        """Return True if the page begins below the start of this slice, or ends above it."""
         begins_too_low = span.newest is not None and span.newest < self.start
         ends_too_high = oldest > self.start and not self._ends(page, below)
         return begins_too_low or ends_too_high
 
     def _give_up(self, page: Page) -> None:
-        """A page that proves nothing, or shows nothing: the next slice begins below it, by what
-        most of its check-ins say."""
+        """End the slice at a page that proves nothing; the next one begins below most of it."""
         self.request = None
         self.proves_nothing = True
         later = sorted(
@@ -125,8 +127,7 @@ class Slice:
         self.next_start = next((at for at in places if at < self.start), None)
 
     def _ends(self, page: Page, below: int) -> bool:
-        """Whether the list seems to end here. A short page alone is no end, but below this one
-        next to nothing is stored."""
+        """Return True if the list seems to end here: a short page, and little is stored below."""
         assert self.request is not None
         return len(page.items) < self.request.limit and below <= FEW
 
@@ -160,6 +161,6 @@ class Slice:
             self.oldest = None
 
     def _enough(self) -> bool:
-        """A server that shows small pages is asked for a few more of them."""
+        """Return True if the slice is long enough; small pages allow for a few more of them."""
         planned = self._pages >= self._pages_planned and 2 * self._read >= self._length
         return self._read >= self._length or planned

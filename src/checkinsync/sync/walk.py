@@ -1,8 +1,8 @@
-"""The pages seen so far -> the next request, or the end; no HTTP, no SQL, no clock.
+"""A walk over a user's list: the pages seen so far decide the next request, or the end; pure.
 
-A walk reads a user's list newest first, by offset. It rests on one thing only: that a page shows
-the list's items from its offset on, in the list's order. It trusts neither `count`, nor a short
-page, nor the offsets of a list that changes under it: a page counts when it *joins* what was seen.
+A walk reads the list newest first, by offset. It relies on one thing only: a page shows the list's
+items from its offset on, in the list's order. It trusts neither `count`, nor a short page, nor the
+offsets of a list that changes meanwhile: a page counts when it *joins* what was seen.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from checkinsync.model.listing import PAGE, Checkpoint, Page, PageRequest, Windo
 from checkinsync.model.span import PageOrder
 
 OVERLAP = 5
-"""Items that a page repeats of the one before, to see deletions; doubled with each shift seen."""
+"""Items of the previous page that a page repeats, to detect deletions; doubled with each shift."""
 
 RELOOKS = 2
-"""How often an end is doubted because the list was longer for a moment."""
+"""Number of times the end is checked again because the list was longer for a moment."""
 
 MOST_OVERLAP = 100
 MOST_SHIFTS = 100
-"""How often a walk follows a list that shifts under it before it gives up until next time."""
+"""Number of shifts of the list that a walk follows before it gives up until next time."""
 
 FAR = 100_000
-"""Items beyond the known end: whoever shows the same page there ignores `offset`."""
+"""Items beyond the known end: a server that shows the same page there ignores `offset`."""
 
 TAIL = PAGE
-"""Ids of the last items of the contiguous stretch that are kept for finding the seam again."""
+"""Keys of the last contiguous items that are kept, to find the seam again."""
 
 
 class Stage(Enum):
-    """What the next page is asked for."""
+    """The purpose of the next request."""
 
     DOWN = "down"
-    """To go on where the stretch ends."""
+    """Go on where the contiguous items end."""
     FOOT = "foot"
-    """To see nothing: an empty page at the known length is the end of the history."""
+    """Expect an empty page at the known length: the end of the history."""
     BACK = "back"
-    """To join again after a shift."""
+    """Join again after a shift."""
     SEAM = "seam"
-    """To find the place where an earlier attempt stopped."""
+    """Find the place where an earlier attempt stopped."""
     PROOF = "proof"
-    """To see nothing far beyond the end: `offset` is not ignored."""
+    """Expect an empty page far beyond the end: `offset` is not ignored."""
 
 
 class Walk:
-    """One walk over a list; feed it each page by `take`, ask it for the next request."""
+    """One walk over a list: pass each page to `take`; `request` is the next request."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class Walk:
     ) -> None:
         """Begin at the top; with `checkpoint`, `window` is the top that has to be read again.
 
-        `expected`: how many items the window is thought to hold, from what is stored; the first
-        page is made large enough to show one older than the window, so that it is the only one.
+        `expected`: number of items that the window should hold, by what is stored; the first page
+        is made large enough to show an item older than the window, so that it is the only one.
         """
         self.request: PageRequest | None = PageRequest(0, first_limit(window, expected))
         self.problem: UserFailed | None = None
         self.ended = False
-        """Whether the end of the whole list was seen, not just that of the window."""
+        """The end of the whole list was seen, not just that of the window."""
         self._now = now
         self._window = window
         self._checkpoint = checkpoint
@@ -87,35 +87,35 @@ class Walk:
         self._longest = 0
         self._feet = 0
         self._ahead = 0
-        """By how much the last look for the end went beyond what is known of the list."""
+        """Number of items by which the last look for the end went beyond the known length."""
         self._pushed = False
         self._relooks = 0
         self._whole = True
-        """Whether all that stands above was seen in this walk, not in an earlier attempt."""
+        """Everything above was seen in this walk, none of it in an earlier attempt."""
         self._beyond = False
-        """That look saw nothing: all that there is stands above."""
+        """A look beyond the known length saw nothing: everything that is left is above it."""
         self._asked_again = False
         self._offset_works = False
         self._inserted = 0
 
     @property
     def seen(self) -> int:
-        """How many different items the contiguous stretch holds so far."""
+        """Number of different items seen contiguously so far."""
         return len(self._seen)
 
     def checkpoint(self, *, started_at: datetime) -> Checkpoint:
-        """Where to go on after a kill; an earlier attempt's mark stays until it is reached."""
+        """Return where to resume; an earlier attempt's checkpoint stays until it is reached."""
         if self._checkpoint is not None:
             return self._checkpoint
         tail = tuple(self._tail)
         return Checkpoint(started_at, self._window.start, self._reach, tail, self._down_to)
 
     def take(self, page: Page, *, new: int = 0, stored: int | None = None) -> None:
-        """Take a page in; afterwards `ask` is the next request, or None at the end.
+        """Take a page in; afterwards `request` is the next request, or None at the end.
 
-        `new`: how many of its items were not stored before. `stored`: how many check-ins are; if
-        just those have been seen, a page is as good as one that shows nothing new.
-        Sets `problem`, and asks no more, where the list can't be walked.
+        `new`: number of its items that were not stored before. `stored`: number of stored
+        check-ins; once as many were seen, the end of the list is looked for.
+        Sets `problem`, and `request` to None, if the list can't be walked.
         """
         self._inserted += new
         self._longest = max(self._longest, len(page.items))
@@ -128,7 +128,7 @@ class Walk:
             self._place(page, stored)
 
     def _place(self, page: Page, stored: int | None) -> None:
-        """Where a page belongs: at the end of the stretch, beyond it, or at the list's end."""
+        """Join a page, go back if it does not join, or conclude that the list has ended."""
         at_foot = self._stage is Stage.FOOT
         if self._stage is Stage.SEAM:
             self._find_seam(page)
@@ -136,13 +136,13 @@ class Walk:
             self._join(page, stored)
         elif not page.items and at_foot:
             self._see_foot()
-        elif at_foot and self._longest == 1:  # pages of one can't overlap
+        elif at_foot and self._longest == 1:  # pages of one item can't overlap
             self._join(page, stored)
         else:
             self._go_back(page)
 
     def _judge(self, proof: Page) -> None:
-        """Whether `offset` is ignored, or new items kept pace with us at the end of the list."""
+        """Decide whether `offset` is ignored, or new items only kept pace with the requests."""
         assert self._suspect is not None
         page, stored = self._suspect
         if proof.items and proof.items[0].key == page.items[0].key:
@@ -153,7 +153,10 @@ class Walk:
         self._place(page, stored)
 
     def _repeats_too_often(self, page: Page) -> bool:
-        """Whether `offset` may be ignored: once may be an insertion at the top of a short list."""
+        """Return True if `offset` may be ignored: the same page at three offsets in a row.
+
+        Twice may be an insertion at the top of a short list.
+        """
         last, self._last = self._last, page
         if self._offset_works or last is None or not page.items or not last.items:
             return False
@@ -166,7 +169,7 @@ class Walk:
         self.request = None
 
     def _join(self, page: Page, stored: int | None = None) -> None:
-        """The page is contiguous with what was seen: extend the stretch and decide."""
+        """Take in a page that is contiguous with what was seen, and decide what to request next."""
         if not page.items:
             self._top_is_empty(page, stored)
             return
@@ -179,7 +182,7 @@ class Walk:
         if self._checkpoint is not None and not self._seen.isdisjoint(self._checkpoint.tail[-1:]):
             self._reached_checkpoint()
         if self._beyond:
-            self._end()  # nothing further down, and nothing new up to there
+            self._end()  # nothing below, and nothing new above
         elif is_past(page.items, self._window.start, now=self._now):
             self._end_of_window()
         elif self._readable == stored or (not fresh and self._stage is not Stage.BACK):
@@ -188,7 +191,7 @@ class Walk:
             self._go_down(len(page.items))
 
     def _top_is_empty(self, page: Page, stored: int | None) -> None:
-        """No check-in at all; where there should be some, it is asked for once more."""
+        """The list shows no check-in; request it once more if there should be some."""
         if (bool(page.total) or bool(stored)) and not self._asked_again:
             self._asked_again = True
             self.request = PageRequest(0, PAGE)
@@ -200,15 +203,20 @@ class Walk:
         self.ended = True
 
     def _go_to_foot(self, length: int, *, fresh: bool) -> None:
-        """See that the list ends where it is known to. New items at its top push the end away, so
-        that after three pages of known ones as many more are expected as came in before."""
+        """Request the place where the list should end.
+
+        New items at the top push the end down, so that after three pages of known items the next
+        request goes further down, by the length of the last page.
+        """
         self._feet = 0 if fresh or self._stage is not Stage.FOOT else self._feet + 1
         self._ahead = length if self._feet > 1 else 0
         self._go_to(Stage.FOOT, self._reach + self._ahead)
 
     def _see_foot(self) -> None:
-        """An empty page where the list is known to reach is its end. One further down proves
-        nothing of what stands between: that has still to be seen."""
+        """Handle an empty page: where the known items end it is the end of the list.
+
+        Further down it proves nothing about the items in between: they have yet to be seen.
+        """
         if self._ahead:
             self._ahead, self._beyond = 0, True
             self._go_to(Stage.FOOT, self._reach)
@@ -219,8 +227,10 @@ class Walk:
             self._end()
 
     def _is_pushed(self, page: Page) -> bool:
-        """Whether the page begins further up in the list than its offset says: items that came in
-        above have pushed all down. If they go again, the end is nearer than it seems."""
+        """Return True if items inserted above have pushed the page's items down since.
+
+        If those are deleted again, the list is shorter than the offsets suggest.
+        """
         first = page.items[0].key
         if page.offset == 0 or not self._whole or first not in self._tail:
             return False
@@ -243,7 +253,7 @@ class Walk:
         self.request = PageRequest(offset, PAGE)
 
     def _go_back(self, page: Page) -> None:
-        """The list has shifted: look further up, twice as far each time, until a page joins."""
+        """Look further up after a shift, twice as far each time, until a page joins."""
         self._overlap = min(self._overlap * 2, MOST_OVERLAP)
         self._step_back(page, Stage.BACK)
 
@@ -258,15 +268,15 @@ class Walk:
     # --- an earlier attempt's walk ----------------------------------------------------------------
 
     def _end_of_window(self) -> None:
-        """Everything down to the window's start was seen: done, or on to the seam."""
+        """Finish, or go on to the seam: everything down to the window's start was seen."""
         if self._checkpoint is None:
             self.request = None
             return
-        back = min(len(self._checkpoint.tail), TAIL * 4 // 5)  # room for deletions since
+        back = min(len(self._checkpoint.tail), TAIL * 4 // 5)  # allows for deletions since
         self._go_to(Stage.SEAM, max(0, self._checkpoint.offset + self._inserted - back))
 
     def _reached_checkpoint(self) -> None:
-        """The stretch reaches the earlier attempt's end by itself: no seam to look for."""
+        """Drop the checkpoint that this walk has reached, and go on to the end of its window."""
         assert self._checkpoint is not None
         self._window = Window(self._checkpoint.since)
         self._checkpoint = None
@@ -276,7 +286,7 @@ class Walk:
         tail = self._checkpoint.tail
         keys = [item.key for item in page.items]
         if page.offset == 0 or (keys and keys[0] in self._seen):
-            self._reached_checkpoint()  # still in the part read again: walk down from here
+            self._reached_checkpoint()  # still in the part that was read again: walk on from here
             self._join(page)
         elif len(set(tail) & set(keys)) > 1 or keys[:1] == list(tail[-1:]):
             self._reached_checkpoint()
@@ -289,17 +299,17 @@ class Walk:
 
 
 def first_limit(window: Window, expected: int | None) -> int:
-    """Items to ask for first: what the window should hold and a margin; a full page if unknown."""
+    """Return the items to request first: those expected and a margin, or a full page."""
     if window.start is None or expected is None:
         return PAGE
     return min(PAGE, expected + max(10, expected // 4))
 
 
 def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> bool:
-    """Whether everything below this page is older than `start`, under either order of the list.
+    """Return True if everything below this page is older than `start`, under either order.
 
-    The page must be in order by one of its check-ins' two instants, and its last one older than
-    `start` by both. Items that can't be read and id instants in the future say nothing.
+    The page must be in order by one of the two instants, and its last check-in older than `start`
+    by both. Unreadable items, and instants of ids in the future, are ignored.
     """
     listed = PageOrder.of(items, now=now)
     if start is None or listed.last is None:
@@ -308,10 +318,10 @@ def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> 
 
 
 _SAME_PAGE = (
-    "Foursquare shows the same page at every offset, so the walk can't go on; "
-    "what was stored stays, and it is tried again next time"
+    "Foursquare returns the same page at every offset, so the list can't be read to its end; "
+    "what was stored is kept, and the next attempt starts again"
 )
 _TOO_MANY_SHIFTS = (
-    f"the list shifted more than {MOST_SHIFTS} times during one walk; "
-    "what was stored stays, and it goes on from there next time"
+    f"the list shifted more than {MOST_SHIFTS} times while it was read; "
+    "what was stored is kept, and the next attempt resumes there"
 )

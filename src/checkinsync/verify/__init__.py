@@ -1,1 +1,1 @@
-"""A user's whole history compared with Foursquare, id by id."""
+"""Verification: a user's whole history compared with Foursquare, id by id."""

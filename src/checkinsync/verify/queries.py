@@ -1,4 +1,4 @@
-"""Rows of `verifications` and of their items: what a whole walk has shown so far."""
+"""Rows of `verifications` and `verification_items`: what a verification has seen so far."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ COLUMNS = (
     "kind", "venue_id", "venue_name", "venue_category", "latitude", "longitude", "city", "country",
     "time_zone_offset", "shout", "is_private", "created_at",
 )  # fmt: skip
-"""The values of a check-in that are compared with its row, not with its fingerprint alone."""
+"""The values of a check-in that are compared with its row, besides the fingerprint."""
 
 KEPT = timedelta(days=7)
-"""How long a verification that was cut off is gone on with; an older one begins anew."""
+"""Age up to which an interrupted verification is resumed; an older one starts again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """One that is at work, or is to be gone on with."""
+    """A verification that is running or can be resumed."""
 
     started_at: datetime
     repairs: bool
@@ -36,7 +36,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """An item of a page, compared with what was stored then."""
+    """An item of a page, compared with what was stored at that time."""
 
     foursquare_id: str
     finding: str
@@ -44,11 +44,11 @@ class Compared:
     created_at: datetime | None
     detail: str
     adopts: int | None = None
-    """The application's row without an id that is this check-in."""
+    """Id of the application's row (without a Foursquare id) that is this check-in."""
 
 
 def load(conn: Connection, user_id: int) -> Verification | None:
-    """The user's verification, if one was begun."""
+    """Return the user's unfinished verification, if any."""
     row = conn.execute(
         """
         SELECT started_at, repairs, walk_started_at, walk_offset, walk_tail, walked_down_to,
@@ -67,7 +67,7 @@ def load(conn: Connection, user_id: int) -> Verification | None:
 
 
 def start(conn: Connection, user_id: int, *, at: datetime, repairs: bool) -> None:
-    """Begin from nothing; what an earlier one has left is forgotten."""
+    """Start a verification; delete what an earlier one has left."""
     conn.execute("DELETE FROM verifications WHERE user_id = %(user)s", {"user": user_id})
     conn.execute(
         """
@@ -86,7 +86,7 @@ def note(
     requests: int,
     reported_total: int | None,
 ) -> None:
-    """How far its walk has come; `requests`: sent in all."""
+    """Store the checkpoint of its walk; `requests`: sent in all."""
     conn.execute(
         """
         UPDATE verifications
@@ -110,7 +110,7 @@ def note(
 def add(
     conn: Connection, user_id: int, items: Sequence[Compared], *, repaired: bool, at: datetime
 ) -> None:
-    """What a page has shown. Shown again, an item keeps a difference that was found before."""
+    """Store the compared items of a page; an item shown again keeps a difference found before."""
     conn.execute(
         """
         INSERT INTO verification_items AS v
@@ -140,7 +140,7 @@ def add(
 
 
 def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What the rows of these ids hold, by id and by the names of a check-in's values."""
+    """Return the values of the rows of these ids, by id and by the check-in's field names."""
     rows = conn.execute(
         """
         SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::float8,
@@ -155,7 +155,7 @@ def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dic
 
 
 def clear_fingerprints(conn: Connection, user_id: int, ids: Sequence[str]) -> None:
-    """What these rows hold is not what was stored: their check-ins write them anew."""
+    """Clear the fingerprints of overwritten rows, so that their check-ins are written again."""
     conn.execute(
         """
         UPDATE checkins SET fingerprint = NULL
@@ -166,7 +166,7 @@ def clear_fingerprints(conn: Connection, user_id: int, ids: Sequence[str]) -> No
 
 
 def count(conn: Connection, user_id: int) -> int:
-    """How many different items were shown so far."""
+    """Return the number of different items shown so far."""
     row = conn.execute(
         "SELECT count(*) FROM verification_items WHERE user_id = %(user)s", {"user": user_id}
     ).fetchone()
@@ -175,7 +175,7 @@ def count(conn: Connection, user_id: int) -> int:
 
 
 def unreadable(conn: Connection, user_id: int) -> int:
-    """How many of the items shown could not be read."""
+    """Return the number of items shown that could not be read."""
     row = conn.execute(
         """
         SELECT count(*) FROM verification_items
@@ -188,9 +188,9 @@ def unreadable(conn: Connection, user_id: int) -> int:
 
 
 def differing(conn: Connection, user_id: int) -> list[Finding]:
-    """What was missing or different, newest first; what an import has stored since is left out.
+    """Return what was missing or different, newest first, without what an import stored since.
 
-    What is in quarantine is told of there, and is no gap.
+    Items in quarantine are reported there and are not a gap.
     """
     rows = conn.execute(
         """
@@ -213,7 +213,7 @@ def differing(conn: Connection, user_id: int) -> list[Finding]:
 
 
 def not_shown(conn: Connection, user_id: int, *, before: datetime) -> list[Stored]:
-    """Rows stored before then that were not shown, newest first."""
+    """Return the rows stored before then that were not shown, newest first."""
     rows = conn.execute(
         """
         SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
@@ -231,8 +231,7 @@ def not_shown(conn: Connection, user_id: int, *, before: datetime) -> list[Store
 
 
 def nameless(conn: Connection, user_id: int) -> list[Nameless]:
-    """Rows of the application without an id that no check-in shown would take over, newest
-    first."""
+    """Return the application's rows without an id that match no check-in shown, newest first."""
     rows = conn.execute(
         """
         SELECT id, checkin_date AT TIME ZONE 'UTC', venue_name FROM checkins
@@ -247,10 +246,10 @@ def nameless(conn: Connection, user_id: int) -> list[Nameless]:
 
 
 def end(conn: Connection, user_id: int) -> None:
-    """It has come to its verdict."""
+    """Delete a finished verification."""
     conn.execute("DELETE FROM verifications WHERE user_id = %(user)s", {"user": user_id})
 
 
 def forget(conn: Connection, *, before: datetime) -> None:
-    """Drop the verifications that were begun before then: nothing resumes them any more."""
+    """Delete verifications started before then: they are too old to be resumed."""
     conn.execute("DELETE FROM verifications WHERE started_at < %(before)s", {"before": before})

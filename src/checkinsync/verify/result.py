@@ -1,4 +1,4 @@
-"""What a verification found: frozen values, from one check-in's finding up to a user's verdict."""
+"""Results of verifications: frozen values, from one check-in's finding to a user's verdict."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from checkinsync.model.user import User
 
 
 class Kind(Enum):
-    """How a check-in differs."""
+    """The kind of a difference."""
 
     MISSING = "missing"
-    """Foursquare shows it, and it is not stored, or counts as gone here."""
+    """Foursquare shows it, and it is not stored, or marked as deleted here."""
     DIFFERENT = "different"
     """It is stored with other values, or by the application without its id."""
     EXTRA = "extra"
-    """It is stored, and Foursquare shows it no more."""
+    """It is stored, and Foursquare no longer shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Finding:
     foursquare_id: str
     created_at: datetime | None
     detail: str
-    """Half a sentence: in what it differs, or what becomes of it."""
+    """Half a sentence: the difference, or what is done about it."""
     closed: bool = False
-    """Repaired, or on its way: nothing is left to be done about it."""
+    """Repaired, or it will be by the nights to come: nothing is left for an operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nameless:
-    """A row that only the application has: it has no id, and Foursquare shows none that fits."""
+    """A row that only the application has: without an id, and no check-in shown matches it."""
 
     row: int
     created_at: datetime
@@ -52,30 +52,30 @@ class VerificationResult:
     started_at: datetime
     finished_at: datetime
     shown: int
-    """Different items that Foursquare showed."""
+    """Number of different items that Foursquare showed."""
     reported_total: int | None
-    """Foursquare's own total; it may count what can't be fetched."""
+    """Foursquare's own total (`count`); it may include items that can't be fetched."""
     stored: int
-    """Check-ins that are stored with their id and not gone, once all is done."""
+    """Number of check-ins stored with their id and not deleted, at the end."""
     unreadable: int
-    """Of those shown; they are in quarantine, or belong there."""
+    """Number of items shown that can't be read; an import quarantines them."""
     findings: tuple[Finding, ...]
     nameless: tuple[Nameless, ...]
     requests: int
 
     @property
     def open(self) -> tuple[Finding, ...]:
-        """What is left to be done."""
+        """The findings that are left to be repaired."""
         return tuple(finding for finding in self.findings if not finding.closed)
 
     @property
     def complete(self) -> bool:
-        """Whether no gap is left."""
+        """Return True if no gap is left."""
         return not self.open
 
     @property
     def by_month(self) -> list[tuple[str, Counter[Kind]]]:
-        """Findings per month of `createdAt` (UTC), oldest first."""
+        """The number of findings per month of `createdAt` (UTC), oldest first."""
         months: dict[str, Counter[Kind]] = {}
         for finding in self.findings:
             month = f"{finding.created_at:%Y-%m}" if finding.created_at else "unknown"
@@ -85,12 +85,12 @@ class VerificationResult:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """A verification that came to no verdict."""
+    """A verification that ended without a verdict."""
 
     user: User
     seen: int
-    """Items compared so far."""
+    """Number of items compared so far."""
     down_to: datetime | None
-    """`createdAt` of the last of them."""
+    """`createdAt` of the last item compared."""
     error: CheckinsyncError
-    """What ended it."""
+    """The error that ended it."""

@@ -1,7 +1,7 @@
-"""Completeness proved: a user's whole list walked, and compared with the rows id by id.
+"""Verifies completeness: walks a user's whole list and compares it with the rows id by id.
 
-Page by page, each committed with how far it has come, so that a verification that is interrupted
-resumes there. Without `repair` nothing is written but that.
+Each page is committed with its checkpoint, so that an interrupted verification resumes there.
+Without `repair` nothing else is written.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def verify(
 ) -> VerificationResult | Unfinished:
     """Compare everything that Foursquare shows of this user with everything that is stored.
 
-    `repair`: store what is missing or different, and mark what is extra as missing, unless that is
-    more than can be believed; `accept_deletions`: what is extra is deleted, on an operator's word.
+    `repair`: store what is missing or different, and mark what is extra as missing, unless it is
+    too much to be believed; `accept_deletions`: mark what is extra as deleted, as an operator has
+    decided.
     `wait`: called at a rate limit, returns when it is over; None: the limit ends the verification.
-    Raises what is not one user's trouble: DatabaseAway, bugs.
+    Raises DatabaseAway; other errors of ours are returned in `Unfinished`.
     """
     work = _Verification(user, services, hooks, repair, accept_deletions)
     while True:
@@ -99,7 +100,7 @@ class _Verification:
         return self.services.now()
 
     def run(self) -> VerificationResult:
-        """Walk to the verdict."""
+        """Walk to the end of the list and return the verdict."""
         with self.services.session(self.user) as self.session:
             with self.session.transaction() as conn:
                 self._begin(conn)
@@ -112,7 +113,7 @@ class _Verification:
                 return self._verdict(conn)
 
     def _begin(self, conn: Connection) -> None:
-        """Go on with an earlier one, if it is young enough and did the same."""
+        """Resume an earlier verification if it is recent and repairs as this one does, or start."""
         known = queries.load(conn, self.user.id)
         at = self.now
         if (
@@ -133,7 +134,7 @@ class _Verification:
         return self.earlier_requests + self.client.requests
 
     def _take(self, page: Page) -> None:
-        """One page, one transaction: what it shows compared, repaired if asked, and noted."""
+        """Compare a page, repair it if asked to, and store the checkpoint, in one transaction."""
         with self.session.transaction() as conn:
             at = self.now
             compared = self._compare(conn, page.items)
@@ -179,12 +180,12 @@ class _Verification:
         return [*(differing.get(item.foursquare_id, item) for item in same), *unread]
 
     def _differing(self, conn: Connection, changes: Changes) -> dict[str, Compared]:
-        """The check-ins of a page that are not stored as they are shown, by id."""
+        """Return the check-ins of a page that are not stored as they are shown, by id."""
         found = {c.id: Compared(c.id, "missing", c.created_at, "not stored") for c in changes.add}
-        gone = {row.foursquare_id: row for row in changes.restore if row.deleted_at is not None}
-        for item_id, row in gone.items():
+        deleted = {row.foursquare_id: row for row in changes.restore if row.deleted_at is not None}
+        for item_id, row in deleted.items():
             assert item_id is not None
-            found[item_id] = Compared(item_id, "missing", row.second, "counts as gone here")
+            found[item_id] = Compared(item_id, "missing", row.second, "marked as deleted here")
         for rewrite in changes.adopt:
             c = rewrite.checkin
             detail = "stored by the application, without its id"
@@ -199,14 +200,13 @@ class _Verification:
         return found
 
     def _tampered(self, conn: Connection, alike: Sequence[Checkin]) -> dict[str, Compared]:
-        """Those of the check-ins that are stored as shown, by their fingerprints, whose rows
-        somebody else has written over."""
+        """Return the check-ins whose rows were overwritten though their fingerprints match."""
         rows = queries.columns(conn, self.user.id, [c.id for c in alike])
         found = {}
         for c in alike:
             what = [name for name, value in rows.get(c.id, {}).items() if _value(c, name) != value]
             if what:
-                detail = f"not as it was stored: {', '.join(what)}"
+                detail = f"overwritten since it was stored: {', '.join(what)}"
                 found[c.id] = Compared(c.id, "different", c.created_at, detail)
         if self.repair and found:
             queries.clear_fingerprints(conn, self.user.id, list(found))
@@ -220,7 +220,7 @@ class _Verification:
         if self.repair:
             extra = self._settle(conn, extra, at=at)
         findings = [*queries.differing(conn, self.user.id), *map(_extra, extra)]
-        proof = VerificationResult(
+        result = VerificationResult(
             user=self.user,
             started_at=self.started,
             finished_at=at,
@@ -232,17 +232,17 @@ class _Verification:
             nameless=tuple(queries.nameless(conn, self.user.id)),
             requests=self._requests,
         )
-        if proof.complete:
+        if result.complete:
             add_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
         queries.end(conn, self.user.id)
         log.info(
             "verified",
-            extra={"user_id": self.user.id, "shown": proof.shown, "open": len(proof.open)},
+            extra={"user_id": self.user.id, "shown": result.shown, "open": len(result.open)},
         )
-        return proof
+        return result
 
     def _settle(self, conn: Connection, extra: list[Stored], *, at: datetime) -> list[Stored]:
-        """What is shown no more is marked, or gone if so ordered; the rows as they are then."""
+        """Mark what is no longer shown as missing, or as deleted if so decided; return the rows."""
         if not extra:
             return extra
         if self.accept_deletions:
@@ -257,7 +257,7 @@ class _Verification:
         return queries.not_shown(conn, self.user.id, before=self.started)
 
     def unfinished(self, error: CheckinsyncError) -> Unfinished:
-        """Return how far it got; never a verdict."""
+        """Return how far the verification got, without a verdict."""
         seen, down_to = 0, self.checkpoint.down_to if self.checkpoint else None
         with suppress(DatabaseError), self.services.reading() as conn:
             seen = queries.count(conn, self.user.id)
@@ -270,17 +270,17 @@ def _is_recent(started_at: datetime, at: datetime) -> bool:
 
 
 def _difference(raw: str | None, shown: Checkin) -> str:
-    """In which parts a stored item differs from the one shown."""
+    """Return the names of the parts in which a stored item differs from the one shown."""
     stored = parse.checkin(raw.encode()) if raw is not None else None
     if not isinstance(stored, Checkin):
-        return "stored otherwise"
+        return "stored differently"
     old, new = parts(stored), parts(shown)
     what = [part for part in old if old[part] != new[part]]
     return ", ".join(what) or "stored by another version of this program"
 
 
 def _value(checkin: Checkin, name: str) -> object:
-    """As the column holds it: degrees have eight decimals there."""
+    """Return a value as the column holds it: degrees have eight decimals there."""
     value = getattr(checkin, name)
     return round(value, 8) if isinstance(value, float) else value
 
@@ -288,11 +288,11 @@ def _value(checkin: Checkin, name: str) -> object:
 def _extra(row: Stored) -> Finding:
     assert row.foursquare_id is not None
     if row.deleted_at is not None:
-        detail, closed = "counts as gone from now on", True
+        detail, closed = "marked as deleted", True
     elif row.withheld_since is not None:
-        detail, closed = "not shown, with too many others to be believed", False
+        detail, closed = "no longer shown; held back: too many at once to be believed", False
     elif row.missing_since is not None:
         detail, closed = f"missing since {row.missing_since:%Y-%m-%d}; is looked for again", True
     else:
-        detail, closed = "shown no more", False
+        detail, closed = "no longer shown", False
     return Finding(Kind.EXTRA, row.foursquare_id, row.second, detail, closed)
