@@ -1,5 +1,11 @@
 """What the tests share; each kind of fixture has a file of its own."""
 
+import signal
+
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # as a shell starts what runs in its background
+        signal.signal(_number, signal.SIG_DFL)
+
 pytest_plugins = [
     "support.database",
     "support.environment",

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import click
@@ -19,10 +20,36 @@ A_BUG = 1
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _tolerate_lost_stderr()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where it was closed before we began
             stream.reconfigure(errors="backslashreplace")  # of a name that the locale lacks
     sys.exit(_run())
+
+
+class _Tolerant(io.TextIOWrapper):
+    """Standard error that may be lost: its terminal was closed. The exit code stays what it is."""
+
+    def write(self, text: str, /) -> int:
+        """Write, or drop what can't be written."""
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush as far as that is possible."""
+        with suppress(OSError):
+            super().flush()
+
+
+def _tolerate_lost_stderr() -> None:
+    stderr: TextIO | None = sys.stderr
+    if stderr is not None:  # it was closed before we began
+        raw = open(stderr.fileno(), "wb", closefd=False)  # noqa: SIM115 - for our whole life
+        sys.stderr = _Tolerant(
+            raw, encoding=stderr.encoding, errors=stderr.errors, line_buffering=True
+        )
 
 
 def _run() -> int:

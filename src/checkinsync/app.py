@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from checkinsync.config.settings import Examined, Settings
@@ -16,7 +16,13 @@ from checkinsync.errors import RateLimited, SettingsError
 from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.nightly.plan import RunOptions
 from checkinsync.nightly.wait import Wait
-from checkinsync.resources import database_url, open_foursquare, open_keyring, open_pooled
+from checkinsync.resources import (
+    database_url,
+    open_foursquare,
+    open_keyring,
+    open_pooled,
+    utc_now,
+)
 from checkinsync.shutdown import Shutdown
 from checkinsync.store import sync_state
 from checkinsync.store.lease_renewal import EVERY, LeaseRenewer
@@ -108,11 +114,6 @@ def open_oauth(settings: Settings, redirect: str) -> Iterator[OAuth]:
     )
     with closing(oauth):
         yield oauth
-
-
-def utc_now() -> datetime:
-    """Return the machine's time of day: aware, UTC."""
-    return datetime.now(UTC)
 
 
 STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

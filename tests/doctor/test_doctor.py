@@ -135,7 +135,7 @@ def test_a_file_that_can_not_be_read_leaves_what_the_environment_says(db: str, t
 
     found = report(db, config=str(config))
 
-    assert "is no TOML" in only(found, "settings").says
+    assert "is not valid TOML" in only(found, "settings").says
     assert only(found, "schema").level is Level.OK
 
 

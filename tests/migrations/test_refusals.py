@@ -294,15 +294,6 @@ def test_a_database_that_holds_not_all_texts_is_refused(
     assert f"the database {name} has the encoding {encoding}" in reason
 
 
-def test_a_database_that_is_set_to_read_only_is_refused(empty_url: str) -> None:
-    [name] = ask(empty_url, "SELECT current_database()")
-    ask(empty_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-
-    [reason] = refused(empty_url)
-
-    assert f"in the database {name} are read-only" in reason
-
-
 def test_a_standby_is_refused(used_home: Path) -> None:
     with serving(used_home, allow_nobody=True, for_tests=True) as running:
         ask(running.url, "ALTER SYSTEM SET wal_level = replica")
@@ -338,7 +329,7 @@ def test_behind_a_pooler_in_transaction_mode_no_lock_is_taken_that_would_stay(
 
 
 def test_an_old_server_is_refused() -> None:
-    old = Server(130014, "13.14", "UTF8", "app", "me", standby=False, read_only=False, pooled=False)
+    old = Server(130014, "13.14", "UTF8", "app", "me", standby=False, pooled=False)
 
     [reason] = refusals.of_server(old)
 

@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 from checkinsync.foursquare.client import Foursquare
+from checkinsync.migrations import migrate
 from checkinsync.model.user import Profile
 from checkinsync.nightly.run import run
 from checkinsync.store.lease_renewal import LeaseRenewer
@@ -155,10 +156,13 @@ def set_default(conn: psycopg.Connection, name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), DEFAULTS)
-def test_a_default_of_the_database_changes_nothing(db, conn, night, expected, name, value):
-    set_default(conn, name, value)
+def test_a_default_of_the_database_changes_nothing(empty_url, night, expected, name, value):
+    """Neither the migrations, which make the tables, nor the nights after them."""
+    with psycopg.connect(empty_url, autocommit=True) as conn:
+        set_default(conn, name, value)
+        migrate.up(empty_url)
 
-    found = night(db, conn)
+        found = night(empty_url, conn)
 
     assert len(found) == 300
     assert found == expected

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from checkinsync.app import utc_now
 from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
@@ -22,6 +21,7 @@ from checkinsync.cli.terminal import (
 )
 from checkinsync.model.user import Profile, User
 from checkinsync.nightly import status as standing
+from checkinsync.resources import utc_now
 from checkinsync.users import accounts, removal
 from checkinsync.users.export import export_user
 

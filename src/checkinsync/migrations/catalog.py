@@ -26,7 +26,6 @@ class Server:
     database: str
     role: str
     standby: bool
-    read_only: bool
     """By default, transactions can't write."""
     pooled: bool
     """A pooler in transaction mode stands before it."""
@@ -97,8 +96,7 @@ def server(conn: Connection, *, pooled: bool) -> Server:
         SELECT current_setting('server_version_num')::int,
                split_part(current_setting('server_version'), ' ', 1),
                current_setting('server_encoding'), current_database()::text, current_user::text,
-               pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean,
-               %(pooled)s::boolean
+               pg_is_in_recovery(), %(pooled)s::boolean
         """,
         {"pooled": pooled},
     ).fetchone()

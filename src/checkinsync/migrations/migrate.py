@@ -19,7 +19,7 @@ from checkinsync.migrations.locks import Footprint
 from checkinsync.migrations.preflight import Preflight
 from checkinsync.migrations.runner import Sleep
 from checkinsync.store import schema
-from checkinsync.store.pool import Connection
+from checkinsync.store.pool import Connection, pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def up(url: str, *, directory: Path | None = None, sleep: Sleep = time.sleep) ->
                 raise refusals.refused(look.refusals)
             if not look.pending:
                 return []
+            conn.read_only = False
+            pin(conn, session=True)
             catalog.pin(conn, look.schema, in_transaction=False)
             ledger.create(conn)
             return [runner.apply(conn, file, sleep=sleep) for file in look.pending]
@@ -135,7 +137,7 @@ def baseline(
     with (
         runner.connected(url) as conn,
         runner.only_runner(conn, sleep=sleep),
-        _in_schema(conn),
+        _in_schema(conn, read_only=False),
     ):
         ledger.create(conn)
         recorded = {row.name for row in ledger.rows(conn)}
@@ -158,9 +160,11 @@ def schema_behind(names: Sequence[str]) -> SchemaBehind:
 
 
 @contextmanager
-def _in_schema(conn: Connection) -> Iterator[None]:
+def _in_schema(conn: Connection, *, read_only: bool = True) -> Iterator[None]:
     """A transaction in which every name means the application's schema. Raises MigrationRefused."""
+    conn.read_only = read_only
     with conn.transaction():
+        pin(conn)
         catalog.pin(conn, catalog.place(conn).schema, in_transaction=True)
         yield
 

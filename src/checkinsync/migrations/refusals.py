@@ -29,7 +29,7 @@ def refused(reasons: Sequence[str]) -> MigrationRefused:
 
 def of_server(server: Server) -> Iterator[str]:
     """Yield what keeps this server or database from holding our tables."""
-    role, database = server.role, server.database
+    database = server.database
     if server.version < OLDEST:
         yield f"PostgreSQL {server.version_text} is too old: move the database to 14 or newer"
     if server.encoding != "UTF8":
@@ -39,11 +39,6 @@ def of_server(server: Server) -> Iterator[str]:
         )
     if server.standby:
         yield "the server is a read-only standby: set CHECKINSYNC_MIGRATE_URL to the primary"
-    elif server.read_only:
-        yield (
-            f"transactions of the role {role} in the database {database} are read-only: reset "
-            "default_transaction_read_only (ALTER ROLE … or ALTER DATABASE … RESET it)"
-        )
     if server.pooled:
         yield (
             "the connection goes through a pooler in transaction mode, which may send each "

@@ -18,7 +18,7 @@ from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed, MigrationR
 from checkinsync.migrations import ledger
 from checkinsync.migrations.files import Applied, Migration, Statement
 from checkinsync.store.driver_errors import is_away
-from checkinsync.store.pool import Connection, direct
+from checkinsync.store.pool import Connection, direct, pin
 
 Sleep = Callable[[float], None]
 
@@ -73,6 +73,7 @@ def looking(conn: Connection) -> Iterator[None]:
     try:
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            pin(conn)
             _bound(conn, PATIENT_LOCK_TIMEOUT, in_transaction=True)
             yield
     except InsufficientPrivilege as error:

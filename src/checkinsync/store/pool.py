@@ -61,6 +61,13 @@ Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and
 Platform Compatibility": the settings there that change what a statement means or reads as.
 """
 
+PINNED_TRANSACTIONS = {
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+}
+"""The same for statements that no BEGIN precedes."""
+
 NOT_ADMITTED = (
     "authentication failed",
     "no password supplied",
@@ -175,17 +182,26 @@ def closed_if_read_only(conn: Connection) -> Iterator[None]:
         raise
 
 
-def pin(conn: Connection, *, search_path: str | None = None) -> None:
-    """Set, for this transaction, what a role, a database or a pooler may have set otherwise."""
+def pin(conn: Connection, *, search_path: str | None = None, session: bool = False) -> None:
+    """Set, for this transaction, what a role, a database or a pooler may have set otherwise.
+
+    `session`: for the whole session, which must not go through a transaction-mode pooler.
+    """
     settings = PINNED if search_path is None else {**PINNED, "search_path": search_path}
+    if session:
+        settings = {**settings, **PINNED_TRANSACTIONS}
     if conn.info.server_version >= HAS_TRANSACTION_TIMEOUT:
         settings = {**settings, "transaction_timeout": "0"}
     conn.execute(
         """
-        SELECT set_config(s.name, s.value, true)
+        SELECT set_config(s.name, s.value, %(local)s)
           FROM unnest(%(names)s::text[], %(values)s::text[]) AS s (name, value)
         """,
-        {"names": list(settings), "values": list(settings.values())},
+        {
+            "names": list(settings),
+            "values": list(settings.values()),
+            "local": not session,
+        },
     )
 
 
