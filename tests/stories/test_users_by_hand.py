@@ -200,8 +200,8 @@ def test_why_is_one_line_in_every_state(story):
     assert "next run" in told["New"]
     assert "users resume" in told["Paused"]
     assert "log in again" in told["Rejected"]
-    assert "Goes on after" in told["Limited"]
-    assert "tried again" in told["Failing"]
+    assert "Is continued after" in told["Limited"]
+    assert "retried in the next run" in told["Failing"]
     assert "no login" in told["Idle"]
     assert "5 check-ins stored" in told["Fine\nand odd"]
 

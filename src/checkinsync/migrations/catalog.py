@@ -26,7 +26,7 @@ class Server:
     database: str
     role: str
     standby: bool
-    """By default, transactions can't write."""
+    """It takes no writes."""
     pooled: bool
     """A pooler in transaction mode stands before it."""
 
