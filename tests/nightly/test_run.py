@@ -1,4 +1,4 @@
-"""A run on a handed-in clock: starts, retries, pauses, and what it came to."""
+"""A run on a clock that is handed in: starts, retries, pauses, and its outcome."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OPTIONS = RunOptions(
 
 
 class Imports:
-    """Imports that end as they are told: by user, one ending after the other, then well."""
+    """Imports that end as given in `endings`, by user, and well after that."""
 
     def __init__(self, clock, pool=None):
         self.clock = clock
@@ -82,7 +82,7 @@ class Imports:
 
 @pytest.fixture
 def foursquare(clock):
-    """A client that is never used: imports end as they are told."""
+    """A client that is never used."""
     client = Foursquare(
         api_url="http://127.0.0.1:1", token_in="auto", sleep=clock.sleep, now=clock.now
     )
@@ -133,7 +133,7 @@ def test_ten_thousand_users_start_in_their_slots_through_one_small_pool(
 
 
 def sessions(db: str) -> int:
-    """Sessions this database ever had, counted from another one."""
+    """Return the number of sessions that this database has had, asked from another one."""
     name = conninfo_to_dict(db)["dbname"]
     with psycopg.connect(make_conninfo(db, dbname="postgres")) as conn:
         row = conn.execute("SELECT sessions FROM pg_stat_database WHERE datname = %s", [name])

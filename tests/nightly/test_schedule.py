@@ -1,4 +1,4 @@
-"""Who starts when."""
+"""The schedule of a run: slots, retries, pauses."""
 
 from __future__ import annotations
 

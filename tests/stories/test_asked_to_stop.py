@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the page in hand is finished, the lease given back, the next run goes on."""
+"""Ctrl-C and SIGTERM: the current page is finished, the lease released; the next run resumes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ page = requests.get(sys.argv[1], timeout=30)
 print("a browser babbles")
 open(sys.argv[2], "w").write(f"{page.status_code} {page.text} {sorted(os.environ)}")
 """
-"""Somebody who allows whatever he is asked, since the simulator is told to let him."""
+"""A browser: it requests the page, where the simulator allows the login, and records the answer."""
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def back(port: int) -> str:
 
 @pytest.fixture
 def story(story: Story, back: str) -> Story:
-    """The application is registered at Foursquare; nobody looks at what is opened."""
+    """A story with an application registered at Foursquare, and a browser that does nothing."""
     client = story.simulator.client
     story.environ |= {
         "CHECKINSYNC_OAUTH_URL": story.simulator.oauth_url,
@@ -51,7 +51,7 @@ def story(story: Story, back: str) -> Story:
 
 
 def asked(story: Story, process: Started) -> str:
-    """The address that a process at work tells to open."""
+    """Return the address that a login prints."""
     address = rf"^{re.escape(story.simulator.oauth_url)}/authenticate\?\S+$"
     story.until(lambda: re.search(address, process.err.read_text(), re.M) or gone(process))
     return re.search(address, process.err.read_text(), re.M)[0]
@@ -63,7 +63,7 @@ def gone(process: Started) -> bool:
 
 
 def sent_back_to(address: str, *, decision: str = "allow", user: str | None = None) -> str:
-    """Where Foursquare sends whoever decides like this."""
+    """Return the address to which Foursquare redirects after a decision."""
     answer = requests.get(
         address, params={"decision": decision, "user": user}, allow_redirects=False, timeout=30
     )
@@ -182,7 +182,7 @@ def test_on_a_server_the_address_is_pasted_and_checked_the_same_way(story, port,
     token = story.account("Ada", 3)
     process = story.start("login", "--no-browser", "--port", str(port), given=PIPE)
     address = sent_back_to(asked(story, process))
-    with pytest.raises(requests.ConnectionError):  # nobody listens here
+    with pytest.raises(requests.ConnectionError):  # no server listens here
         visit(address)
 
     process.type(f"\nwhat?\n{back}?code=c&state=forged\n{address[:-5]}\n")

@@ -1,4 +1,4 @@
-"""The login as it is meant: somebody clicks through it in a real browser."""
+"""The login in a real browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def port() -> int:
 
 
 def logging_in(story: Story, port: int) -> tuple[Started, str]:
-    """A login at work, and the address that it opens."""
+    """Start a login; return it and the address that it opens."""
     opened = story.folder / "opened"
     opened.unlink(missing_ok=True)
     opener = story.folder / "opener"
@@ -42,7 +42,7 @@ def logging_in(story: Story, port: int) -> tuple[Started, str]:
 def test_somebody_clicks_through_the_login_and_is_imported(
     browser: Browser, story: Story, port: int
 ):
-    """Ada denies; then Ben, who has to say first that he is not Ada, allows."""
+    """Ada denies; then Ben allows, after stating that they are not Ada."""
     story.account("Ada", 3, last_name=None)
     token = story.account("Ben", 30, last_name=None)
     client = story.simulator.client

@@ -1,4 +1,4 @@
-"""Keys rotated as an operator does it: killed at any moment, beside imports and the application."""
+"""Key rotation by an operator: killed at any moment, beside imports and the application."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PRINT = {NEW_KEY: Keyring([NEW_KEY]).keys[0].fingerprint, KEY: Keyring([KEY]).ke
 
 @pytest.fixture(autouse=True)
 def _keys(story: Story) -> None:
-    """The new key in front of the old one; and an application that has been here."""
+    """A story with the new key before the old one, and an application that has connected."""
     story.secrets |= {NEW_KEY}
     story.environ["CHECKINSYNC_ENCRYPTION_KEY"] = BOTH
     story.conn.execute("CREATE TABLE migrations (name TEXT)")
 
 
 def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
-    """So many users' tokens by id."""
+    """Add users; return their tokens by id."""
     keyring = Keyring([key])
     tokens = {number: f"A-TOKEN-NOBODY-MAY-SEE-{number}" for number in range(1, count + 1)}
     with (
@@ -51,21 +51,21 @@ def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
 
 
 def opened(story: Story, *keys: str) -> dict[int, str]:
-    """What is stored, opened."""
+    """Return the stored tokens, decrypted."""
     keyring = Keyring(keys)
     rows = story.rows("SELECT id, access_token_encrypted FROM users")
     return {number: keyring.decrypt(text) for number, text in rows}
 
 
 def sealed_with(story: Story, key: str) -> int:
-    """How many tokens that key opens."""
+    """Return the number of tokens that a key decrypts."""
     keyring = Keyring([key])
     rows = story.rows("SELECT access_token_encrypted FROM users")
     return sum(keyring.can_decrypt(text) for (text,) in rows)
 
 
 def killed(story: Story) -> None:
-    """The server has noticed that nobody is there any more."""
+    """Wait until the server has ended the sessions of a killed process."""
     story.until(
         lambda: (
             story.rows("SELECT 1 FROM pg_stat_activity WHERE application_name = 'checkinsync'")
@@ -149,7 +149,7 @@ def test_what_the_application_stores_meanwhile_is_kept(story: Story):
     done = threading.Event()
 
     def application() -> None:
-        """Users who reconnect, one after the other, sealed with the key that it knows."""
+        """Let users reconnect one after the other, their tokens encrypted with the key it knows."""
         keyring, number = Keyring([NEW_KEY]), 0
         with psycopg.connect(story.url, autocommit=True) as conn:
             while not done.is_set():
@@ -173,7 +173,7 @@ def test_what_the_application_stores_meanwhile_is_kept(story: Story):
     assert opened(story, NEW_KEY) == tokens
 
 
-# --- what an operator is told --------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------
 
 
 def test_it_is_told_by_fingerprint_what_was_done_and_the_doctor_says_what_may_go(story: Story):

@@ -1,4 +1,4 @@
-"""What an operator does with single users."""
+"""Commands for single users."""
 
 from __future__ import annotations
 

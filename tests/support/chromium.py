@@ -1,4 +1,4 @@
-"""A real Chromium, steered by its driver over WebDriver: plain JSON, no library needed."""
+"""A real Chromium, controlled by its driver over WebDriver: plain JSON, no library needed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # It talks to this machine only: no other name is resolved, all else goes to a dead proxy.
+    # It connects to this machine only: other names are not resolved, the proxy does not exist.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
     "--proxy-server=http://127.0.0.1:9",
 )
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-"""The key that WebDriver has for a reference to an element."""
+"""WebDriver's key for a reference to an element."""
 
 PATIENCE = 60.0
 """Seconds; a loaded machine starts a browser slowly."""
@@ -45,29 +45,29 @@ class Browser:
     session: str
 
     def open(self, address: str) -> None:
-        """Go there, and wait until it is loaded."""
+        """Open a page and wait until it is loaded."""
         _ask("POST", f"{self.session}/url", {"url": address})
 
     def click(self, text: str) -> None:
-        """Click on the link of this text."""
+        """Click on the link with this text."""
         found = {"using": "link text", "value": text}
         element = _ask("POST", f"{self.session}/element", found)[ELEMENT]
         _ask("POST", f"{self.session}/element/{element}/click", {})
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """The current address."""
         return _ask("GET", f"{self.session}/url")
 
     @property
     def text(self) -> str:
-        """What can be read on the page."""
+        """The visible text of the page."""
         body = _ask("POST", f"{self.session}/element", {"using": "css selector", "value": "body"})
         return _ask("GET", f"{self.session}/element/{body[ELEMENT]}/text")
 
 
 def programs() -> tuple[str, str]:
-    """The browser and its driver; skips the test where there are none."""
+    """Return the paths of the browser and its driver; skip the test if there are none."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     driver = shutil.which("chromedriver")
     if not browser or not driver:
@@ -77,7 +77,7 @@ def programs() -> tuple[str, str]:
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """A browser with a new, empty profile below `folder`; it and all it started end with this."""
+    """Start a browser with an empty profile below `folder`; end it and its processes."""
     browser, driver = programs()
     options = {"binary": browser, "args": [*FLAGS, f"--user-data-dir={folder / 'profile'}"]}
     wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
@@ -91,7 +91,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
 
 @contextmanager
 def _driving(driver: str, folder: Path) -> Iterator[str]:
-    """The driver at work, on a port that it chooses; its address."""
+    """Start the driver on a port that it chooses; yield its address."""
     said = folder / "chromedriver.said"
     with said.open("wb") as out:
         process = subprocess.Popen(
@@ -104,7 +104,7 @@ def _driving(driver: str, folder: Path) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{_port(process, said)}"
     finally:
-        with suppress(ProcessLookupError):  # its whole family, should the browser hang
+        with suppress(ProcessLookupError):  # with all its children, should the browser hang
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
@@ -119,7 +119,7 @@ def _port(process: subprocess.Popen[bytes], said: Path) -> str:
 
 
 def _ask(method: str, address: str, given: dict[str, Any] | None = None) -> Any:
-    """One command of WebDriver, and what it answers."""
+    """Send one command of WebDriver; return its answer."""
     with requests.Session() as http:
         http.trust_env = False
         answer = http.request(method, address, json=given, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Somebody with a login token, and when she was here last."""
+"""A user with a login token, and the time of their last visit."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ LONG_AGO = NOW - timedelta(days=40)
 
 
 def in_column(instant: datetime) -> datetime:
-    """As the application's columns have it: UTC, without a zone."""
+    """Return an instant as the application's columns hold it: UTC, without a zone."""
     return instant.astimezone(UTC).replace(tzinfo=None)
 
 
 def seen(conn: psycopg.Connection) -> datetime | None:
-    """When Ada was here last, as the column has it."""
+    """Return the time of Ada's last visit, as the column holds it."""
     [last] = conn.execute("SELECT last_login_at FROM users WHERE secret_token = %s", [TOKEN])
     return last[0]
 
 
 @pytest.fixture
 def ada(conn: psycopg.Connection) -> int:
-    """A user who was here long ago."""
+    """A user whose last visit was long ago."""
     row = conn.execute(
         """
         INSERT INTO users (foursquare_user_id, display_name, avatar_url, access_token_encrypted,

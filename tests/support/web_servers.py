@@ -1,4 +1,4 @@
-"""Real web servers in threads of the tests, and the smallest applications behind the middleware."""
+"""Real web servers in threads of the tests, and minimal applications behind the middleware."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 30.0
 
 
 def answer(user: middleware.WebUser | None) -> bytes:
-    """What the applications answer: whose request it is."""
+    """Return the applications' answer: the user of the request."""
     return json.dumps(None if user is None else dataclasses.asdict(user)).encode()
 
 
@@ -58,12 +58,12 @@ class Site:
 
     kind: str
     at: datetime = NOW
-    """What time it is there."""
+    """The application's time."""
     url: str = ""
     open_ones: ExitStack = field(default_factory=ExitStack)
 
     def serve(self, url: str, *, threads: int = 8, **more: Any) -> Site:
-        """Start to serve from this database."""
+        """Start serving from this database."""
         more.setdefault("now", lambda: self.at)
         if self.kind == "wsgi":
             app = TokenAuth(wsgi_page, url=url, **more)
@@ -75,14 +75,14 @@ class Site:
         return self
 
     def get(self, path: str = "/", *, method: str = "GET", **headers: str) -> requests.Response:
-        """A request of its own connection."""
+        """Send a request on a connection of its own."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with requests.Session() as session:
             session.trust_env = False
             return session.request(method, self.url + path, headers=named, timeout=30)
 
     def ask(self, path: str = "/", **headers: str) -> tuple[int, bool, Any]:
-        """Status, whether the application was reached, and the answer."""
+        """Return the status, True if the application was reached, and the answer."""
         told = self.get(path, **headers)
         assert told.headers["Content-Type"] == "application/json"
         return told.status_code, "X-Reached" in told.headers, told.json()
@@ -90,20 +90,20 @@ class Site:
 
 @contextmanager
 def waitress_serving(app: Any, *, threads: int = 8) -> Iterator[str]:
-    """The address of a WSGI application."""
+    """Serve a WSGI application; yield its address."""
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=threads)
     with _running(server.run):
         try:
             yield f"http://127.0.0.1:{server.effective_port}"
         finally:
-            server.task_dispatcher.shutdown()  # first: its threads may still pull the trigger
+            server.task_dispatcher.shutdown()  # first: its threads may still call `pull_trigger`
             with suppress(OSError):  # awake already, it may close all before it is called
                 server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
 
 
 @contextmanager
 def uvicorn_serving(app: Any, *, lifespan: Any = "auto") -> Iterator[str]:
-    """The address of an ASGI application."""
+    """Serve an ASGI application; yield its address."""
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan=lifespan)
     )

@@ -1,4 +1,4 @@
-"""What a page means for the table."""
+"""The changes that a page makes to the table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.factories import NOW, checkin
 
 
 def row(number: int, item=None, *, date=NOW, venue="venue", fingerprint=b"as made") -> Stored:
-    """A row of this check-in, or one of the application's without an id."""
+    """Return a row of this check-in, or one of the application's without an id."""
     if item is None:
         return Stored(number, None, None, venue, date)
     return Stored(number, item.id, fingerprint, item.venue_id, item.created_at)

@@ -1,4 +1,4 @@
-"""Edits at Foursquare: what was changed is kept beside the check-in; drifting counters are not."""
+"""Edits at Foursquare: the values before are kept as revisions, but not those of counters."""
 
 from __future__ import annotations
 

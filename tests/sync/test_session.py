@@ -1,4 +1,4 @@
-"""One user being worked on: the lease and the user are asked for before anything is written."""
+"""Sessions: nothing is written without the lease, or after the user was removed."""
 
 from __future__ import annotations
 

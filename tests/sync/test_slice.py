@@ -1,4 +1,4 @@
-"""A slice of the older history: which pages it asks for, whatever they show."""
+"""A slice of the older history: the pages that it requests, and what they cover."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOUR = timedelta(hours=7)
 
 
 def read(reading: Slice, listed: list, *, stored: list | None = None, cap: int = PAGE) -> int:
-    """Feed it pages of a list until it asks no more; how many."""
+    """Answer a slice's requests from a list until there are none; return their number."""
     held = listed if stored is None else stored
     asked = 0
     while reading.request is not None:

@@ -1,4 +1,4 @@
-"""The walk against lists that change under it; a list stands for any server that obeys the API."""
+"""Walks over lists that change meanwhile, as any server that follows the API may show them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYTHING = Window(None)
 
 @dataclass
 class Listing:
-    """A user's list at Foursquare, and what happens to it between two requests."""
+    """A user's list at Foursquare, and its changes between two requests."""
 
     items: list
     cap: int = 250
@@ -37,7 +37,7 @@ class Listing:
 
 
 def walked(listing: Listing, walk: Walk, stored: set[str] | None = None, most: int = 2000):
-    """Walk to the end; returns the ids that were shown."""
+    """Walk to the end; return the ids shown."""
     shown: set[str] = set(stored or ())
     while walk.request is not None:
         assert len(listing.asked) < most, "the walk does not end"
@@ -294,11 +294,11 @@ def test_a_list_that_never_stands_still_is_given_up():
     assert isinstance(walk.problem, UnsteadyList)
 
 
-# --- going on where an earlier attempt stopped --------------------------------------------------
+# --- resuming where an earlier attempt stopped --------------------------------------------------
 
 
 def begun(listing: Listing, pages: int) -> tuple[Checkpoint, set[str]]:
-    """A first import that was killed after so many pages."""
+    """Begin a first import that is killed after some pages; return its checkpoint and ids."""
     walk, shown = full(), set()
     for _ in range(pages):
         page = listing.page(walk.request)
@@ -349,7 +349,7 @@ def test_a_walk_killed_again_before_the_seam_keeps_its_mark():
 
 
 def at_the_seam(tail: list, page: list, *, offset: int) -> Walk:
-    """A resumed walk that has read its window, and then a page at the place of the seam."""
+    """Return a resumed walk that has read its window, and then a page where the seam may be."""
     whole = history(3000)
     checkpoint = Checkpoint(NOW, None, 1000, tuple(item.key for item in tail), None)
     walk = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=60, checkpoint=checkpoint)
@@ -359,7 +359,7 @@ def at_the_seam(tail: list, page: list, *, offset: int) -> Walk:
 
 
 def test_a_page_that_begins_with_the_last_one_seen_is_the_seam():
-    """All that was kept may be one id, where pages of one were shown or the others are gone."""
+    """With pages of one item, or after deletions, one id may be all that is left."""
     whole = history(3000)
 
     walk = at_the_seam(whole[999:1000], whole[999:1249], offset=999)
@@ -447,8 +447,8 @@ def test_whatever_was_there_all_the_time_is_seen(count, cap, changes, same_secon
 )
 @settings(deadline=None)
 def test_a_walk_that_has_seen_just_what_is_stored_goes_on_to_the_end(count, cap, every, inserted):
-    """As where the application's rows are taken over page by page: what is stored with its id is
-    at each page just what was seen. Some items count, and are never shown."""
+    """While the application's rows are adopted page by page, the number of rows with an id equals
+    at each page the number of items seen. Some items count, and are never shown."""
     there = history(count)
     hidden = {item.key for item in there[::every]}
     listing = Listing(list(there))
@@ -478,7 +478,7 @@ def test_a_walk_that_has_seen_just_what_is_stored_goes_on_to_the_end(count, cap,
 
 
 def test_an_empty_page_further_down_is_no_end_of_what_stands_between():
-    """Three pages in a row seemed to be the last one, and the list goes on for less than a page."""
+    """Three pages in a row seemed to be the last one; the list goes on for less than a page."""
     there = history(100)
     walk = full()
     for start, length in ((0, 40), (35, 37), (67, 21)):
