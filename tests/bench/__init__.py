@@ -1,1 +1,1 @@
-"""Benchmarks: ratios to a named baseline, both measured in one run, turn by turn."""
+"""Benchmarks: ratios to a named baseline, both measured in one run, in turns."""

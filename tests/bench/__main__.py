@@ -21,7 +21,7 @@ WITH_DATABASE = {
 
 
 def main(*names: str) -> None:
-    """Run those that are named, or all."""
+    """Run the benchmarks named, or all."""
     strange = set(names) - {*WITH_DATABASE, *WITHOUT_DATABASE}
     if strange:
         sys.exit(f"no such benchmark; there are {', '.join([*WITH_DATABASE, *WITHOUT_DATABASE])}")

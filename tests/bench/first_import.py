@@ -35,7 +35,7 @@ Figures = dict[str, float]
 
 
 def history(running: Running) -> Table:
-    """Check-ins per second, memory and requests, each in a process of its own."""
+    """Measure check-ins per second, memory and requests, each in a process of its own."""
     rows = [row for size in SIZES for row in _rows(running, size)]
     return Table(
         "A first import",
@@ -67,7 +67,7 @@ def _rows(running: Running, size: int) -> list[tuple[str, ...]]:
 
 
 def _apart(*arguments: str) -> Figures:
-    """In a process of its own, so that its peak of memory is its own."""
+    """Import in a process of its own, so that the peak of memory is that of the import."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.first_import", *arguments],
         check=True, stdout=subprocess.PIPE, text=True, cwd=TESTS,
@@ -122,7 +122,7 @@ def _now() -> datetime:
 
 
 def _peak() -> int:
-    """KiB of memory this process has had at most; `ru_maxrss` would count its parent's, too."""
+    """Return this process's peak of memory in KiB; `ru_maxrss` would include its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
 

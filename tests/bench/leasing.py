@@ -1,4 +1,4 @@
-"""What one import at a time costs: a lease claimed, held and given back."""
+"""The cost of leases: one acquired, held and released per import."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDS = 200
 
 
 def lease(running: Running) -> Table:
-    """Per import; a page adds one `hold` more."""
+    """Measure the leases of an import; each page adds one `ensure_held`."""
     url = database(running)
     pool = open_pool(url, size=1)
     try:

@@ -1,4 +1,4 @@
-"""Ways of doing the same thing, measured turn by turn, so that a busy machine is busy for all."""
+"""Ways of doing the same thing, measured in turns, so that a busy machine affects all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Way:
-    """One way; `prepare` is not timed, and makes what `do` is given."""
+    """One way; `prepare` is not timed, and returns the argument of `do`."""
 
     name: str
     do: Callable[[Any], object]
@@ -20,18 +20,18 @@ class Way:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a way takes: the medians over all rounds."""
+    """The cost of a way: the medians over all rounds."""
 
     name: str
     seconds: float
     amount: float
-    """What the meter counted: bytes, or nothing."""
+    """The meter's count, in bytes; 0 without a meter."""
 
 
 def in_turns(
     *ways: Way, rounds: int, meter: Callable[[], float] = lambda: 0.0, warm_ups: int = 1
 ) -> list[Taken]:
-    """A B C, A B C, …; the first rounds are thrown away."""
+    """Measure A B C, A B C, …; the first rounds are discarded."""
     taken: dict[str, list[tuple[float, float]]] = {way.name: [] for way in ways}
     for _ in range(warm_ups + rounds):
         for way in ways:
@@ -52,12 +52,12 @@ class Table:
 
     title: str
     about: str
-    """What is compared with what; one paragraph."""
+    """One paragraph on what is compared."""
     head: Sequence[str]
     rows: Sequence[Sequence[str]] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """As Markdown."""
+        """Return the table as Markdown."""
         lines = [f"## {self.title}", "", self.about, ""]
         lines += [_line(self.head), _line(["---", *["---:"] * (len(self.head) - 1)])]
         return "\n".join([*lines, *map(_line, self.rows)])
@@ -68,11 +68,11 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def times(part: float, whole: float) -> str:
-    """A ratio, with as many digits as it deserves."""
+    """Return a ratio, with two decimals if it is small."""
     ratio = part / whole
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def ms(seconds: float) -> str:
-    """Milliseconds."""
+    """Return seconds as text in milliseconds."""
     return f"{seconds * 1000:.2f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"

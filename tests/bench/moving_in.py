@@ -1,4 +1,4 @@
-"""Moving in with the application: how long its readers and writers wait, and the first import."""
+"""Moving in with the application: the waits of its readers and writers, and the first import."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from support.webapp.database import WebApp
 from support.webapp.years import Years
 
 USERS, CHECKINS = 50, 4_444
-"""Of whom the application has stored nine check-ins in ten: 200,000."""
+"""The application has stored nine in ten of their check-ins: 200,000."""
 
 REPORT = "SELECT count(*) FROM checkins"
 
 
 def moving(running: Running) -> Table:
-    """The application's database with years of rows, migrated beside it, and imported whole."""
+    """Migrate the application's database, with rows of years, beside it, and import everyone."""
     folder = Path(tempfile.mkdtemp(prefix="checkinsync-bench-"))
     try:
         with telling(folder, _copy(running, "application", of="template0")) as story:
@@ -51,7 +51,7 @@ def moving(running: Running) -> Table:
         f"{webapp_years.GONE} of them deleted at Foursquare since, one in {webapp_years.LOST} "
         "never stored. `migrate`, while a reader and a writer of the application repeat a "
         "statement on each of its tables: the longest that one of them took. The transaction is a "
-        "report that holds the table of check-ins. Then one `orchestrate` of everybody, without "
+        "report that holds the table of check-ins. Then one `orchestrate` of all users, without "
         "stagger, with four workers, against a simulated Foursquare on the same machine.",
         ("what", "took", "longest wait of a reader", "of a writer"),
         rows,
@@ -90,7 +90,7 @@ def _imported(story: Story, everyone: list[Years]) -> list[tuple[str, ...]]:
 
 
 def _copy(running: Running, name: str, *, of: str = "application") -> str:
-    """Address of a copy of a database."""
+    """Copy a database; return the address of the copy."""
     with psycopg.connect(running.url_for("postgres"), autocommit=True) as conn:
         conn.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(of)))
     return running.url_for(name)

@@ -1,4 +1,4 @@
-"""A page of JSON into check-ins."""
+"""The cost of parsing a page of JSON into check-ins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDS = 60
 
 
 def page() -> Table:
-    """What reading a page costs: decoding, checking types, fingerprints."""
+    """Measure decoding, checking of types, and fingerprints."""
     body = response()
     assert _without_raw(_ours(body)) == _without_raw(_by_json(body))
     ours, by_json, alone = in_turns(

@@ -1,4 +1,4 @@
-"""Where benchmarks run: a durable database of their own, a simulated Foursquare, made-up pages."""
+"""The surroundings of benchmarks: a durable database, a simulated Foursquare, made-up pages."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _numbers = itertools.count()
 
 @contextmanager
 def server() -> Iterator[Running]:
-    """An embedded server as users have it: on the disk, safe against power cuts."""
+    """Run an embedded server as users have it: on the disk, safe against power cuts."""
     home = Path(tempfile.mkdtemp(prefix="checkinsync-bench-"))
-    home.chmod(0o711)  # as root the server runs under another account, which has to pass
+    home.chmod(0o711)  # started by root, the server runs under another account
     try:
         with serving(home, allow_nobody=True) as running:
             yield running
@@ -43,7 +43,7 @@ def server() -> Iterator[Running]:
 
 
 def database(running: Running) -> str:
-    """Address of one more database, with the schema and no rows."""
+    """Create a database with the schema and no rows; return its address."""
     name = f"bench_{next(_numbers)}"
     with psycopg.connect(running.url_for("postgres"), autocommit=True) as conn:
         conn.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
@@ -53,13 +53,13 @@ def database(running: Running) -> str:
 
 
 def version(running: Running) -> str:
-    """Of PostgreSQL."""
+    """Return the version of PostgreSQL."""
     with psycopg.connect(running.url_for("postgres")) as conn:
         return conn.info.parameter_status("server_version") or "unknown"
 
 
 def add_user(conn: Connection, number: int) -> int:
-    """A user nobody will log in as; returns the id."""
+    """Add a user; return the id."""
     row = conn.execute(
         """
         INSERT INTO users (foursquare_user_id, secret_token)
@@ -72,7 +72,7 @@ def add_user(conn: Connection, number: int) -> int:
 
 
 def wal_meter(conn: Connection) -> Callable[[], float]:
-    """Reads how many bytes of WAL the server has written so far."""
+    """Return a meter of the bytes of WAL that the server has written so far."""
 
     def read() -> float:
         row = conn.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()
@@ -83,14 +83,14 @@ def wal_meter(conn: Connection) -> Callable[[], float]:
 
 
 def response(count: int = PAGE, *, seed: int = 1) -> bytes:
-    """The `response` of a page, as the simulator sends it."""
+    """Return the `response` of a page, as the simulator sends it."""
     items = World.generate(seed=seed, accounts=1, count=count).accounts["token-1"].items
     whole = {"checkins": {"count": count, "items": items}}
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
 def pages() -> Iterator[tuple[Checkin, ...]]:
-    """Pages of check-ins that were never seen before, each older than the one before."""
+    """Yield pages of new check-ins, each older than the one before."""
     page = parse.page(response(), offset=0, limit=PAGE)
     pattern = [item for item in page.items if isinstance(item, Checkin)]
     for number in itertools.count():
@@ -108,7 +108,7 @@ def _moved(checkin: Checkin, back: timedelta, number: int) -> Checkin:
 
 @contextmanager
 def foursquare(count: int) -> Iterator[str]:
-    """A simulated Foursquare in a process of its own; yields its address."""
+    """Run a simulated Foursquare in a process of its own; yield its address."""
     command = [sys.executable, "-m", "bench.simulated", str(count)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
@@ -120,6 +120,6 @@ def foursquare(count: int) -> Iterator[str]:
 
 
 def machine() -> str:
-    """What kind of machine this is."""
+    """Return the number of cores, the memory and the system of this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {sys.platform}"

@@ -1,4 +1,4 @@
-"""Pages into the table: an unchanged one, and a new one."""
+"""The cost of saving a page: an unchanged one, and a new one."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Bench:
     user: int
     wal: Callable[[], float]
     unseen: Iterator[tuple[Checkin, ...]]
-    """Pages that are not stored."""
+    """Pages that are not stored yet."""
 
     def checkpoint(self) -> None:
-        """From here on the first change of a block goes into the WAL as the whole block."""
+        """Make a checkpoint: the next change of each block writes the whole block to the WAL."""
         self.conn.execute("CHECKPOINT")
 
 
@@ -60,7 +60,7 @@ def _bench(running: Running) -> Iterator[Bench]:
 
 
 def unchanged(running: Running) -> Table:
-    """What a page costs that is stored already, as nearly every page of a night is."""
+    """Measure a page that is stored already, as nearly every page of a night is."""
     with _bench(running) as bench:
         page = next(pages())
         span = Span.of(page, top=False, now=NOW)
@@ -91,7 +91,7 @@ def unchanged(running: Running) -> Table:
 
 
 def new(running: Running) -> Table:
-    """What a page costs that nobody has stored, as on a first import."""
+    """Measure a page that is not stored yet, as on a first import."""
     with _bench(running) as bench:
         taken = in_turns(
             Way("the whole of `save_page`: compare, write, photos",

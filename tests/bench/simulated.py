@@ -12,7 +12,7 @@ TOKEN = "token-1"
 
 
 def serve(count: int) -> None:
-    """Tell the address, and serve; every item is made beforehand, and nobody is limited."""
+    """Print the address and serve; all items are made before, and there is no rate limit."""
     world = World.generate(accounts=1, count=count)
     for entry in world.accounts[TOKEN].entries:
         assert entry.encoded

@@ -1,4 +1,4 @@
-"""The program's start, as cron, shells and people feel it."""
+"""The time that the program takes to start."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EAGER = (
 
 
 def overview() -> Table:
-    """`checkinsync --help`: what the lazy command group is for."""
+    """Measure `checkinsync --help`, for which the command group loads its commands lazily."""
     bare, click, lazy, eager = in_turns(
         Way("`python -c pass`", lambda _: _run("-c", "pass")),
         Way("`python -c 'import click'`", lambda _: _run("-c", "import click")),

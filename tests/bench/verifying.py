@@ -1,4 +1,4 @@
-"""A stored history compared: the whole of it, and a night's share of it."""
+"""The cost of comparing a stored history: the whole of it, and a night's slice."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Stored:
 
     @property
     def services(self) -> Services:
-        """The collaborators of an import, on the clock that is handed in."""
+        """The collaborators of an import, on a clock that is handed in."""
         return Services(self.pool, self.service, self.keyring, self.lease_renewer, lambda: self.at)
 
     def import_(self, scope: Scope, *, may_scrub: bool = False) -> Imported:
-        """One import, at the time on the clock that is handed in."""
+        """Import once, at the time of that clock."""
         return import_user(
             self.user,
             services=self.services,
@@ -57,12 +57,12 @@ class Stored:
         )
 
     def night(self, *, may_scrub: bool) -> Imported:
-        """One more night."""
+        """Import one night later."""
         self.at += NIGHT
         return self.import_(Nightly(timedelta(days=14)), may_scrub=may_scrub)
 
     def verify(self) -> VerificationResult:
-        """The whole history, id by id."""
+        """Verify the whole history."""
         proof = verify(
             self.user,
             services=self.services,
@@ -90,7 +90,7 @@ def _stored(running: Running, size: int) -> Iterator[Stored]:
 
 
 def verifying(running: Running) -> Table:
-    """`verify` beside another full import, and a night with a slice beside one without."""
+    """Compare `verify` with another full import, and a night with a slice with one without."""
     rows = [row for size in SIZES for row in _rows(running, size)]
     return Table(
         "A stored history compared",

@@ -116,7 +116,7 @@ class Player:
         """Make the night's trouble at Foursquare; end all trouble afterwards."""
         server = self.foursquare.server
         whose = self._person(night)
-        token = whose.token if night.only_his else None
+        token = whose.token if night.one_user_only else None
         with server.lock:
             server.requests.clear()
             server.switches.hourly_limit = night.hourly_limit

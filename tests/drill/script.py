@@ -68,7 +68,7 @@ class Night:
     """Started at the same time."""
     strike: Strike = Strike()
     faults: tuple[Fault, ...] = ()
-    only_his: bool = True
+    one_user_only: bool = True
     """The faults strike one user's requests; False: everyone's."""
     whose: int = 0
     """Index of that user, who is also the one for `import-user`; modulo the number of users."""
@@ -197,10 +197,10 @@ class _Drawn:
         match need:
             case "failing":
                 faults = (Fault("server_error", times=None),)
-                return {"faults": faults, "only_his": True, "first": Errand()}
+                return {"faults": faults, "one_user_only": True, "first": Errand()}
             case "limited":
                 fault = Fault("rate_limit_exceeded", nth=1, times=times, seconds=900)
-                return {"faults": (fault,), "only_his": True, "first": Errand()}
+                return {"faults": (fault,), "one_user_only": True, "first": Errand()}
             case "revoked":
                 return {"revoked": True, "first": Errand()}
             case "slow":
@@ -221,7 +221,7 @@ class _Drawn:
             "newcomer": chance.random() < 0.06,
             "again": chance.random() < 0.5,
             "whose": self.whose,
-            "only_his": chance.random() < 0.6,
+            "one_user_only": chance.random() < 0.6,
             "large": self.large,
         }
         return Night(self.number, **(drawn | more))  # type: ignore[arg-type]

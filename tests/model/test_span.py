@@ -1,4 +1,4 @@
-"""What a page proves, and what is concluded from what it does not show."""
+"""Spans: what a page proves, and what follows from what it does not show."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ INSTANTS = st.integers(0, 40).map(lambda hours: NOW - 2 * DAY + hours * HOUR)
 
 @st.composite
 def lists(draw):
-    """Check-ins, some of the same second, some entered late, in one of the two orders; and a page
-    of what is left of them after some were deleted."""
+    """Draw check-ins in one of the two orders, some of the same second, some entered late; the
+    deleted ones; and a page of the others."""
     made = []
     for number in range(draw(st.integers(1, 25))):
         created = draw(INSTANTS)
@@ -180,7 +180,7 @@ def test_a_moved_one_is_a_change_wherever_it_is_shown(drawn, by):
     assert changes.unchanged == len(page) - 1
 
 
-# --- the brake ------------------------------------------------------------------------------------
+# --- deletions that are held back -----------------------------------------------------------------
 
 
 def unseen_of(count: int, expected: int, **marks) -> Unseen:
@@ -194,6 +194,7 @@ def unseen_of(count: int, expected: int, **marks) -> Unseen:
 @example(4, 250, 0, 79)
 @example(4, 250, 0, 80)
 @example(3, 3, 0, 3)
+@example(2, 2, 0, 2)
 def test_more_than_three_and_more_than_their_share_are_withheld(count, expected, gone, total):
     marks = judge(unseen_of(count, expected), RecentDeletions(total, gone), now=NOW)
 
@@ -220,6 +221,13 @@ def test_what_is_marked_already_is_not_counted_twice():
 
     assert judge(marked, RecentDeletions(100, 5), now=NOW).again
     assert judge(marked, RecentDeletions(100, 6), now=NOW).withheld
+
+
+def test_what_was_marked_more_than_a_month_ago_is_not_among_the_recent_ones():
+    marked = unseen_of(5, 100, missing_since=NOW - 30 * DAY)
+
+    assert judge(marked, RecentDeletions(160, 3), now=NOW).again
+    assert judge(marked, RecentDeletions(159, 3), now=NOW).withheld
 
 
 # --- what was verified when -----------------------------------------------------------------------

@@ -69,6 +69,7 @@ def test_each_reason_why_a_user_is_not_due_is_told(candidate, reason):
     "candidate",
     [
         replace(READY, last_checked_at=NOW - DAY),
+        replace(READY, last_checked_at=NOW - 9 * DAY),
         replace(REJECTED, rejected=b"the hash of an earlier token"),
         replace(REJECTED, state="failing"),
         replace(REJECTED, token_unreadable=True),

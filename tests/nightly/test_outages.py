@@ -1,4 +1,4 @@
-"""When a service counts as away, and how long it is waited for."""
+"""Outages: when a service counts as down, and how long a run waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried again in a run, after which time, and how often."""
+"""Retries in a run: which errors, after which time, and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on a handed-in clock: starts, retries, pauses, and what it came to."""
+"""A run on a clock that is handed in: starts, retries, pauses, and its outcome."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_ten_thousand_users_start_in_their_slots_through_one_small_pool(
 
 
 def sessions(db: str) -> int:
-    """Sessions this database ever had, counted from another one."""
+    """Return the number of sessions that this database has had, asked from another one."""
     name = conninfo_to_dict(db)["dbname"]
     with psycopg.connect(make_conninfo(db, dbname="postgres")) as conn:
         row = conn.execute("SELECT sessions FROM pg_stat_database WHERE datname = %s", [name])

@@ -1,4 +1,4 @@
-"""Who starts when."""
+"""The schedule of a run: slots, retries, pauses."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ def test_the_stagger_shrinks_so_that_the_last_one_starts_inside_the_window():
     assert stagger_within(timedelta(hours=4), 2 * MINUTE, starts=1000) < 15 * timedelta(seconds=1)
 
 
+def test_the_stagger_shrinks_no_more_than_it_has_to():
+    four_hours = timedelta(hours=4)
+
+    assert stagger_within(four_hours, 2 * MINUTE, starts=241) == MINUTE
+    assert stagger_within(four_hours, 2 * MINUTE, starts=121) == 2 * MINUTE
+    assert stagger_within(MINUTE, 2 * MINUTE, starts=1) == 2 * MINUTE
+
+
 def test_a_rate_limited_user_starts_after_his_reset():
     [(first, _), second] = users(2)
 
@@ -42,9 +50,22 @@ def test_nothing_is_taken_before_its_time_or_without_a_worker():
     queue = Queue(entries(2), workers=1)
 
     assert queue.take(NOW, running=1) is None
+    assert queue.take(NOW, running=2) is None
+    assert queue.next_at(running=1) is None
     assert queue.take(NOW, running=0).user.id == 1
     assert queue.take(NOW, running=0) is None
     assert queue.next_at(running=0) == NOW + 2 * MINUTE
+
+
+def test_a_first_start_is_due_from_its_slot_on_until_it_is_taken():
+    queue = Queue(entries(2)[1:], workers=1)
+    queue.again(entries(1)[0], NOW)
+
+    assert not queue.start_is_due(NOW + 2 * MINUTE - timedelta(seconds=1))
+    assert queue.start_is_due(NOW + 2 * MINUTE)
+    assert queue.start_is_due(NOW + 9 * MINUTE)
+    queue.take(NOW + 9 * MINUTE, running=0)
+    assert not queue.start_is_due(NOW + 9 * MINUTE)
 
 
 def test_a_retry_leaves_the_last_worker_to_first_starts():

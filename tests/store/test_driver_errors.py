@@ -1,4 +1,4 @@
-"""Each class of the database's errors has a meaning of its own, and shows no row."""
+"""Errors of the database: each class becomes an error of ours, and repeats no row."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(pool: Pool, *statements: str) -> None:
 
 
 def collide(pool: Pool, conn: psycopg.Connection) -> None:
-    """Write a row that another transaction has written since this one began."""
+    """Update a row that another transaction has updated since this one began."""
     with translated(), pool.connection() as own:
         own.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         own.execute("SELECT * FROM t")

@@ -1,4 +1,4 @@
-"""Rows of `import_jobs`: whose are closed, and whose are left alone."""
+"""Rows of `import_jobs`: which ones are closed, and which are left alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from support.environment import add_users
 
 
 def test_only_what_a_crash_left_open_is_closed(conn: psycopg.Connection) -> None:
-    """The application may begin one between our look whether it is at work and this."""
+    """The application may begin an import after we have checked that it runs none."""
     [user] = add_users(conn, 1)
     conn.execute(
         """

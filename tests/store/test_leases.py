@@ -27,7 +27,7 @@ def moment(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
 
 
 def hold(conn: psycopg.Connection, owner: str, *, left: str = "90 s", user: int = ADA) -> int:
-    """Give a lease to an owner; returns its token."""
+    """Give a lease to an owner; return its token."""
     row = conn.execute(
         """
         INSERT INTO import_leases
@@ -40,7 +40,7 @@ def hold(conn: psycopg.Connection, owner: str, *, left: str = "90 s", user: int 
 
 
 def left(conn: psycopg.Connection) -> list[float]:
-    """Seconds until each lease expires."""
+    """Return the seconds until each lease expires."""
     rows = conn.execute("SELECT extract(epoch FROM expires_at - now()) FROM import_leases")
     return [float(seconds) for (seconds,) in rows]
 
@@ -138,7 +138,7 @@ TELL = "from checkinsync.store import lease_owner; print(lease_owner.me(), flush
 
 
 class OtherProcess:
-    """A process of this host that tells under which name it would own a lease."""
+    """A process of this host, and the name under which it would own a lease."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-c", TELL]
@@ -147,7 +147,7 @@ class OtherProcess:
         self.owner = self.popen.stdout.readline().decode().strip()
 
     def die(self) -> None:
-        """Leave a zombie: dead, and not yet waited for by its parent."""
+        """Become a zombie: dead, and not yet waited for by its parent."""
         self.popen.kill()
         os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOWAIT)
 

@@ -1,4 +1,4 @@
-"""The pool's transactions: which errors mean that the database is away."""
+"""The pool's transactions: the errors that mean that the database is away."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_session_that_ended_while_this_process_was_stopped_is_an_outage_not_a_
 
 
 def sleep_in_a_transaction(pool: Pool, conn: psycopg.Connection) -> None:
-    """Until the server has hung up; `conn` is for looking."""
+    """Stay in a transaction until the server has ended the session, as seen through `conn`."""
     with transaction(pool) as own:
         own.execute("SELECT set_config('idle_in_transaction_session_timeout', '20ms', true)")
         session = [own.info.backend_pid]

@@ -1,4 +1,4 @@
-"""The web application beside us: what it writes is respected, what it reads makes sense."""
+"""The web application beside us: its writes are respected, and what it reads makes sense."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_user_who_reconnects_before_his_slot_is_imported_with_his_new_token(st
 
 
 def began(story, person, status: str, source: str | None, *, minutes: int) -> int:
-    """A job of the application, so many minutes old; its id."""
+    """Add a job of the application of some minutes ago; return its id."""
     at = utc_now() - timedelta(minutes=minutes)
     [(job,)] = story.rows(
         """

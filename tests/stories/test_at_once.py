@@ -1,4 +1,4 @@
-"""Several processes at once: one works, the others say so and leave."""
+"""Several processes at once: one works, the others say so and exit."""
 
 from __future__ import annotations
 

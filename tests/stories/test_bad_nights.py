@@ -1,4 +1,4 @@
-"""Nights on which Foursquare, or a setting, is not as it should be."""
+"""Nights on which Foursquare fails, or a setting is wrong."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_one_rejected_user_imported_by_hand_exits_with_4(story):
     assert states(story) == {ada.id: "needs_reauth"}
 
 
-# --- stumbling, and limits ----------------------------------------------------------------------
+# --- passing faults, and limits -----------------------------------------------------------------
 
 
 def test_whatever_stumbles_in_mid_walk_costs_nothing(story):
@@ -169,7 +169,7 @@ def test_a_wrong_key_changes_nothing_and_the_right_one_goes_on(story, words):
     assert story.complete(*people)
 
 
-# --- nobody there -------------------------------------------------------------------------------
+# --- Foursquare away ----------------------------------------------------------------------------
 
 
 def test_with_foursquare_down_the_run_waits_until_its_deadline_and_blames_nobody(story):

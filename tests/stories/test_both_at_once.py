@@ -1,4 +1,4 @@
-"""The application and checkinsync on one database at one time: neither is in the other's way."""
+"""The application and checkinsync on one database at the same time: neither blocks the other."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_imports_of_both_sides_go_on_at_once(empty_url: str, tmp_path: Path, app
 
 
 def ours_have_finished(story, people) -> bool:
-    """An import of ours for everybody; where the application was always quicker, another try."""
+    """Return True if we have imported all users; try the others, unless the application does."""
     done = story.rows(
         """
         SELECT DISTINCT user_id FROM import_jobs
@@ -61,7 +61,7 @@ def ours_have_finished(story, people) -> bool:
 
 
 def check_progress(job: int, looks: list[Look]) -> None:
-    """What a page that polls this job has shown makes sense."""
+    """Assert that what a page that polls this job has shown makes sense."""
     steps = [ORDER.index(status) for status, *_ in looks]
     imported = [count or 0 for _, count, _, _ in looks]
     batches = [batch or 0 for *_, batch in looks]

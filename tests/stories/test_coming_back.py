@@ -1,4 +1,4 @@
-"""Somebody who was away for long visits the web application, and is imported the next night."""
+"""A user who was inactive visits the web application, and is imported the next night."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database is not there, goes away, comes back; and is never crowded."""
+"""The database is missing, goes away or comes back; and few connections are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.concurrent import server_of
 from support.stories import PASSWORD, QUIET, telling
 
 POOL = 5
-"""Connections that a run of four workers takes at most."""
+"""Maximum of connections of a run with four workers."""
 
 
 def test_without_a_database_a_command_says_so_within_seconds(story):
@@ -88,7 +88,7 @@ def cut_off_at(story, requests: set[int]) -> None:
 
 
 def cut_off_who_writes(story) -> int:
-    """End those who are in the middle of a transaction that stores check-ins; how many."""
+    """End the sessions in a transaction that stores check-ins; return their number."""
     return len(
         story.rows(
             """
@@ -141,7 +141,7 @@ def test_a_run_of_forty_users_opens_no_more_sessions_than_its_pool_holds(story, 
 
 
 def sessions(databases, name: str) -> int:
-    """Sessions ever begun on that database, asked from another one."""
+    """Return the number of sessions ever begun on that database, asked from another one."""
     [count] = databases.administrator.execute(
         "SELECT sessions FROM pg_stat_database WHERE datname = %s", [name]
     ).fetchone()
@@ -149,7 +149,7 @@ def sessions(databases, name: str) -> int:
 
 
 def alive(databases, name: str) -> int:
-    """Sessions of the program at work on that database."""
+    """Return the number of the program's sessions on that database."""
     [count] = databases.administrator.execute(
         """
         SELECT count(*) FROM pg_stat_activity

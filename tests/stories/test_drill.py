@@ -1,4 +1,4 @@
-"""The drill in a short form; `make drill` is the long one. And that it sees what it looks for."""
+"""The drill in a short form (`make drill` is the long one), and that it detects violations."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ HARM = {
     "UPDATE sync_state SET reason = '{token}'": {"told"},
     f"UPDATE checkins SET deleted_at = now() WHERE id = {ONE}": {"lost", "wrongly gone"},
 }
-"""What is done behind the drill's back after a night, and how it has to call that."""
+"""Statements executed after a night, and the kinds of violations that must be reported."""
 
 
 class Tampered(World):
-    """A world whose tables are harmed after its nights."""
+    """A world whose tables are damaged after its nights."""
 
     statement = "SELECT 1"
 
     def harmed_by(self, statement: str) -> set[str]:
-        """One more calm night, and the statement; the kinds of violations that are found."""
+        """Play a calm night, execute the statement, and return the kinds of violations found."""
         self.statement = statement
         self.report.violations.clear()
         self.night(script.Night(self.report.nights + 1, calm=True))

@@ -1,4 +1,4 @@
-"""A good night, from nothing to everything, told as the operator sees it."""
+"""A good night, from an empty database to complete histories, as an operator sees it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVENTS = {
     "import_finished": {"run_id", "user_id", "new", "changed", "gone", "requests", "seconds"},
     "run_finished": {"run_id"},
 }
-"""The promised events of a night without trouble, and the fields that each must have."""
+"""The promised events of a night without trouble, with the fields of each."""
 
 
 def test_three_added_users_are_imported_two_seconds_apart_and_nobody_is_told(story):

@@ -1,4 +1,4 @@
-"""Killed without warning at any moment: the next start goes on at once, and nothing is doubled."""
+"""Killed at any moment: the next start resumes at once, and nothing is stored twice."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LATER = 0.12
 
 @dataclass
 class Killing:
-    """Kills a process when so many requests have come in, or a moment later; the same each time."""
+    """Kills a process after some requests, or a moment later; the same each time."""
 
     story: Story
     chance: random.Random
     timers: list[threading.Timer] = field(default_factory=list)
 
     def soon(self, *words: str, most: int) -> int:
-        """Start a command and kill it; its exit code."""
+        """Start a command and kill it; return its exit code."""
         nth = self.chance.randint(1, most)
         later = self.chance.choice([0.0, self.chance.uniform(0, LATER)])
         dead = threading.Event()
@@ -94,7 +94,7 @@ def test_a_run_killed_in_its_middle_is_gone_on_with_at_once(story, killing):
 
 
 def unfinished(story) -> list[tuple]:
-    """Jobs that look as if they were at work, and leases that nobody gave back."""
+    """Return a row for each job that seems to be running, and each lease that was not released."""
     return story.rows(
         """
         SELECT user_id FROM import_jobs WHERE status IN ('pending', 'running')

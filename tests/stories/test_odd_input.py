@@ -1,4 +1,4 @@
-"""What operators, shells and full disks do to a command: a sentence, never a traceback."""
+"""Odd input, closed pipes and full disks: a command prints a sentence, never a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TWICE = "Zoë \U0001f600\n\x1b[31mred"
 
 
 def shell(story, script: str) -> Started:
-    """A line of shell; `CS` is the program."""
+    """Run a line of shell; `CS` is the program."""
     program = shlex.join([sys.executable, "-m", "checkinsync"])
     command = script.replace("CS", program)
     return story.start_program(["bash", "-o", "pipefail", "-c", command])

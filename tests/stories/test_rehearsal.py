@@ -1,4 +1,4 @@
-"""docs/moving-in.md, walked: a rehearsal on a copy, the switch, and the way back."""
+"""The steps of docs/moving-in.md: a rehearsal on a copy, the switch, and the way back."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Moving:
             return conn.execute(query.encode()).fetchall()
 
     def program(self, *words: str) -> Any:
-        """A command with the settings of the rehearsal."""
+        """Run a command with the settings of the rehearsal."""
         return self.story.run(*words, database_url=f"{self.copy}&password={PASSWORD}")
 
     def everything(self) -> list[tuple[Any, ...]]:
-        """All rows of the application's own database."""
+        """Return all rows of the application's own database."""
         tables = [t for (t,) in self.story.rows("SELECT tablename FROM pg_tables "
                   "WHERE schemaname = 'public' ORDER BY 1")]  # fmt: skip
         return [(t, *row) for t in tables for row in self.story.rows(f"SELECT * FROM {t}")]
@@ -65,7 +65,7 @@ def _run(postgres: Running, program: str, *arguments: str) -> None:
 
 
 def rehearse(moving: Moving) -> None:
-    """Up to the night."""
+    """Follow the page up to the first night."""
     assert moving.program("migrate", "--plan").code == 0
     assert moving.program("migrate").code == 0
     assert moving.program("migrate", "--check").code == 0
@@ -74,7 +74,7 @@ def rehearse(moving: Moving) -> None:
 
 
 def question(title: str) -> str:
-    """The SQL of the page below this heading."""
+    """Return the SQL of the page below a heading."""
     section = PAGE.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
     [query] = re.findall(r"^ *```sql\n(.*?)^ *```", section, re.M | re.S)
     return str(query)

@@ -1,4 +1,4 @@
-"""`verify` as an operator sees it: a verdict, a gap, a repair, or how far it got."""
+"""`verify` as an operator sees it: a verdict, a gap, a repair, or its progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHECKINS = "users/self/checkins"
 
 @pytest.fixture
 def two(story):
-    """Two people whose histories are stored."""
+    """Add two people whose histories are stored."""
     people = story.people(600, 40)
     assert story.run("orchestrate") == QUIET
     return people
@@ -90,8 +90,8 @@ def test_interrupted_it_says_how_far_it_got_and_goes_on(story, two):
     ("kind", "code", "of_all", "complete"),
     [
         ("rate_limit_exceeded", 5, 3, 1),
-        ("quota_exceeded", 5, 5, 0),  # nobody else is asked
-        ("invalid_auth", 4, 0, 1),  # told, and no fault of the verification
+        ("quota_exceeded", 5, 5, 0),  # no further user is asked about
+        ("invalid_auth", 4, 0, 1),  # reported; not a failure of `verify all`
         ("bad_gateway", 69, 3, 1),
     ],
 )

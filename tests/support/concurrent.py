@@ -59,7 +59,7 @@ def start(
 
 @contextmanager
 def another(home: Path, then: str = "sys.stdin.read()", **options: object) -> Iterator[Other]:
-    """A process that is inside; it leaves, unless it is already gone, when this ends."""
+    """Run a process inside `serving` until the block ends."""
     with start(home, then, **options) as process:
         url = process.stdout.readline().strip()
         assert url, process.stderr.read()
@@ -79,20 +79,20 @@ def as_ordinary(user: Account) -> dict[str, object]:
 
 
 def server_of(home: Path) -> int | None:
-    """Process number of the server that lives; None where there is none."""
+    """Return the process id of the running server, or None."""
     try:
         pid = int((home / "postgres/data/postmaster.pid").read_text().split()[0])
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # gone, or going while it was looked at
+    except (FileNotFoundError, ProcessLookupError):  # it has ended, or is just ending
         return None
     return pid if b"postgres" in words else None
 
 
 def kill_server(home: Path) -> None:
-    """Kill -9 its every process, as a crash of the machine would."""
+    """Kill all its processes with SIGKILL, as a crash of the machine would."""
     postmaster = server_of(home)
     for pid in (postmaster, *_children(postmaster)):
-        with suppress(ProcessLookupError):  # a session that was just ending
+        with suppress(ProcessLookupError):  # a session that is just ending
             os.kill(pid, 9)
     while server_of(home):
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A PostgreSQL for the tests, by the program's own launcher; a fresh database for each test.
+"""A PostgreSQL for the tests, started by the program's own launcher; a new database per test.
 
 One server and one migrated template per session; a test's database is a clone of it. Asking for
 one of these fixtures marks the test `db`.
@@ -42,7 +42,7 @@ class Databases:
 
     @contextmanager
     def lent(self, template: str) -> Iterator[str]:
-        """Address of a copy, for one test."""
+        """Yield the address of a copy, for one test."""
         name = self.copy_of(template)
         try:
             yield self.postgres.url_for(name)
@@ -50,7 +50,7 @@ class Databases:
             self.done_with.append(name)
 
     def copy_of(self, template: str) -> str:
-        """Name of a copy. Copying files is the faster way where nothing waits for the disk."""
+        """Return the name of a copy. Copying files is faster where the disk is no bottleneck."""
         while self.done_with:
             self._do("DROP DATABASE {} WITH (FORCE)", self.done_with.pop())
         name = f"test_{next(self.numbers)}"
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Running]:
-    """A server with data in memory where there is room, gone when the session ends."""
+    """A server for the session, its data in memory if there is enough."""
     with _open_folder() as home, serving(home, allow_nobody=True, for_tests=True) as running:
         yield running
 
@@ -83,7 +83,7 @@ def databases(postgres: Running) -> Iterator[Databases]:
 
 @pytest.fixture(scope="session")
 def template_database(databases: Databases) -> str:
-    """Name of a database that has the schema and nobody is connected to."""
+    """Name of a database with the schema and without connections."""
     name = databases.copy_of("template0")
     migrate.up(databases.postgres.url_for(name))
     return name
@@ -112,14 +112,15 @@ def conn(db: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A CHECKINSYNC_HOME: pytest's own folders are closed to the account that root's server has."""
+    """A CHECKINSYNC_HOME: pytest's folders are not accessible to the account that root's server
+    runs under."""
     with _open_folder() as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
 def made_once() -> Iterator[Path]:
-    """A home whose database was made and stopped: copying it costs a tenth of making another."""
+    """A home with a stopped database: copying it costs a tenth of making another one."""
     with _open_folder() as folder:
         with serving(folder, allow_nobody=True, for_tests=True):
             pass
@@ -128,7 +129,7 @@ def made_once() -> Iterator[Path]:
 
 @pytest.fixture
 def used_home(home: Path, made_once: Path) -> Path:
-    """A CHECKINSYNC_HOME that has an empty database from some earlier night."""
+    """A CHECKINSYNC_HOME with an empty database of an earlier night."""
     subprocess.run(["cp", "-a", made_once / "postgres", home], check=True)
     return home
 

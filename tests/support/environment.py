@@ -1,4 +1,4 @@
-"""Parts of the house, put together for tests: the pool, the keeper, a clock that is handed in."""
+"""The program's collaborators for tests: the pool, the lease renewer, a clock that is handed in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYRING = Keyring(["00" * 32])
 
 
 class HandedClock:
-    """A clock that goes on only when a run waits and nothing is at work."""
+    """A clock that moves only when a run waits and no import is running."""
 
     def __init__(self, start: datetime = NOW) -> None:
         self.at = start
@@ -69,7 +69,7 @@ def lease_renewer(pool: Pool) -> Iterator[LeaseRenewer]:
 
 
 def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> list[int]:
-    """Active users with encrypted tokens; returns their ids."""
+    """Add active users with encrypted tokens; return their ids."""
     tokens = [KEYRING.encrypt(f"token {number}") for number in range(1, count + 1)]
     rows = conn.execute(
         """
@@ -85,7 +85,7 @@ def add_users(conn: psycopg.Connection, count: int, *, at: datetime = NOW) -> li
 
 
 class Env:
-    """A pool, a simulated Foursquare, and imports of its users; what App is to the program."""
+    """A pool, a simulated Foursquare and imports of its users, as App opens them."""
 
     def __init__(
         self, pool: Pool, lease_renewer: LeaseRenewer, simulator: Server, conn: psycopg.Connection
@@ -103,7 +103,7 @@ class Env:
         return Services(self.pool, self.foursquare, self.keyring, self.lease_renewer, self.now)
 
     def connected(self) -> Foursquare:
-        """A client as a new process has it."""
+        """Return a client as a new process has it."""
         return Foursquare(
             api_url=self.simulator.url, token_in="auto", sleep=lambda _: None, now=self.now
         )
@@ -112,7 +112,7 @@ class Env:
         return self.at
 
     def add(self, token: str) -> User:
-        """The user of an account, stored with a sealed token."""
+        """Add the user of an account with an encrypted token."""
         profile = Profile(self.simulator.world.accounts[token].user_id, token, None)
         added = accounts.add(profile, token, pool=self.pool, keyring=self.keyring, now=self.at)
         return self.user(added.id)
@@ -121,7 +121,7 @@ class Env:
         return accounts.find(str(user_id), pool=self.pool)
 
     def import_(self, user: User, *, overlap: timedelta = timedelta(days=14), **more) -> Imported:
-        """One import; afterwards the requests it took can be read off `requests`."""
+        """Import once; afterwards `requests` is the number of its requests."""
         self.simulator.requests.clear()
         run_id, scope = more.pop("run_id", None), more.pop("scope", Nightly(overlap))
         return import_user(
@@ -129,7 +129,7 @@ class Env:
         )
 
     def night(self, user: User, **more) -> Imported:
-        """A night later, as a run imports him: the window, and a look back."""
+        """Import a day later, as a run does: the window, and a scrub."""
         self.at += timedelta(days=1)
         return self.import_(user, may_scrub=lambda: True, **more)
 
@@ -138,7 +138,7 @@ class Env:
         return len(self.simulator.requests)
 
     def stored(self, user: User) -> list[str]:
-        """The ids of the stored check-ins, each as often as it is stored."""
+        """Return the ids of the stored check-ins, each as often as it is stored."""
         rows = self.conn.execute(
             "SELECT foursquare_id FROM checkins WHERE user_id = %s ORDER BY 1", [user.id]
         )
@@ -151,7 +151,7 @@ class Env:
         return dict(rows.fetchall())
 
     def has_everything(self, user: User, token: str) -> bool:
-        """Each check-in that Foursquare shows is stored, once, or in quarantine by name."""
+        """Return True if each check-in shown is stored once, or in quarantine."""
         stored = self.stored(user)
         truth = {str(item_id) for item_id in self.simulator.shown_ids(token)}
         missing = truth - set(stored) - set(self.quarantined(user))

@@ -1,4 +1,4 @@
-"""Check-ins made by hand, for tests of what is pure."""
+"""Check-ins for tests of pure code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 
 
 def hex_id(instant: datetime, number: int = 0) -> str:
-    """An id of that instant."""
+    """Return an id of that instant."""
     return f"{int(instant.timestamp()):08x}{number:016x}"
 
 
@@ -22,7 +22,7 @@ def checkin(
     venue: str | None = "venue",
     fingerprint: bytes = b"as made",
 ) -> Checkin:
-    """A check-in of `created`, entered then or later."""
+    """Return a check-in of `created`, entered then or at `entered`."""
     return Checkin(
         id=hex_id(entered or created, number),
         created_at=created,
@@ -45,5 +45,5 @@ def checkin(
 
 
 def history(count: int, *, newest: datetime = NOW, step: timedelta = timedelta(hours=7)):
-    """So many check-ins, newest first."""
+    """Return `count` check-ins, newest first."""
     return [checkin(newest - number * step, number) for number in range(count)]

@@ -1,6 +1,6 @@
-"""A pooler before a real server, in the two modes that matter; speaks PostgreSQL's own protocol.
+"""A pooler in front of a real server, in session or transaction mode; speaks PostgreSQL's protocol.
 
-As pgbouncer does, it greets each client itself, with a process number of its own invention.
+Like pgbouncer it greets each client itself, with a made-up process id.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from psycopg.conninfo import conninfo_to_dict
 
 GREETINGS = {80877103, 80877104}
-"""Requests for encryption, SSL and GSSAPI, which come before the startup message."""
+"""Requests for encryption (SSL and GSSAPI), sent before the startup message."""
 
 ENDS = {b"Q", b"S"}
 """Messages of a client after which the server answers up to ReadyForQuery."""
@@ -62,7 +62,7 @@ class Pooler:
                     held = None
 
     def connected(self) -> tuple[Peer, bytes]:
-        """A new connection to the server, and what it said, with another process number."""
+        """Open a connection to the server; return it and its greeting, with another process id."""
         peer = Peer(socket.socket(socket.AF_UNIX))
         self.peers.append(peer)
         peer.socket.connect(f"{self.server}/.s.PGSQL.5432")
@@ -78,7 +78,7 @@ class Pooler:
         return peer, b"".join(said)
 
     def close(self) -> None:
-        """Hang up on everybody, and leave nothing behind."""
+        """Close all connections and threads."""
         with suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.threads[0].join()
@@ -94,7 +94,7 @@ class Pooler:
 
 
 class Peer:
-    """A client or a server: whole messages."""
+    """A connection to a client or a server that sends and receives whole messages."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -113,12 +113,12 @@ class Peer:
         return self.take(struct.unpack("!i", self.take(4))[0] - 4)
 
     def message(self) -> tuple[bytes, bytes]:
-        """Its kind, and its length together with its body."""
+        """Receive a message; return its kind, and its length together with its body."""
         kind, length = self.take(1), self.take(4)
         return kind, length + self.take(struct.unpack("!i", length)[0] - 4)
 
     def request(self) -> bytes:
-        """What a client says until it waits for an answer."""
+        """Receive what a client sends until it waits for an answer."""
         said = b""
         while True:
             kind, body = self.message()
@@ -129,7 +129,7 @@ class Peer:
                 return said
 
     def relay(self, server: Peer) -> bytes:
-        """Hand on an answer; returns how the server stands then: `I` outside a transaction."""
+        """Pass on an answer; return the server's state after it: `I` outside a transaction."""
         while True:
             kind, body = server.message()
             self.send(kind + body)
@@ -139,7 +139,7 @@ class Peer:
 
 @contextmanager
 def pooled(url: str, *, transactional: bool) -> Iterator[str]:
-    """The address of a pooler before the database at `url`, which is on a local socket."""
+    """Run a pooler in front of the database at `url` (a local socket); yield its address."""
     at = conninfo_to_dict(url)
     pooler = Pooler(at["host"], at["user"], at["dbname"], transactional=transactional)
     try:

@@ -1,4 +1,4 @@
-"""How the simulator's own tests talk to it: plain requests, nothing of the importer."""
+"""Plain requests to the simulator for its own tests, without the importer's client."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Caller:
         )
 
     def ids(self, **params: Any) -> list[str]:
-        """The ids on a page."""
+        """Return the ids on a page."""
         return [item["id"] for item in self.checkins(**params)["items"]]
 
     def checkins(self, **params: Any) -> Any:
-        """`response.checkins` of a page."""
+        """Return `response.checkins` of a page."""
         return self.get(**params).json()["response"]["checkins"]
 
     def walk(self, limit: int = 250) -> list[str]:
-        """All ids, page by page, until a page is empty."""
+        """Return all ids, page by page, until a page is empty."""
         found: list[str] = []
         offset = 0
         while page := self.ids(limit=limit, offset=offset):
@@ -54,13 +54,13 @@ class Caller:
 
 @contextmanager
 def calling(server: Server, token: str) -> Iterator[Caller]:
-    """A caller whose connections are closed in the end."""
+    """Yield a caller; close its connections in the end."""
     caller = Caller(server, token)
     with caller.session:
         yield caller
 
 
 def error_of(response: requests.Response) -> tuple[int, int, str]:
-    """HTTP status, `meta.code` and `meta.errorType` of a refusal."""
+    """Return HTTP status, `meta.code` and `meta.errorType` of a refusal."""
     meta = response.json()["meta"]
     return response.status_code, meta["code"], meta["errorType"]

@@ -1,6 +1,6 @@
 """Whole runs as an operator starts them: real processes, a real PostgreSQL, a simulated Foursquare.
 
-Whatever a process writes is kept in files and searched for secrets when its story ends.
+All output of the processes is kept in files and searched for secrets when the story ends.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ KEY = "5ea1" * 16
 WRONG_KEY = "bad0" * 16
 PASSWORD = "the-password-of-the-database"
 PATIENCE = 60.0
-"""Seconds for what takes one or two; a loaded machine is no failure."""
+"""Seconds; it takes one or two unless the machine is busy."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a process ended, and what it said."""
+    """The exit code and the output of a process."""
 
     code: int
     out: str = ""
@@ -47,7 +47,7 @@ QUIET = Done(0)
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at Foursquare who is a user, too."""
+    """A user and their account at Foursquare."""
 
     id: int
     name: str
@@ -56,7 +56,7 @@ class Person:
 
 @dataclass
 class Started:
-    """A process at work."""
+    """A running process."""
 
     popen: subprocess.Popen[bytes]
     out: Path
@@ -67,7 +67,7 @@ class Started:
         return self.popen.pid
 
     def type(self, text: str) -> None:
-        """On its standard input, which has to be a PIPE."""
+        """Write to its standard input, which has to be a PIPE."""
         self.popen.stdin.write(text.encode())
         self.popen.stdin.flush()
 
@@ -127,7 +127,7 @@ class Story:
         given: str | int | None = None,
         env: dict[str, str] | None = None,
     ) -> Started:
-        """Any program, its output kept as that of the others."""
+        """Start any program; its output is kept, too."""
         number = len(self.processes)
         out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
         asked = self.folder / f"{number}.in"
@@ -141,13 +141,13 @@ class Story:
         return self.processes[-1]
 
     def run(self, *words: str, given: str | None = None, **settings: str) -> Done:
-        """A command to its end."""
+        """Run a command to its end."""
         return self.start(*words, given=given, **settings).ended()
 
     # --- Foursquare, and the application's database -----------------------------------------------
 
     def account(self, name: str, count: int, **more: object) -> str:
-        """Somebody with so many check-ins, the newest an hour old; returns the token."""
+        """Add an account with check-ins, the newest an hour old; return its token."""
         token = f"A-TOKEN-NOBODY-MAY-SEE-{len(self.simulator.world.accounts):04X}"
         self.secrets.add(token)
         more.setdefault("newest", int(time.time()) - 3600)
@@ -156,7 +156,7 @@ class Story:
         return token
 
     def person(self, name: str, count: int, **more: object) -> Person:
-        """The same, connected by the application: a row with a sealed token."""
+        """Add an account and its user, connected by the application: with an encrypted token."""
         token = self.account(name, count, **more)
         foursquare_id = self.simulator.world.accounts[token].user_id
         [number] = self.conn.execute(
@@ -172,37 +172,37 @@ class Story:
         return Person(number, name, token)
 
     def people(self, *counts: int) -> list[Person]:
-        """One person for each count."""
+        """Add one person for each count."""
         names = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farid", "Grete", "Hiro")
         return [self.person(name, count) for name, count in zip(names, counts, strict=False)]
 
     def stored(self, person: Person) -> list[str]:
-        """The Foursquare ids of all rows of a person, each as often as it is there."""
+        """Return the Foursquare ids of all rows of a person, each as often as it is stored."""
         rows = self.conn.execute(
             "SELECT foursquare_id FROM checkins WHERE user_id = %s ORDER BY 1", [person.id]
         )
         return [row[0] for row in rows]
 
     def shown(self, person: Person) -> list[str]:
-        """The ids that Foursquare shows: what has to be stored, once."""
+        """Return the ids that Foursquare shows: each has to be stored once."""
         return sorted(self.simulator.shown_ids(person.token))
 
     def complete(self, *people: Person) -> bool:
-        """Everything that Foursquare shows is stored, once."""
+        """Return True if everything that Foursquare shows is stored once."""
         return all(self.stored(person) == self.shown(person) for person in people)
 
     def requests(self, person: Person | None = None) -> list[Seen]:
-        """The requests seen so far, of one person or of all."""
+        """Return the requests seen so far, of one person or of all."""
         with self.simulator.lock:
             seen = list(self.simulator.requests)
         return [one for one in seen if person is None or one.token == person.token]
 
     def rows(self, query: str, *values: object) -> list[tuple]:
-        """What a query answers."""
+        """Return the rows of a query."""
         return self.conn.execute(query, values or None).fetchall()
 
     def contents(self, *without: str) -> dict[str, list[str]]:
-        """All rows of all tables but those."""
+        """Return all rows of all tables except those."""
         return {
             name: sorted(row for (row,) in self.rows(_all_of(name)))
             for (name,) in self.rows(TABLES)
@@ -213,14 +213,14 @@ class Story:
 
     @staticmethod
     def until(true: Callable[[], object], *, within: float = PATIENCE) -> None:
-        """Wait until it is true."""
+        """Wait until a condition is true."""
         deadline = time.monotonic() + within
         while not true():
             assert time.monotonic() < deadline, "it never came true"
             time.sleep(0.01)
 
     def at_request(self, nth: int, do: Callable[[], object]) -> None:
-        """Do something when the nth request from now on has been made, before it is answered."""
+        """Do something at the nth request from now on, before it is answered."""
         first = len(self.requests())
 
         def on_request(_: Seen) -> None:
@@ -230,7 +230,7 @@ class Story:
         self.simulator.on_request = on_request
 
     def asleep(self, *words: str, at_request: int = 1) -> Started:
-        """A command that stands still since its nth request: alive, and no page comes in."""
+        """Start a command and stop it (SIGSTOP) at its nth request."""
         with self.simulator.lock:
             process = self.start(*words)
             self.at_request(at_request, lambda: process.signal(signal.SIGSTOP))
@@ -239,7 +239,7 @@ class Story:
         return process
 
     def end(self) -> None:
-        """No process stays; none of them, and no table, has told a secret."""
+        """End all processes; assert that no output and no table holds a secret."""
         for process in self.processes:
             if process.popen.poll() is None:
                 process.popen.kill()
@@ -259,7 +259,7 @@ class Story:
 
 
 def _state(pid: int) -> str:
-    """`T` for a process that was stopped."""
+    """Return the state of a process: `T` if it was stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -272,7 +272,7 @@ def _all_of(table: str) -> sql.Composed:
 
 @contextmanager
 def telling(folder: Path, url: str) -> Iterator[Story]:
-    """A story in a folder and a database with the schema."""
+    """Yield a story in a folder and a database with the schema."""
     with (
         Server(World()) as simulator,
         psycopg.connect(url, autocommit=True, application_name="story") as conn,
@@ -291,5 +291,5 @@ def story(db: str, tmp_path: Path) -> Iterator[Story]:
 
 
 def utc_now() -> datetime:
-    """As the application's columns have it: UTC, without a zone."""
+    """Return the time as the application's columns hold it: UTC, without a zone."""
     return datetime.now(UTC).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""One user's import: a real database, and a simulated Foursquare under each of its doubts."""
+"""One user's import: a real database, and a simulated Foursquare in each reading of its docs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHECKINS = "users/self/checkins"
 
 @pytest.fixture
 def ada(env):
-    """A user with a history over some years."""
+    """Add a user with a history of several years."""
 
     def ada(count: int, **more):
         env.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
@@ -146,7 +146,7 @@ def test_every_variant_is_stored_or_quarantined_by_name(env, ada):
 
 
 def raw_ids(env) -> set[str]:
-    """The ids of all items that have one that is text."""
+    """Return all ids that are texts."""
     items = env.simulator.world.accounts[ADA].items
     ids = [item.get("id") for item in items if isinstance(item, dict)]
     return {item_id for item_id in ids if isinstance(item_id, str) and item_id}
@@ -410,7 +410,7 @@ def test_the_application_s_rows_are_taken_over_and_none_is_doubled(env, ada):
 
 
 def give_ids_away(env, user) -> None:
-    """The table as the application leaves it: the same check-ins without an id."""
+    """Leave the table as the application does: the same check-ins without an id."""
     env.import_(user)
     env.conn.execute("UPDATE checkins SET foursquare_id = NULL, fingerprint = NULL, raw = NULL")
     env.conn.execute("DELETE FROM sync_state")

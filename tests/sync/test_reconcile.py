@@ -1,9 +1,11 @@
-"""What a page means for the table."""
+"""The changes that a page makes to the table."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ from support.factories import NOW, checkin
 
 
 def row(number: int, item=None, *, date=NOW, venue="venue", fingerprint=b"as made") -> Stored:
-    """A row of this check-in, or one of the application's without an id."""
+    """Return a row of this check-in, or one of the application's without an id."""
     if item is None:
         return Stored(number, None, None, venue, date)
     return Stored(number, item.id, fingerprint, item.venue_id, item.created_at)
@@ -35,6 +37,27 @@ def test_another_fingerprint_is_a_change():
     [change] = reconcile([item], [row(7, item, fingerprint=b"before")], []).change
 
     assert (change.row, change.checkin) == (7, item)
+
+
+def test_changed_ones_are_not_counted_as_unchanged():
+    items = [checkin(NOW, n) for n in range(3)]
+    stored = [row(1, items[0], fingerprint=b"before"), row(2, items[1]), row(3, items[2])]
+
+    assert reconcile(items, stored, []).unchanged == 2
+
+
+@pytest.mark.parametrize("mark", ["missing_since", "withheld_since", "deleted_at"])
+def test_an_unchanged_row_that_was_marked_is_restored(mark):
+    items = [checkin(NOW, n) for n in range(4)]
+    marked, plain, *edited = (row(n, item) for n, item in enumerate(items))
+    marked = replace(marked, **{mark: NOW})
+    edited = [replace(r, fingerprint=f, **{mark: NOW}) for r, f in zip(edited, "az", strict=True)]
+
+    changes = reconcile(items, [marked, plain, *edited], [])
+
+    assert changes.restore == (marked,)
+    assert changes.returned == (mark == "deleted_at")
+    assert len(changes.change) == 2
 
 
 def test_the_application_s_row_is_taken_over_by_venue_and_second():
@@ -73,9 +96,12 @@ def test_a_twin_without_an_id_goes_into_the_row_that_is_there():
 def test_a_twin_at_another_venue_goes_into_the_only_check_in_of_its_second():
     """The venue was merged into another one at Foursquare since the application stored it."""
     item = checkin(NOW, 1, venue="merged")
-    early = checkin(NOW - timedelta(seconds=1), 2, venue="old")
+    second = timedelta(seconds=1)
+    early, late = checkin(NOW - second, 2, venue="old"), checkin(NOW + second, 3, venue="old")
+    stored = [row(1, item), row(2, early), row(3, late)]
+    others = [row(7, date=NOW - 2 * second, venue="a"), row(8, date=NOW + 2 * second, venue="b")]
 
-    changes = reconcile([item, early], [row(1, item), row(2, early)], [row(9, venue="old")])
+    changes = reconcile([item, early, late], stored, [row(9, venue="old"), *others])
 
     assert [(t.row, t.kept) for t in changes.merge] == [(9, 1)]
 

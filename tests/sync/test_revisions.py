@@ -1,12 +1,15 @@
-"""Edits at Foursquare: what was changed is kept beside the check-in; drifting counters are not."""
+"""Edits at Foursquare: the values before are kept as revisions, but not those of counters."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from support.factories import NOW
+from checkinsync.model.changes import Former, Revision, Rewrite
+from checkinsync.sync.revisions import revisions as edits
+from support.factories import NOW, checkin
 
 NEWEST = int(NOW.timestamp()) - 3600
 ADA = "token-ada"
@@ -179,3 +182,27 @@ def test_a_row_written_by_another_version_is_no_edit(env, ada):
 
     assert imported.saved.changed
     assert revisions(env) == []
+
+
+def test_only_edits_are_among_the_rows_that_are_overwritten():
+    edited, same, moved, unknown = (checkin(NOW, n, venue=f"venue {n}") for n in range(4))
+    rewrites = [Rewrite(n, item) for n, item in enumerate((unknown, same, edited, moved, same))]
+    before = [
+        Former(0, "venue", "Somewhere", raw="an item that can't be read any more"),
+        Former(1, same.venue_id, "Somewhere", raw="{}"),
+        Former(2, edited.venue_id, "Somewhere", raw="{}"),
+        Former(3, "another venue", "Elsewhere", raw=None),
+        Former(4, "".join(same.venue_id), "Its name at that time", raw=None),
+    ]
+    known = {1: same, 2: replace(edited, shout="before")}
+
+    found = edits(rewrites, before, known)
+
+    venues = (
+        {"venue": {"id": "another venue", "name": "Elsewhere"}},
+        {"venue": {"id": moved.venue_id, "name": "Somewhere"}},
+    )
+    assert found == [
+        Revision(2, ("shout",), {"shout": "before"}, {"shout": None}),
+        Revision(3, ("venue",), *venues),
+    ]

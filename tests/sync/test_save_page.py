@@ -1,4 +1,4 @@
-"""A page into the tables: one bad check-in stops itself only, and what a page costs."""
+"""Saving a page: a bad check-in affects no other, and a page costs the same in a long history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = 100
 
 
 def add_long_history(conn: psycopg.Connection, user: int) -> None:
-    """20,000 check-ins, all younger than NOW."""
+    """Add 20,000 check-ins, all after NOW."""
     conn.execute(
         """
         INSERT INTO checkins (user_id, foursquare_id, venue_name, checkin_date, fingerprint, raw)
@@ -29,7 +29,7 @@ def add_long_history(conn: psycopg.Connection, user: int) -> None:
 
 
 def rows_read(conn: psycopg.Connection) -> int:
-    """Rows of `checkins` fetched so far, by an index or by reading the table."""
+    """Return the number of rows of `checkins` fetched so far, with and without an index."""
     conn.execute("SELECT pg_stat_force_next_flush()")
     row = conn.execute(
         """

@@ -1,4 +1,4 @@
-"""Beyond the window, night after night: what came late, was edited or deleted is met in slices."""
+"""Scrubs: late, edited and deleted check-ins beyond the window are found within a month."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORDERS = pytest.mark.parametrize("order", ["created", "id"])
 
 @pytest.fixture
 def ada(env):
-    """A user whose whole history is stored."""
+    """Add a user whose whole history is stored."""
 
     def ada(count: int, **more):
         env.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)
@@ -54,7 +54,7 @@ def marked(env) -> set[str]:
 
 
 def old_one(env, depth: float) -> str:
-    """The id of a check-in so far down the history, 0 the newest and 1 the oldest."""
+    """Return the id of the check-in at a depth of the history, from 0 (newest) to 1 (oldest)."""
     entries = env.simulator.world.accounts[ADA].newest_first()
     return entries[round(depth * (len(entries) - 1))].id
 

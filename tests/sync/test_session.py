@@ -1,4 +1,4 @@
-"""One user being worked on: the lease and the user are asked for before anything is written."""
+"""Sessions: nothing is written without the lease, or after the user was removed."""
 
 from __future__ import annotations
 
@@ -107,6 +107,32 @@ def test_a_lease_given_back_in_a_transaction_that_fails_is_still_held(env, ada, 
         with session.transaction() as own:
             write(own, ada)
         assert env.lease_renewer.tokens() == {session.lease.token}
+    assert name(env, ada) == "written"
+
+
+def test_a_lease_given_back_in_the_last_transaction_is_not_asked_for_again(env, ada, conn):
+    with env.services.session(ada) as session:
+        with session.transaction():
+            pass
+        with session.transaction() as own:
+            session.release(own)
+        assert env.lease_renewer.tokens() == set()
+        session.close(lambda own: write(own, ada))
+
+    assert name(env, ada) == ADA
+    assert (
+        conn.execute("SELECT expires_at FROM import_leases WHERE expires_at > now()").rowcount == 0
+    )
+
+
+def test_the_end_is_written_once_and_the_lease_given_back_with_it(env, ada, conn):
+    with env.services.session(ada) as session:
+        with session.transaction():
+            pass
+        session.close(lambda own: write(own, ada))
+        assert env.lease_renewer.tokens() == set()
+        session.close(lambda own: pytest.fail("it has ended already"))
+
     assert name(env, ada) == "written"
 
 

@@ -1,13 +1,14 @@
-"""A slice of the older history: which pages it asks for, whatever they show."""
+"""A slice of the older history: the pages that it requests, and what they cover."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkinsync.model.listing import PAGE, Page
+from checkinsync.model.listing import PAGE, Page, PageRequest
 from checkinsync.model.span import Span
 from checkinsync.sync.slice import MARGIN, MOST, Slice, pages, share
 from support.factories import NOW, history
@@ -15,20 +16,79 @@ from support.factories import NOW, history
 HOUR = timedelta(hours=7)
 
 
-def read(reading: Slice, listed: list, *, stored: list | None = None, cap: int = PAGE) -> int:
-    """Feed it pages of a list until it asks no more; how many."""
+def read(reading: Slice, listed: list, **more) -> int:
+    """Answer a slice's requests from a list until there are none; return their number."""
+    return len(offsets(reading, listed, **more))
+
+
+def offsets(
+    reading: Slice, listed: list, *, stored: list | None = None, cap: int = PAGE
+) -> list[int]:
+    """Do the same; return the offsets of the requests."""
     held = listed if stored is None else stored
-    asked = 0
+    asked = []
     while reading.request is not None:
-        asked += 1
-        assert asked < 100
+        assert len(asked) < 100
         offset, limit = reading.request.offset, min(reading.request.limit, cap)
+        asked.append(offset)
         items = tuple(listed[offset : offset + limit])
         span = Span.of(items, top=offset == 0, now=NOW)
         deepest = span.oldest if span else None
         below = sum(item.created_at < deepest for item in held) if deepest else 0
         reading.take(Page(offset, reading.request.limit, items, None), span, below=below)
     return asked
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "request_"),
+    [
+        (401, 60, PageRequest(386, 90)),
+        (401, 219, PageRequest(386, 249)),
+        (401, 500, PageRequest(386, PAGE)),
+        (9, 60, PageRequest(0, 90)),
+    ],
+)
+def test_the_first_page_begins_a_little_above_its_place_and_ends_a_little_below(
+    offset, length, request_
+):
+    assert Slice(NOW, offset=offset, length=length).request == request_
+
+
+@pytest.mark.parametrize(
+    ("older", "length", "requests"),
+    [(0, 25, 1), (500, 25, 1), (600, 27, 1), (4990, 220, 1), (5010, 221, 2), (69_990, 3080, 14)],
+)
+def test_a_slice_is_a_25th_and_a_little_more(older, length, requests):
+    assert (share(older), pages(older)) == (length, requests)
+
+
+@pytest.mark.parametrize(
+    ("length", "cap", "asked"),
+    [
+        (500, 250, [386, 631, 876]),  # as planned, though the second page was nearly enough
+        (60, 250, [386]),
+        (60, 50, [386]),  # more than half of it on the page that was planned
+        (60, 40, [386, 421]),
+        (200, 20, [386, 401, 416, 431]),  # four times as many as were planned, and no more
+        (500, 20, [386 + 15 * number for number in range(12)]),
+    ],
+)
+def test_each_further_page_repeats_five_until_it_is_enough(length, cap, asked):
+    whole = history(2000)
+    reading = Slice(whole[400].created_at, offset=401, length=length)
+
+    assert offsets(reading, whole, cap=cap) == asked
+
+
+def test_a_page_within_one_second_has_compared_no_time():
+    group = history(200, step=timedelta(0))
+    reading = Slice(NOW, offset=50, length=25)
+    page = tuple(group[35:90])
+
+    reading.take(Page(35, 55, page, None), Span.of(page, top=False, now=NOW), below=50)
+
+    assert reading.taken
+    assert reading.compared is None
 
 
 def test_five_thousand_are_read_in_twenty_five_slices_of_one_page():
@@ -118,12 +178,17 @@ def test_a_page_that_does_not_join_is_not_taken():
     assert reading.next_start == whole[635].created_at
 
 
-def test_a_page_in_no_order_is_passed_by():
+@pytest.mark.parametrize(
+    ("begins", "next_start"), [(400, 449), (448, 449), (449, 474), (474, None)]
+)
+def test_a_page_in_no_order_is_passed_by(begins, next_start):
+    """The next slice begins below the half, or else the three quarters, of its check-ins."""
     whole = history(800)
     mixed = (*whole[450:500], *whole[400:450])
-    reading = Slice(whole[400].created_at, offset=401, length=60)
+    reading = Slice(whole[begins].created_at, offset=401, length=60)
 
     reading.take(Page(386, 90, mixed, None), None, below=300)
 
     assert reading.request is None
-    assert whole[400].created_at > reading.next_start > whole[500].created_at
+    assert reading.proves_nothing
+    assert reading.next_start == (next_start and whole[next_start].created_at)

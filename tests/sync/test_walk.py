@@ -1,10 +1,11 @@
-"""The walk against lists that change under it; a list stands for any server that obeys the API."""
+"""Walks over lists that change meanwhile, as any server that follows the API may show them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from checkinsync.errors import OffsetIgnored, UnsteadyList
 from checkinsync.model.checkin import Checkin, Unreadable
 from checkinsync.model.listing import PAGE, Checkpoint, Page, PageRequest, Window
-from checkinsync.sync.walk import Walk, first_limit, is_past
+from checkinsync.sync.walk import FAR, Walk, first_limit, is_past
 from support.factories import NOW, checkin, hex_id, history
 
 EVERYTHING = Window(None)
@@ -21,7 +22,7 @@ EVERYTHING = Window(None)
 
 @dataclass
 class Listing:
-    """A user's list at Foursquare, and what happens to it between two requests."""
+    """A user's list at Foursquare, and its changes between two requests."""
 
     items: list
     cap: int = 250
@@ -37,7 +38,7 @@ class Listing:
 
 
 def walked(listing: Listing, walk: Walk, stored: set[str] | None = None, most: int = 2000):
-    """Walk to the end; returns the ids that were shown."""
+    """Walk to the end; return the ids shown."""
     shown: set[str] = set(stored or ())
     while walk.request is not None:
         assert len(listing.asked) < most, "the walk does not end"
@@ -60,6 +61,18 @@ def test_a_full_walk_sees_every_item_whatever_the_page_size(count, cap):
     shown = walked(listing, full())
 
     assert shown == {item.key for item in listing.items}
+
+
+def test_a_full_walk_costs_its_pages_and_two_looks_for_the_end():
+    listing = Listing(history(1200))
+
+    walked(listing, full())
+
+    assert offsets(listing) == [0, 245, 490, 735, 980, 1195, 1200]
+
+
+def offsets(listing: Listing) -> list[int]:
+    return [request.offset for request in listing.asked]
 
 
 def test_a_short_page_in_the_middle_is_not_the_end():
@@ -219,6 +232,19 @@ def test_an_ignored_offset_is_an_error_and_no_loop(count):
         walk.take(Page(walk.request.offset, top.limit, top.items, top.total))
 
     assert isinstance(walk.problem, OffsetIgnored)
+    assert len(listing.asked) == 4  # three times the same page, and once far beyond the end
+
+
+def test_an_offset_that_is_ignored_from_some_place_on_is_an_error_too():
+    listing = Listing(history(900))
+    walk = full()
+
+    while walk.request is not None:
+        request = PageRequest(min(walk.request.offset, 245), PAGE)
+        walk.take(Page(walk.request.offset, PAGE, listing.page(request).items, None))
+
+    assert isinstance(walk.problem, OffsetIgnored)
+    assert len(listing.asked) == 5
 
 
 def test_one_insertion_into_a_short_list_is_not_an_ignored_offset():
@@ -230,6 +256,7 @@ def test_one_insertion_into_a_short_list_is_not_an_ignored_offset():
     walked(listing, walk)
 
     assert walk.problem is None
+    assert max(offsets(listing)) < FAR
 
 
 @pytest.mark.parametrize("many", [1, 3, 10])
@@ -251,7 +278,21 @@ def test_new_items_before_every_request_neither_look_like_an_ignored_offset_nor_
 
     assert walk.problem is None
     assert before <= shown
+    assert sum(offset >= FAR for offset in offsets(listing)) <= 1
     assert len(listing.asked) <= count // (cap - many) * 2 + 12
+
+
+def test_an_offset_that_was_seen_to_work_is_not_doubted_again():
+    """New items keep pace with the walk, while each page shows three more than the one before."""
+    there = history(60)
+    walk, asked = full(), []
+
+    for length in (40, 43, 46, 0, 49):
+        asked.append(walk.request.offset)
+        walk.take(Page(asked[-1], PAGE, tuple(there[:length]), None))
+
+    assert [offset >= FAR for offset in asked] == [False, False, False, True, False]
+    assert walk.request.offset < FAR
 
 
 def test_an_empty_first_page_is_doubted_where_there_should_be_something():
@@ -284,6 +325,51 @@ def test_a_known_history_inside_the_window_costs_its_pages_and_one(count, reques
     assert len(listing.asked) == requests
 
 
+def test_after_a_shift_each_look_goes_back_twice_as_far():
+    """From the place where the pages ceased to join, less their length and a growing overlap."""
+    listing = Listing(history(3000))
+    walk = full()
+    for _ in range(8):
+        walk.take(listing.page(walk.request))
+    foreign = tuple(history(250, newest=NOW - timedelta(days=9000)))
+    places = [walk.request.offset]
+
+    for _ in range(3):
+        walk.take(Page(walk.request.offset, PAGE, foreign, None))
+        places.append(walk.request.offset)
+
+    steps = [above - below for above, below in pairwise(places)]
+    assert steps == [240, 480, 960]
+
+
+def test_a_list_is_followed_over_a_hundred_shifts_and_no_further():
+    top, foreign = tuple(history(250)), tuple(history(250, newest=NOW - timedelta(days=9000)))
+    walk, shifts = full(), 0
+
+    while walk.request is not None:
+        offset = walk.request.offset
+        shifts += offset > 0
+        walk.take(Page(offset, PAGE, foreign if offset else top, None))
+
+    assert isinstance(walk.problem, UnsteadyList)
+    assert shifts == 101
+
+
+def test_an_end_that_items_at_the_top_may_have_pushed_down_is_looked_for_twice_more():
+    """They went again before the look for the end, and so the last five were not shown."""
+    there = history(490)
+    walk = full()
+    pages = [(0, there[:250]), (245, there[235:485]), (495, []), (480, there[470:485]), (495, [])]
+
+    for offset, items in pages:
+        assert walk.request.offset == offset
+        walk.take(Page(offset, PAGE, tuple(items), None), stored=485)
+
+    assert walk.request == PageRequest(480, PAGE)
+    walk.take(Page(480, PAGE, tuple(there[480:]), None), stored=485)
+    assert walk.seen == 490
+
+
 def test_a_list_that_never_stands_still_is_given_up():
     listing = Listing(history(100_000))
     listing.between = lambda listing, number: listing.items.__delitem__(slice(300))
@@ -294,11 +380,11 @@ def test_a_list_that_never_stands_still_is_given_up():
     assert isinstance(walk.problem, UnsteadyList)
 
 
-# --- going on where an earlier attempt stopped --------------------------------------------------
+# --- resuming where an earlier attempt stopped --------------------------------------------------
 
 
 def begun(listing: Listing, pages: int) -> tuple[Checkpoint, set[str]]:
-    """A first import that was killed after so many pages."""
+    """Begin a first import that is killed after some pages; return its checkpoint and ids."""
     walk, shown = full(), set()
     for _ in range(pages):
         page = listing.page(walk.request)
@@ -349,7 +435,7 @@ def test_a_walk_killed_again_before_the_seam_keeps_its_mark():
 
 
 def at_the_seam(tail: list, page: list, *, offset: int) -> Walk:
-    """A resumed walk that has read its window, and then a page at the place of the seam."""
+    """Return a resumed walk that has read its window, and then a page where the seam may be."""
     whole = history(3000)
     checkpoint = Checkpoint(NOW, None, 1000, tuple(item.key for item in tail), None)
     walk = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=60, checkpoint=checkpoint)
@@ -358,8 +444,35 @@ def at_the_seam(tail: list, page: list, *, offset: int) -> Walk:
     return walk
 
 
+def test_the_seam_is_looked_for_where_new_items_have_moved_it_and_a_little_above():
+    whole = history(3000)
+    tail = tuple(item.key for item in whole[750:1000])
+    checkpoint = Checkpoint(NOW, None, 1000, tail, None)
+    walk = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=60, checkpoint=checkpoint)
+
+    walk.take(Page(0, 75, tuple(whole[:75]), None), new=9)
+
+    assert walk.request == PageRequest(809, PAGE)
+
+
+def test_a_seam_that_is_gone_from_a_list_with_a_new_top_is_looked_for_no_further():
+    there = history(120)
+    checkpoint = Checkpoint(NOW, None, 60, ("gone", "gone too"), None)
+    walk = Walk(Window(NOW - timedelta(days=14)), now=NOW, expected=40, checkpoint=checkpoint)
+    walk.take(Page(0, 50, tuple(there[:50]), None))
+    new = history(100, newest=NOW + timedelta(days=2), step=timedelta(minutes=1))
+
+    listing = Listing([*new, *there])
+    while walk.request.offset:  # further up, until the top of the list is shown
+        walk.take(Page(walk.request.offset, PAGE, tuple(there[99:]), None))
+    shown = walked(listing, walk)
+
+    assert walk.problem is None
+    assert shown == {item.key for item in listing.items}
+
+
 def test_a_page_that_begins_with_the_last_one_seen_is_the_seam():
-    """All that was kept may be one id, where pages of one were shown or the others are gone."""
+    """With pages of one item, or after deletions, one id may be all that is left."""
     whole = history(3000)
 
     walk = at_the_seam(whole[999:1000], whole[999:1249], offset=999)
@@ -447,8 +560,8 @@ def test_whatever_was_there_all_the_time_is_seen(count, cap, changes, same_secon
 )
 @settings(deadline=None)
 def test_a_walk_that_has_seen_just_what_is_stored_goes_on_to_the_end(count, cap, every, inserted):
-    """As where the application's rows are taken over page by page: what is stored with its id is
-    at each page just what was seen. Some items count, and are never shown."""
+    """While the application's rows are adopted page by page, the number of rows with an id equals
+    at each page the number of items seen. Some items count, and are never shown."""
     there = history(count)
     hidden = {item.key for item in there[::every]}
     listing = Listing(list(there))
@@ -478,7 +591,7 @@ def test_a_walk_that_has_seen_just_what_is_stored_goes_on_to_the_end(count, cap,
 
 
 def test_an_empty_page_further_down_is_no_end_of_what_stands_between():
-    """Three pages in a row seemed to be the last one, and the list goes on for less than a page."""
+    """Three pages in a row seemed to be the last one; the list goes on for less than a page."""
     there = history(100)
     walk = full()
     for start, length in ((0, 40), (35, 37), (67, 21)):

@@ -1,4 +1,4 @@
-"""A whole history compared id by id: complete, or what is missing, different, extra."""
+"""Verification: a history is complete, or the missing, different and extra ones are named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDERS = pytest.mark.parametrize("order", ["created", "id"])
 
 @pytest.fixture
 def ada(env):
-    """A user whose whole history is stored."""
+    """Add a user whose whole history is stored."""
 
     def ada(count: int, **more):
         env.simulator.world.add_account(ADA, count=count, newest=NEWEST, **more)

@@ -80,7 +80,7 @@ def start(conn: Connection, user_id: int, *, at: datetime, repairs: bool) -> Non
     )
 
 
-def note(
+def set_progress(
     conn: Connection,
     user_id: int,
     checkpoint: Checkpoint,

@@ -149,14 +149,14 @@ class _Verification:
             stored = None if page.items else checkins.count(conn, self.user.id)
             self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
-            self._note(conn)
+            self._store_progress(conn)
         self.pages += 1
         requests, total = self._requests, self.reported_total
         self.hooks.on_page(Progress(self.pages, self.walk.seen, total, requests, self.saved))
 
-    def _note(self, conn: Connection) -> None:
+    def _store_progress(self, conn: Connection) -> None:
         self.checkpoint = self.walk.checkpoint(started_at=self.started)
-        queries.note(
+        queries.set_progress(
             conn,
             self.user.id,
             self.checkpoint,

@@ -1,4 +1,4 @@
-"""The application's readers and writers at work, each in a thread, and how long they waited."""
+"""The application's readers and writers, each in a thread, and how long they waited."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ WRITES = (
 
 @dataclass
 class Waits:
-    """What somebody who repeats the same statements has seen."""
+    """The waits of a thread that repeats statements."""
 
     statements: tuple[str, ...]
     longest: float = 0.0
-    """Seconds, of a single statement."""
+    """Seconds of the longest statement."""
     rounds: int = 0
     errors: list[str] = field(default_factory=list)
 
     def repeat(self, url: str, ended: threading.Event) -> None:
-        """Each statement a transaction of its own, over and over."""
+        """Repeat the statements until ended, each in its own transaction."""
         with psycopg.connect(url, autocommit=True) as conn:
             while not ended.is_set():
                 for statement in self.statements:
@@ -53,7 +53,7 @@ class Waits:
 
 @contextmanager
 def at_work(url: str) -> Iterator[dict[str, Waits]]:
-    """A reader and a writer, from their first round on; what they saw can be read afterwards."""
+    """Run a reader and a writer from their first round on; yield their waits."""
     ended = threading.Event()
     everyone = {"reader": Waits((READS,)), "writer": Waits(WRITES)}
     threads = [threading.Thread(target=one.repeat, args=(url, ended)) for one in everyone.values()]
@@ -73,7 +73,7 @@ def at_work(url: str) -> Iterator[dict[str, Waits]]:
 
 @contextmanager
 def a_long_transaction(url: str, statement: str, *, seconds: float) -> Iterator[None]:
-    """Somebody holds a table for so long: a report, a backup, an import in one transaction."""
+    """Keep a transaction open after a statement: a report, a backup, a large import."""
     begun = threading.Event()
 
     def hold() -> None:

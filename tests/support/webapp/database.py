@@ -1,4 +1,4 @@
-"""The application's own database, as it may stand when we come.
+"""The application's own database, as it may be before the first migration of ours.
 
 All its times are TIMESTAMP without zone. On real installations some of its later migrations failed:
 each of them is a switch here.
@@ -13,7 +13,7 @@ import psycopg
 
 @dataclass(frozen=True)
 class WebApp:
-    """Which of the application's later migrations came through."""
+    """The application's later migrations that have succeeded."""
 
     unique_checkins: bool = True
     photos: bool = True
@@ -21,7 +21,7 @@ class WebApp:
     timezone: bool = True
     last_login_at: bool = False
     location: bool = False
-    """PostGIS: a column that a trigger fills. Here of a plain type, since no PostGIS is at hand."""
+    """PostGIS: a column that a trigger fills; of a plain type here, without PostGIS."""
 
     def __str__(self) -> str:
         there = [name for name, value in vars(self).items() if value]
@@ -42,7 +42,7 @@ ITS_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
 def build(url: str, app: WebApp) -> None:
-    """Its tables, its ledgers, and years of rows."""
+    """Create its tables and ledgers, and rows of several years."""
     with psycopg.connect(url) as conn:
         conn.execute(_TABLES)
         if app.unique_checkins:
@@ -77,7 +77,7 @@ def build(url: str, app: WebApp) -> None:
 
 
 def fill(url: str, *, users: int, checkins: int, photos: int = 0, jobs: int = 0) -> None:
-    """More users, with so many check-ins, photos and finished jobs each."""
+    """Add users with check-ins, photos and finished jobs each."""
     number = {"users": users, "checkins": checkins, "photos": photos, "jobs": jobs}
     with psycopg.connect(url) as conn:
         conn.execute(

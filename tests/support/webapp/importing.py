@@ -1,6 +1,6 @@
-"""The application's own import, as far as its tables show it: no id, no second look, no venue-less.
+"""The application's own import, as far as its tables show it: no ids, no updates, venues only.
 
-Nothing of ours is used, so that what the two think of an item is compared.
+It uses none of our code, so that tests compare two readings of an item.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SELECT id, %s, %s, %s FROM checkins
 
 
 def moment(item: Any) -> datetime:
-    """UTC, without a zone."""
+    """Return the item's time: UTC, without a zone."""
     return datetime.fromtimestamp(item["createdAt"], UTC).replace(tzinfo=None)
 
 
 def row(user_id: int, item: Any) -> tuple[object, ...]:
-    """An item with a venue, as the application stores it."""
+    """Return the row of an item with a venue, as the application stores it."""
     venue = item["venue"]
     place = venue.get("location", {})
     categories = venue.get("categories", [])
@@ -43,7 +43,7 @@ def row(user_id: int, item: Any) -> tuple[object, ...]:
 
 
 def photos(user_id: int, item: Any) -> Iterable[tuple[object, ...]]:
-    """Its photos, to be found by user, venue and moment."""
+    """Yield the rows of an item's photos, with user, venue and moment to find its check-in."""
     for photo in item["photos"]["items"]:
         url = f"{photo['prefix']}original{photo['suffix']}"
         where = (user_id, item["venue"]["id"], moment(item))
@@ -53,7 +53,7 @@ def photos(user_id: int, item: Any) -> Iterable[tuple[object, ...]]:
 def store(
     conn: psycopg.Connection[Any], user_id: int, items: Sequence[Any], *, with_photos: bool
 ) -> None:
-    """One after the other, as it always did."""
+    """Store items one by one, as the application does."""
     with conn.cursor() as cursor, conn.transaction():
         cursor.executemany(INSERT, [row(user_id, item) for item in items])
         if with_photos:

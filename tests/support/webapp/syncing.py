@@ -1,7 +1,7 @@
 """The application's Sync button, its worker and its progress page, in a loop beside our imports.
 
 Each connection commits each statement, as the application's do: check, then insert; a row at a
-time; `last_sync_at` set to the end of the import. Those are its defects, and ours to live with.
+time; `last_sync_at` set to the end of the import. We have to cope with these defects.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from support.stories import Person, Story
 from support.webapp import importing
 
 Look = tuple[str, int | None, int | None, int | None]
-"""What the progress page shows of a job: status, imported, expected, batch."""
+"""A job as the progress page shows it: status, imported, expected, batch."""
 
 
 @dataclass
 class Application:
-    """Everybody at work, and what they saw."""
+    """The application's threads, and what they saw."""
 
     story: Story
     people: list[Person]
     ended: threading.Event = field(default_factory=threading.Event)
     syncs: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """Finished ones, by user."""
+    """Finished imports, by user."""
     looks: dict[int, list[Look]] = field(default_factory=lambda: defaultdict(list))
-    """What the page showed of each job, one after the other, each once."""
+    """Different states of each job that the page showed, in order."""
     errors: list[str] = field(default_factory=list)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """A Sync button for each person, a progress page, and people who go on checking in."""
+        """Run a Sync button for each person, a progress page, and new check-ins."""
         work = [(self._press, person) for person in self.people]
         threads = [
             threading.Thread(target=self._repeat, args=each)
@@ -64,7 +64,7 @@ class Application:
                 time.sleep(0.03)
 
     def _press(self, conn: psycopg.Connection[Any], person: Person) -> None:
-        """The Sync button, and the worker behind it."""
+        """Press the Sync button, and do its worker's work."""
         busy = conn.execute(
             """
             SELECT FROM import_jobs WHERE user_id = %s AND status IN ('pending', 'running')
@@ -121,7 +121,7 @@ class Application:
         )
 
     def _watch(self, conn: psycopg.Connection[Any]) -> None:
-        """The progress page of everybody."""
+        """Poll the progress page of all users."""
         rows = conn.execute(
             "SELECT id, status, total_imported, total_expected, current_batch FROM import_jobs"
         )
@@ -130,7 +130,7 @@ class Application:
                 self.looks[job].append(tuple(shown))
 
     def _check_in(self, conn: psycopg.Connection[Any]) -> None:
-        """Somebody checks in, at a second of their own."""
+        """Add a check-in in a second of its own."""
         del conn
         now = int(datetime.now(UTC).timestamp())
         with self.story.simulator.lock:

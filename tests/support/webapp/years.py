@@ -1,4 +1,4 @@
-"""Years of the application's work, and what became of it at Foursquare: the world we move into."""
+"""Years of the application's imports, and of changes at Foursquare: the data we start from."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from support.webapp import database, importing
 from support.webapp.database import WebApp
 
 LOST, GONE, TWICE = 10, 25, 8
-"""Every so many check-ins one was never stored, one was deleted at Foursquare later, one was
-stored twice (where no constraint forbade it)."""
+"""Of so many check-ins one was never stored, one was deleted at Foursquare later, and one was
+stored twice (if no constraint forbade it)."""
 
 
 @dataclass(frozen=True)
 class Years:
-    """A user's, and what must be true of them after the first import."""
+    """A user's rows, and what must be true of them after the first import."""
 
     person: Person
     kept: dict[str, int]
-    """The application's row, by the id of the check-in that exists still."""
+    """The application's row, by the id of its check-in, which still exists."""
     gone: frozenset[int]
-    """Rows whose check-ins exist no more: only the application has them."""
+    """Rows whose check-ins were deleted at Foursquare: only the application has them."""
     lost: frozenset[str]
-    """Check-ins that it never stored."""
+    """Check-ins that the application never stored."""
 
 
 def lived(story: Story, app: WebApp, *, users: int, checkins: int) -> list[Years]:
-    """Build the application's database, let it work for years, and Foursquare change meanwhile."""
+    """Build the application's database with imports of years, and changes at Foursquare since."""
     database.build(story.url, app)
     story.conn.execute("TRUNCATE users RESTART IDENTITY CASCADE")
     return [_of_user(story, app, number, checkins) for number in range(users)]
@@ -75,7 +75,7 @@ def _of_user(story: Story, app: WebApp, number: int, checkins: int) -> Years:
 
 
 def check(story: Story, years: Years) -> None:
-    """Each row that exists still has its id, none is doubled, the others are left as they were."""
+    """Assert that each row that still exists has its id, and that no other row was changed."""
     person = years.person
     now = story.rows("SELECT id, foursquare_id FROM checkins WHERE user_id = %s", person.id)
     with_id = {key: row for row, key in now if key is not None}
