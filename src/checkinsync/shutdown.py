@@ -21,6 +21,16 @@ ASKING = tuple(signal.Signals[f"SIG{name}"] for name in NAMES if hasattr(signal,
 """Those that this system has."""
 
 
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Deliver signals after the block: for imports, which an exception may cut anywhere."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Shutdown:
     """The request to stop. Work that can be cut anywhere is cut at once; a run or an import, inside
     `gracefully`, finishes its page first. Asked twice, all is cut at once."""

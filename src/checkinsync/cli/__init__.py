@@ -13,6 +13,7 @@ import click
 
 from checkinsync import __version__
 from checkinsync.cli.context import Context
+from checkinsync.shutdown import signals_deferred
 
 COMMANDS = {
     "migrate": "Bring the database's schema up to date; run it at each deploy.",
@@ -74,7 +75,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        module = importlib.import_module(f"checkinsync.cli.{name}")
+        with signals_deferred():
+            module = importlib.import_module(f"checkinsync.cli.{name}")
         command: click.Command = getattr(module, name)
         _take_global_options(command)
         return command

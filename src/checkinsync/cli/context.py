@@ -22,10 +22,10 @@ from checkinsync.config.settings import (
     read_settings,
 )
 from checkinsync.errors import SettingsError
+from checkinsync.shutdown import Shutdown, signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.app import App
-    from checkinsync.shutdown import Shutdown
     from checkinsync.store.pool import Pool
 
 MAKERS = frozenset({"migrate", "users add", "login", "setup", "db restore"})
@@ -110,7 +110,8 @@ class Context:
     @contextmanager
     def app(self, **options: Any) -> Iterator[App]:
         """Open the App with these options."""
-        from checkinsync.app import open_app  # noqa: PLC0415 - loads the database and HTTP
+        with signals_deferred():
+            from checkinsync.app import open_app  # noqa: PLC0415 - loads the database and HTTP
 
         settings = self.settings(**options)
         with open_app(settings, listening()) as app:
@@ -119,7 +120,8 @@ class Context:
     @contextmanager
     def pool(self) -> Iterator[tuple[Settings, Pool]]:
         """Open the database alone, for commands that need no key and no Foursquare."""
-        from checkinsync.resources import open_pooled  # noqa: PLC0415
+        with signals_deferred():
+            from checkinsync.resources import open_pooled  # noqa: PLC0415
 
         settings = self.settings()
         listening()
@@ -129,11 +131,9 @@ class Context:
 
 def listening() -> Shutdown:
     """Hear signals from now on."""
-    from checkinsync.shutdown import Shutdown  # noqa: PLC0415
-
-    stop = Shutdown()
-    stop.listen()
-    return stop
+    shutdown = Shutdown()
+    shutdown.listen()
+    return shutdown
 
 
 def shield(settings: Settings) -> None:
