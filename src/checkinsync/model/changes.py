@@ -21,8 +21,8 @@ class Stored:
     """Aware, UTC."""
     missing_since: datetime | None = None
     """When Foursquare first did not show it where it would have to stand."""
-    withheld_since: datetime | None = None
-    """When it was first not shown together with more than can be believed."""
+    held_back_since: datetime | None = None
+    """When it was first missing together with more than can be believed of a list alone."""
     deleted_at: datetime | None = None
 
     @property
@@ -32,8 +32,8 @@ class Stored:
 
     @property
     def doubted(self) -> bool:
-        """Whether it counts as gone, or as perhaps gone."""
-        return bool(self.missing_since or self.withheld_since or self.deleted_at)
+        """Return True if it counts as gone, or as perhaps gone."""
+        return bool(self.missing_since or self.held_back_since or self.deleted_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +88,24 @@ class Unseen:
 
 @dataclass(frozen=True, slots=True)
 class RecentDeletions:
-    """How much of a user's history has gone lately, in check-ins."""
+    """How much of a user's history is going, in check-ins."""
 
     stored: int
     """All that are not gone, and those that went within the time that counts."""
     lately: int
-    """Of these, gone or marked as missing within that time."""
+    """Of these, gone within that time, or missing now."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionMarks:
-    """What becomes of check-ins that were not shown, by row."""
+    """The marks of check-ins that were not shown, by row."""
 
     missing: tuple[int, ...] = ()
     """Not shown for the first time."""
     again: tuple[int, ...] = ()
     """Not shown again, long enough after the first time."""
-    withheld: tuple[int, ...] = ()
-    """Too many at once to be believed."""
+    held_back: tuple[int, ...] = ()
+    """Too many at once to be believed of a list alone; whatever else they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,19 @@ class Nameless:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletions:
+    """What an operator's word on deletions has come to so far, in check-ins."""
+
+    deleted: int
+    there: int
+    """Not in the list, and yet known to Foursquare by their ids."""
+    waiting: int
+    """About which nothing is known yet."""
+    refusal: str | None = None
+    """Half a sentence: why those that wait were left as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationResult:
     """A whole history compared, id by id."""
 
@@ -62,6 +75,8 @@ class VerificationResult:
     findings: tuple[Finding, ...]
     nameless: tuple[Nameless, ...]
     requests: int
+    deletions: Deletions | None = None
+    """None: no operator's word was given."""
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -94,3 +109,7 @@ class Unfinished:
     """`createdAt` of the last of them."""
     error: CheckinsyncError
     """What ended it."""
+    deletions: Deletions | None = None
+    """None: no operator's word was given, or it did not come to that."""
+    options: str = ""
+    """With which it goes on: ` --repair`, ` --repair --accept-deletions`."""
