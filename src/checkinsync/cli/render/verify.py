@@ -28,8 +28,7 @@ HEADS = {
 def as_text(proof: VerificationResult) -> str:
     """All that differs, by kind and by month, and one sentence of verdict."""
     parts = [_kind(proof, kind) for kind in Kind]
-    asked = f"{_asked(proof.deletions)}." if _asked(proof.deletions) else ""
-    parts += [_nameless(proof), _months(proof), asked, verdict(proof)]
+    parts += [_nameless(proof), _months(proof), _asked(proof.deletions), verdict(proof)]
     return "\n\n".join(part for part in parts if part)
 
 
