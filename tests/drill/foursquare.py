@@ -19,11 +19,13 @@ LARGE = 5000
 UNNAMED = frozenset({"None", "", "1234567890"})
 """What the simulator calls the odd items that have no id which is a text."""
 
-BRAKE_SHARE, BRAKE_FLOOR = 0.05, 3
-"""More of a user's check-ins do not go within 30 days, unless they are so few."""
+BRAKES = {True: (0.20, 12), False: (0.05, 5)}
+"""More of a user's check-ins, by their share, do not go within 30 days, unless they are so few; by
+whether Foursquare can be asked about each."""
 
-ALLOWED_SHARE = 0.03
-"""So large a share of a history is deleted by and by, which no brake should hold."""
+ALLOWED_SHARE, ALLOWED_FLOOR = 0.03, 3
+"""So large a share of a history is deleted by and by, or so few of a short one, but never more than
+half: no brake should hold that."""
 
 FAR_APART = 60
 """Nights that deletions count against the next ones."""
@@ -224,7 +226,8 @@ class Foursquare:
         """One, or a few, so few that nobody should doubt it."""
         since = self.clock() - FAR_APART * DAY
         lately = sum(d.at > since for d in person.deleted.values())
-        room = max(BRAKE_FLOOR, int(ALLOWED_SHARE * len(person.account.entries))) - lately
+        count = len(person.account.entries)
+        room = min(max(ALLOWED_FLOOR, int(ALLOWED_SHARE * count)), count // 2) - lately
         for _ in range(min(room, chance.choice((1, 1, 1, 2, 5)))):
             if entry := _some(person, chance):
                 self.delete(person, entry.id)

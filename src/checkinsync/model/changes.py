@@ -106,6 +106,8 @@ class DeletionMarks:
     """Not shown again, long enough after the first time."""
     held_back: tuple[int, ...] = ()
     """Too many at once to be believed of a list alone; whatever else they are."""
+    released: tuple[int, ...] = ()
+    """Held back until now, and few enough."""
 
 
 @dataclass(frozen=True, slots=True)

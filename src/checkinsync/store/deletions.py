@@ -118,6 +118,10 @@ def note(conn: Connection, marks: DeletionMarks, *, now: datetime) -> None:
         """,
         {"now": now, "held_back": list(marks.held_back)},
     )
+    conn.execute(
+        "UPDATE checkins SET withheld_since = NULL WHERE id = ANY (%(released)b::int4[])",
+        {"released": list(marks.released)},
+    )
 
 
 def hold_back(conn: Connection, user_id: int, *, at: datetime) -> None:

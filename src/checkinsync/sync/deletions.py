@@ -47,6 +47,10 @@ class Brake:
         allowed = max(self.few, self.of_a_user * recent.stored)
         return recent.lately > min(allowed, self.at_most * recent.stored)
 
+    def lets_all_go(self, recent: RecentDeletions) -> bool:
+        """Return True if so few would go that it does not matter where they stand."""
+        return recent.lately <= min(self.few, self.at_most * recent.stored)
+
 
 LIST_ALONE = Brake(few=5, of_a_user=0.05, at_most=0.5)
 """For a server that can't be asked about single check-ins. Tight: nothing but an operator's word
@@ -67,14 +71,17 @@ def judge(unseen: Unseen, recent: RecentDeletions, *, now: datetime) -> Deletion
 
     `recent`: how much went lately, what is marked already included. Where it is too much for the
     list's word, the rows are held back besides: only Foursquare's own word, or an operator's, is
-    believed about them. Of rows that the stretch need not hold after all, this look is no second
-    one. A mark in the future was made by a wrong clock, and is made anew.
+    believed about them, until no more than a few are missing in all. Of rows that the stretch need
+    not hold after all, this look is no second one. A mark in the future was made by a wrong clock,
+    and is made anew.
     """
     missing = [row for row in unseen.rows if row.missing_since is None or row.missing_since > now]
-    would_go = recent.lately + sum(row.missing_since is None for row in unseen.rows)
-    too_many = LIST_ALONE.holds(RecentDeletions(recent.stored, would_go)) or (
+    lately = recent.lately + sum(row.missing_since is None for row in unseen.rows)
+    recent = RecentDeletions(recent.stored, lately)
+    too_many = LIST_ALONE.holds(recent) or (
         len(unseen.rows) > max(LIST_ALONE.few, OF_A_SPAN * unseen.expected)
     )
+    held = [row.row for row in unseen.rows if row.held_back_since is not None]
     return DeletionMarks(
         missing=tuple(row.row for row in missing),
         again=tuple(
@@ -85,6 +92,7 @@ def judge(unseen: Unseen, recent: RecentDeletions, *, now: datetime) -> Deletion
             and now - row.missing_since >= AGAIN_AFTER
         ),
         held_back=tuple(row.row for row in unseen.rows) if too_many else (),
+        released=tuple(held) if LIST_ALONE.lets_all_go(recent) else (),
     )
 
 
