@@ -12,15 +12,16 @@ import psycopg
 import pytest
 
 from checkinsync.errors import LeaseLost
-from checkinsync.store import leases
+from checkinsync.store import jobs, leases
 from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Pool, transaction
+from support.environment import add_users
 
 ADA = 7
 
 ACQUIRE = """
 import sys
-from checkinsync.store import leases
+from checkinsync.store import jobs, leases
 from checkinsync.store.pool import open_pool, transaction
 
 with transaction(open_pool(sys.argv[1], size=1)) as conn:
@@ -81,6 +82,30 @@ def test_one_that_a_wrong_clock_wrote_blocks_nobody_and_fences_off_its_owner(con
     assert new.token > old.token
     with pytest.raises(LeaseLost), transaction(pool) as late:
         leases.ensure_held(late, old)
+
+
+def test_one_that_a_wrong_clock_wrote_is_not_shown_as_an_import_at_work(conn, pool):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        """
+        WITH lease AS (INSERT INTO import_leases (user_id, owner, token, expires_at)
+                       VALUES (%(user)s, 'elsewhere/0/0 1 1', 5, now() + '1 minute'))
+        INSERT INTO import_jobs (user_id, status, lease_token) VALUES (%(user)s, 'running', 5)
+        """,
+        {"user": user},
+    )
+    assert at_work(conn, pool) == (True, 1)
+
+    conn.execute("UPDATE import_leases SET expires_at = now() + '1 year'")
+
+    assert at_work(conn, pool) == (False, 0)
+
+
+def at_work(conn: psycopg.Connection, pool: Pool) -> tuple[bool, int]:
+    """As `status` tells it: whether the only user is imported now, and how many imports run."""
+    [importing] = conn.execute("SELECT importing FROM sync_status(now(), 30)").fetchone()
+    with transaction(pool) as reading:
+        return importing, len(jobs.running(reading))
 
 
 def test_one_that_a_wrong_clock_wrote_and_its_owner_has_renewed_is_held(conn, pool):

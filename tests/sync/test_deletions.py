@@ -95,6 +95,16 @@ def test_more_than_five_and_more_than_their_share_are_held_back(count, expected,
     assert marks.missing == tuple(range(count))
 
 
+@pytest.mark.parametrize(("lately", "released"), [(5, True), (6, False)])
+def test_it_is_released_once_no_more_than_a_few_are_missing_in_all(lately, released):
+    held = missed(2, 80, missing_since=NOW - DAY, held_back_since=NOW - DAY)
+
+    marks = judge(held, RecentDeletions(300, lately), now=NOW)
+
+    assert marks.held_back == ()
+    assert marks.released == ((0, 1) if released else ())
+
+
 def test_four_deletions_of_fifty_eight_are_nothing_unusual():
     assert not judge(missed(4, 58), RecentDeletions(58, 0), now=NOW).held_back
 

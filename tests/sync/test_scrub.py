@@ -324,6 +324,28 @@ def test_what_is_held_back_keeps_its_dates_and_costs_next_to_nothing(env, ada):
     assert sum(costs[-28:]) <= 28 * 2 + 24
 
 
+def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(env, ada):
+    env.simulator.switches.checkin_by_id = False
+    env.simulator.switches.order = "id"
+    user = ada(300)
+    account = env.simulator.world.accounts[ADA]
+    deleted, left_out = set(account.ids[4:8]), account.ids[12:17]
+    for item_id in deleted:
+        account.delete(item_id)
+    env.simulator.world.leave_out(ADA, left_out)
+    for _ in range(2):
+        env.night(user)
+    assert withheld(env) == deleted | set(left_out)
+    assert gone(env) == set()
+
+    env.simulator.world.leave_out(ADA, [])
+    for _ in range(2):
+        env.night(user)
+
+    assert gone(env) == deleted
+    assert withheld(env) == set()
+
+
 def test_thirty_of_three_hundred_are_believed_once_foursquare_denies_each(env, ada):
     user = ada(300)
     account = env.simulator.world.accounts[ADA]
