@@ -329,7 +329,7 @@ def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(e
     env.simulator.switches.order = "id"
     user = ada(300)
     account = env.simulator.world.accounts[ADA]
-    deleted, left_out = set(account.ids[4:8]), account.ids[12:17]
+    deleted, left_out = set(account.ids[4:8]), account.ids[12:22]
     for item_id in deleted:
         account.delete(item_id)
     env.simulator.world.leave_out(ADA, left_out)
