@@ -67,6 +67,8 @@ PURE = (
     "nightly.schedule",
     "nightly.summary",
     "doctor.diagnosis",
+    "doctor.nights",
+    "doctor.tables",
     "doctor.findings",
     "migrations.locks",
     "keys.usage",

@@ -72,6 +72,8 @@ class RunSummary:
     outcome: str
     """`ok`, `partial`, `rate_limited`, `quota`, `away`, `suspect` or `interrupted`."""
     exit_code: int
+    notices: tuple[str, ...] = ()
+    """Sentences for the operator, to be printed however the run ended."""
 
     @property
     def due(self) -> int:
