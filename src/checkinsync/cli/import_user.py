@@ -11,6 +11,7 @@ from checkinsync.app import App, utc_now
 from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import orchestrate as render
+from checkinsync.cli.render.table import many
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
 from checkinsync.model.user import User
@@ -90,7 +91,7 @@ def _told(user: User, kept: int) -> str:
     if not kept:
         return ""
     return (
-        f"; {kept:,} check-ins that can't be read or stored are in quarantine: "
+        f"; {many(kept, 'check-in')} in quarantine, since they can't be read or stored: "
         f"`checkinsync quarantine {user.id}` lists them"
     )
 

@@ -146,8 +146,8 @@ class _RunWatcher(logging.Handler):
             return f"paused, {len(self._starts)} users wait: {self._paused} does not answer"
         for at, user_id in self._queue[:1]:
             if at <= now:
-                return f"next: {self._name(user_id)}, as soon as a worker is free"
-            return f"next: {self._name(user_id)} at {at:%H:%M:%S}, in {_span(at - now)}"
+                return f"next: {self._person(user_id)}, as soon as a worker is free"
+            return f"next: {self._person(user_id)} at {at:%H:%M:%S}, in {_span(at - now)}"
         return ""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -164,7 +164,7 @@ class _RunWatcher(logging.Handler):
         self._bars.update(self._task, completed=len(self._ended))
         line = _LINES.get(event)
         if line is not None and self._lines:
-            known = _Known(fields, user=self._name(user_id))
+            known = _Known(fields, user=self._person(user_id))
             clock = time.strftime("%H:%M:%S", time.gmtime(record.created))
             self._bars.console.print(
                 f"{clock}  {line.format_map(known)}", markup=False, highlight=False, soft_wrap=True
@@ -203,7 +203,7 @@ class _RunWatcher(logging.Handler):
         self._starts |= later
         self._queue = sorted((at, user_id) for user_id, at in self._starts.items())
 
-    def _name(self, user_id: int | None) -> str:
+    def _person(self, user_id: int | None) -> str:
         return self._names.get(user_id or 0, f"user {user_id}")
 
 

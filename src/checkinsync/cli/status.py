@@ -118,9 +118,9 @@ def _tell_stale(report: Report, *, strict: bool) -> int:
 
 
 def _stale(report: Report, *, strict: bool) -> Iterator[str]:
-    if report.nobody_served:
-        yield f"{report.nobody_served} ({render.counts_text(report.counts)})"
     stale = report.stale(strict=strict)
+    if report.nobody_served and not stale:
+        yield f"{report.nobody_served} ({render.counts_text(report.counts)})"
     for user in stale[:MOST_NAMED]:
         yield render.why(user, None)
     if len(stale) > MOST_NAMED:

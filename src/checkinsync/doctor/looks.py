@@ -53,7 +53,7 @@ def privileges(conn: Connection) -> Iterator[Finding]:
     yield from tables.of_privileges(missing, role=role)
     yield from tables.of_policies(filtered, role=role)
     if not missing and not filtered:
-        yield ok("privileges", f"nothing is kept from the role {role}")
+        yield ok("privileges", f"the role {role} has all that it needs")
 
 
 def shape(conn: Connection) -> Iterator[Finding]:
@@ -101,6 +101,6 @@ def quarantined(conn: Connection) -> Iterator[Finding]:
     if counts:
         yield warning(
             "quarantine",
-            f"{sum(counts.values()):,} check-ins of {len(counts):,} users can't be read or stored",
+            f"check-ins that can't be read or stored: {sum(counts.values()):,}",
             "`checkinsync quarantine` lists them with the reasons",
         )

@@ -49,9 +49,10 @@ def missing_privileges(conn: Connection) -> list[Missing]:
                   JOIN pg_depend AS x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid
                    AND x.refclassid = 'pg_class'::regclass
                  UNION ALL SELECT to_regclass('import_lease_tokens')) AS q (oid)
-          JOIN pg_class AS s ON s.oid = q.oid AND s.relkind = 'S'
+          JOIN pg_class AS s ON s.oid = q.oid
           JOIN pg_namespace AS n ON n.oid = s.relnamespace
-         WHERE NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE')
+         WHERE CASE WHEN s.relkind = 'S' THEN  -- of anything else it can't be asked
+                         NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') END
         UNION ALL
         SELECT 'FUNCTION', p.oid::regprocedure::text, 'EXECUTE', 1
           FROM pg_proc AS p
@@ -140,10 +141,11 @@ def sequences(conn: Connection) -> list[Sequence]:
           FROM numbered AS t
           JOIN used AS u ON u.tab = to_regclass(t.name)
           JOIN pg_attribute AS a ON a.attrelid = u.tab AND a.attnum = u.col
-          JOIN pg_class AS s ON s.oid = u.seq AND s.relkind = 'S'
+          JOIN pg_class AS s ON s.oid = u.seq
           JOIN pg_namespace AS n ON n.oid = s.relnamespace
           JOIN pg_sequences AS q ON q.schemaname = n.nspname AND q.sequencename = s.relname
-         WHERE a.attname IN ('id', 'token') AND has_sequence_privilege(s.oid, 'SELECT, USAGE')
+         WHERE a.attname IN ('id', 'token')
+           AND CASE WHEN s.relkind = 'S' THEN has_sequence_privilege(s.oid, 'SELECT, USAGE') END
          ORDER BY 1
         """,
         {"highest": list(highest)},

@@ -58,7 +58,8 @@ WRITTEN: Mapping[str, Mapping[frozenset[str], str]] = {
 
 SETVAL = "SELECT setval('{0.name}', (SELECT max({0.column}) FROM {0.table}));"
 
-NAMES = {"timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone"}
+PREFERRED = ("text", "int4", "numeric", "timestamp", "timestamptz", "bool", "bytea", "json")
+"""The type to change a column to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,15 +155,14 @@ def of_columns(columns: Iterable[Column]) -> Iterator[Finding]:
     for column in columns:
         types = wanted.get((column.table, column.name))
         if types is not None and not _takes(column, types):
-            best = next(
-                name for name in ("text", "int4", "numeric", *sorted(types)) if name in types
-            )
+            best = next(name for name in PREFERRED if name in types)
+            using = " AT TIME ZONE 'UTC'" if column.base == "timestamptz" else f"::{best}"
             yield problem(
                 "schema",
                 f"{column.table}.{column.name} has the type {column.type}, which does not hold "
                 "what is written there",
-                f"ALTER TABLE {column.table} ALTER COLUMN {column.name} TYPE "
-                f"{NAMES.get(best, best)} USING …;",
+                f"ALTER TABLE {column.table} ALTER COLUMN {column.name} TYPE {best} "
+                f"USING {column.name}{using};",
                 exit_code=SCHEMA,
             )
 

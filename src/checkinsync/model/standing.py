@@ -51,12 +51,14 @@ class Standing:
     def is_stale(self, at: datetime, max_age: timedelta, *, strict: bool = False) -> bool:
         """Return True if the user should be fresh and is not.
 
-        Paused and inactive users should not be, nor users who connected after the last run; users
-        who must log in again only if `strict`.
+        Paused and inactive users should not be, nor users who connected after the last run. Those
+        who must log in again are stale if `strict`, however lately they were imported.
         """
-        exempt = {"paused"} if strict else {"paused", "needs_reauth"}
-        due = self.active and self.state not in exempt
-        return due and not self.is_fresh(at, max_age) and not self.awaits_first(at, max_age)
+        if not self.active or self.state == "paused":
+            return False
+        if self.state == "needs_reauth":
+            return strict
+        return not self.is_fresh(at, max_age) and not self.awaits_first(at, max_age)
 
     def awaits_first(self, at: datetime, max_age: timedelta) -> bool:
         """Return True if the user connected so lately that no run has come yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from checkinsync.cli.render.status import counts_text
+from checkinsync.cli.render.table import many
 from checkinsync.doctor.checks import Report
 from checkinsync.doctor.findings import Finding, Level
 from checkinsync.model.user import one_line
@@ -31,11 +32,7 @@ def _in_one_line(report: Report) -> str:
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     if not problems and not warnings:
         return "all is well"
-    return f"{_many(problems, 'problem')}, {_many(warnings, 'warning')}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+    return f"{many(problems, 'problem')}, {many(warnings, 'warning')}"
 
 
 def report_json(report: Report) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso
-from checkinsync.cli.render.table import ago, cell, fitted, moment, table
+from checkinsync.cli.render.table import ago, cell, cut, fitted, many, moment, table
 from checkinsync.model.user import one_line
 from checkinsync.nightly.status import Report
 from checkinsync.nightly.summary import RunRecord
@@ -147,7 +148,7 @@ def counts_text(counts: dict[str, int]) -> str:
     if not total:
         return "no users yet; `checkinsync users add` adds one"
     groups = ", ".join(f"{count:,} {WORDS.get(group, group)}" for group, count in counts.items())
-    return f"{total:,} user{'' if total == 1 else 's'}: {groups}"
+    return f"{many(total, 'user')}: {groups}"
 
 
 def status_text(report: Report, view: View = PLAIN) -> str:
@@ -156,43 +157,50 @@ def status_text(report: Report, view: View = PLAIN) -> str:
     shown = users[: view.most()]
     more = len(users) - len(shown)
     parts = [
-        "\n".join([counts_text(report.counts), *_warnings(report), *_at_work(report)]),
+        _head(report, view),
         _runs(report, view),
         _users(report, shown, view) if report.users else "",
-        f"and {more:,} more: `checkinsync status --limit {len(users)}` shows all" if more else "",
+        f"and {more:,} more users (--limit {len(users)} shows all)" if more else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
+def _head(report: Report, view: View) -> str:
+    counts, lines = counts_text(report.counts), [*_warnings(report), *_at_work(report)]
+    if view.width is not None:
+        counts = textwrap.fill(counts, view.width)
+        lines = [cut(line, view.width) for line in lines]
+    return "\n".join([counts, *lines])
+
+
 def _warnings(report: Report) -> list[str]:
-    """What nothing else says, because it is about all users together."""
+    """What is true of all users together, and is seen in no line of the table."""
     lines = []
     if report.nobody_served:
         lines.append(f"nobody is served: {report.nobody_served}; see `checkinsync doctor`")
     if report.quarantined:
-        lines.append(
-            f"in quarantine, since they can't be read or stored: {report.quarantined:,} "
-            "check-ins; `checkinsync quarantine` lists them"
-        )
+        kept = many(report.quarantined, "check-in")
+        lines.append(f"in quarantine: {kept} (`checkinsync quarantine`)")
     return lines
 
 
 def _at_work(report: Report) -> list[str]:
-    names = {user.id: str(user) for user in report.users}
-    lines = [
-        f"at work: {names.get(job.user_id, f'user {job.user_id}')}, page {job.page}, "
-        f"{job.imported:,} of {'?' if job.expected is None else f'{job.expected:,}'} check-ins, "
-        f"since {moment(job.started_at)} UTC"
-        for job in report.running
-    ]
+    """The run with its progress, and each import."""
+    lines = []
     if report.run_at_work and report.runs and report.runs[0].outcome == "running":
         run = report.runs[0]
-        done = sum(u.last_checked_at is not None and u.last_checked_at >= run.started_at
-                   for u in report.users)  # fmt: skip
-        lines.insert(
-            0,
-            f"run {run.id} is at work since {moment(run.started_at)} UTC: {done:,} of {run.due:,} "
-            "users are imported",
+        checked = (user.last_checked_at for user in report.users)
+        done = sum(at is not None and at >= run.started_at for at in checked)
+        lines.append(
+            f"run {run.id} at work since {moment(run.started_at)} UTC: {done:,} of {run.due:,} "
+            "users imported"
+        )
+    names = {user.id: str(user) for user in report.users}
+    for job in report.running:
+        expected = "?" if job.expected is None else f"{job.expected:,}"
+        lines.append(
+            f"at work: {names.get(job.user_id, f'user {job.user_id}')}, page {job.page}, "
+            f"{job.imported:,} of {expected} check-ins, since {moment(job.started_at)} UTC"
         )
     return lines
 
@@ -209,8 +217,8 @@ def _runs(report: Report, view: View) -> str:
     ]  # fmt: skip
     if view.width is None or view.width >= ROOMY:
         return table(head, rows)
-    narrow = [(row[0], moment(row[1])[5:16], *row[2:7], *row[8:]) for row in rows]
-    return table((*head[:7], *head[8:]), narrow)
+    narrow = [(row[0], moment(row[1])[5:16], *row[2:7], row[-1]) for row in rows]
+    return table((*head[:7], head[-1]), narrow)
 
 
 def _users(report: Report, users: Sequence[Status], view: View) -> str:
@@ -255,8 +263,8 @@ def why(user: Status, job: Job | None) -> str:
     kept = ""
     if user.quarantined:
         kept = (
-            f"; {user.quarantined:,} check-ins that can't be read or stored are in quarantine "
-            f"(`checkinsync quarantine {user.id}`)"
+            f"; {many(user.quarantined, 'check-in')} in quarantine, since they can't be read or "
+            f"stored (`checkinsync quarantine {user.id}`)"
         )
     return one_line(f"{user}: {_what_was(user, job)}{kept}. Next: {user.next_action}")
 

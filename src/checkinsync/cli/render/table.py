@@ -29,7 +29,7 @@ def fitted(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, width: int, flexible: Sequence[int]
 ) -> str:
     """The same for a terminal of this width: the `flexible` columns are cut until a line fits."""
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - knows emoji; terminals only
+    from rich.cells import cell_len  # noqa: PLC0415 - knows emoji; loaded on terminals only
 
     lines, right = _cells(head, rows)
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
@@ -41,9 +41,15 @@ def fitted(
         widths[widest] -= 1
     for line in lines:
         for i in flexible:
-            if cell_len(line[i]) > widths[i]:
-                line[i] = set_cell_size(line[i], widths[i] - 1).rstrip() + "…"
+            line[i] = cut(line[i], widths[i])
     return _aligned(lines, right, measure=cell_len)
+
+
+def cut(text: str, width: int) -> str:
+    """A text of at most so many cells on a terminal."""
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def _cells(
@@ -75,6 +81,11 @@ def _width(text: str) -> int:
     """Return nearly the cells that a text takes: East Asian letters two, accents none."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.category(letter) == "Mn" for letter in text)
+
+
+def many(count: int, what: str) -> str:
+    """`1 check-in`, `1,234 check-ins`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def cell(value: object) -> str:

@@ -141,8 +141,11 @@ def mail(summary: RunSummary, *, log_file: str | None) -> list[str]:
 
 
 def _cause(summary: RunSummary, found: Sequence[Group]) -> str:
+    if summary.outcome in CAUSES:
+        return CAUSES[summary.outcome]
     if summary.outcome != "away":
-        return CAUSES.get(summary.outcome, found[0].text)
+        most = 2 * found[0].size > sum(group.size for group in found)
+        return found[0].text if most else f"{len(found)} different reasons"
     silent = _failed(summary, DatabaseAway) or any(
         group.reason.startswith(DATABASE_NAME) for group in found
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso
-from checkinsync.cli.render.table import moment, table
+from checkinsync.cli.render.table import many, moment, table
 from checkinsync.errors import sentence
 from checkinsync.model.user import one_line
 from checkinsync.verify.result import Finding, Kind, Unfinished, VerificationResult
@@ -54,7 +54,7 @@ def verdict(proof: VerificationResult) -> str:
 
 def _unreadable(proof: VerificationResult) -> str:
     return (
-        f"{proof.unreadable} that can't be read or stored "
+        f"{many(proof.unreadable, 'check-in')} that can't be read or stored "
         f"(`checkinsync quarantine {proof.user.id}` lists what imports have met)"
     )
 
