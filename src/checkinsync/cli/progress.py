@@ -75,8 +75,10 @@ def _bars(shown: Callable[[Progress], RenderableType]) -> Iterator[Progress]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     bars = Progress(*columns, console=console)
     live = Live(get_renderable=lambda: shown(bars), console=console, transient=True)
-    with live, _log_above(console):
-        yield bars
+    with live:
+        live.refresh()  # the first line of the log has to find something to erase
+        with _log_above(console):
+            yield bars
 
 
 @contextmanager
@@ -133,12 +135,14 @@ class _RunWatcher(logging.Handler):
         self._task = bars.add_task("users", total=None)
 
     def shown(self, bars: Progress) -> RenderableType:
-        """The bar, and below it who is next and when."""
+        """The bar, and below it who is next and when.
+
+        Always two lines: a line of the log erases as many as were there when it was begun.
+        """
         from rich.console import Group  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        line = self.next_line(utc_now())
-        return Group(bars, Text(line, no_wrap=True, overflow="ellipsis")) if line else bars
+        return Group(bars, Text(self.next_line(utc_now()), no_wrap=True, overflow="ellipsis"))
 
     def next_line(self, now: datetime) -> str:
         """`next: user 3 (Hiro Sato) at 08:00:53, in 38 s`; empty if no user waits."""
