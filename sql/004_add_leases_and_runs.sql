@@ -34,5 +34,6 @@ CREATE TABLE sync_runs (
     changed     INTEGER NOT NULL DEFAULT 0,
     gone        INTEGER NOT NULL DEFAULT 0,
     outcome     TEXT NOT NULL DEFAULT 'running',
-    reminded    BOOLEAN NOT NULL DEFAULT false  -- named the users who must log in again
+    reminded    BOOLEAN NOT NULL DEFAULT false,  -- named the users who must log in again
+    trouble     JSONB                            -- reason -> number of users it kept from being imported
 );

@@ -21,7 +21,7 @@ RETURNS TABLE (
     id                   INTEGER,
     foursquare_user_id   TEXT,
     name                 TEXT,
-    state                TEXT,      -- ok, needs_reauth, rate_limited, failing, paused
+    state                TEXT,      -- new, ok, needs_reauth, rate_limited, failing, paused
     active               BOOLEAN,
     importing            BOOLEAN,   -- an import holds the user's lease now
     checkins             BIGINT,
@@ -45,10 +45,13 @@ LANGUAGE sql STABLE AS $$
                CASE
                    WHEN s.paused_at IS NOT NULL THEN 'paused'
                    WHEN u.access_token_encrypted IS NULL THEN 'needs_reauth'
-                   WHEN s.state = 'needs_reauth' AND s.rejected_token_sha256 IS DISTINCT FROM
-                        sha256(convert_to(u.access_token_encrypted, 'UTF8')) THEN 'ok'
-                   ELSE coalesce(s.state, 'ok')
+                   WHEN s.state IN ('rate_limited', 'failing') THEN s.state
+                   WHEN s.state = 'needs_reauth' AND s.rejected_token_sha256 IS NOT DISTINCT FROM
+                        sha256(convert_to(u.access_token_encrypted, 'UTF8')) THEN s.state
+                   WHEN s.last_checked_at IS NULL THEN 'new'
+                   ELSE 'ok'
                END AS state,
+               u.access_token_encrypted IS NULL AS unconnected, u.last_login_at,
                coalesce(u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days),
                         false) AS active,
                EXISTS (SELECT FROM import_leases AS l
@@ -65,27 +68,34 @@ LANGUAGE sql STABLE AS $$
            k.created_at, k.last_checked_at, k.last_new_at, k.consecutive_failures,
            (SELECT count(*) FROM quarantined_checkins AS q WHERE q.user_id = k.id),
            c.missing, c.withheld, c.gone, v.verified_at, v.newest, v.oldest,
-           CASE WHEN k.state = 'ok' THEN NULL ELSE k.reason END,
+           CASE WHEN k.unconnected THEN 'no Foursquare token is stored'
+                WHEN k.state NOT IN ('new', 'ok') THEN k.reason END,
            CASE
-               WHEN k.importing THEN 'is being imported now'
+               WHEN k.importing THEN 'being imported or verified now'
                WHEN k.state = 'paused' THEN
-                   format('nothing, until `checkinsync users resume %s`', k.id)
+                   format('nothing until `checkinsync users resume %s`', k.id)
+               WHEN k.unconnected THEN
+                   format('must connect Foursquare: in the application, or '
+                       '`checkinsync users set-token %s`', k.id)
                WHEN k.state = 'needs_reauth' AND k.token_unreadable THEN
-                   format('set the key that encrypted the token (CHECKINSYNC_ENCRYPTION_KEY), or '
+                   format('add the key that encrypted the token to CHECKINSYNC_ENCRYPTION_KEY, or '
                        'store a new token: `checkinsync users set-token %s`', k.id)
                WHEN k.state = 'needs_reauth' THEN
-                   format('must log in again: reconnect Foursquare in the application, or '
-                       '`checkinsync users set-token %s`', k.id)
+                   format('must log in again: in the application, by `checkinsync login %1$s`, or '
+                       '`checkinsync users set-token %1$s`', k.id)
                WHEN NOT k.active THEN
-                   format('nothing: no login for more than %s days', days)
-               WHEN k.state = 'rate_limited' THEN
-                   format('is continued after %s UTC',
+                   format('nothing: %s (`checkinsync import-user %s` imports them all the same)',
+                       CASE WHEN k.last_login_at IS NULL THEN 'no login is recorded'
+                            ELSE format('no login for more than %s days', days) END, k.id)
+               WHEN k.state = 'rate_limited' AND k.retry_at > at THEN
+                   format('imported in the first run after %s UTC',
                        to_char(k.retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
-               WHEN k.state = 'failing' THEN 'is retried in the next run'
-               ELSE 'is imported in the next run'
+               WHEN k.state = 'failing' THEN 'tried again in the next nightly run'
+               WHEN k.state = 'new' THEN 'imported in the next run'
+               ELSE 'imported in the next nightly run'
            END
            || CASE WHEN c.withheld = 0 THEN '' ELSE
-                  format('; %s check-ins are missing at Foursquare, too many to believe at once: '
+                  format('; Foursquare no longer shows %s check-ins, too many to believe: '
                       '`checkinsync verify %s --repair --accept-deletions` if they were deleted',
                       c.withheld, k.id) END
       FROM known AS k

@@ -68,6 +68,8 @@ PURE = (
     "nightly.schedule",
     "nightly.summary",
     "doctor.diagnosis",
+    "doctor.nights",
+    "doctor.tables",
     "doctor.findings",
     "migrations.locks",
     "migrations.expected",

@@ -1,4 +1,4 @@
-"""What facts mean: what is no matter of a server's own mind."""
+"""The meaning of facts, without a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from checkinsync.doctor import diagnosis
+from checkinsync.doctor import diagnosis, nights
 from checkinsync.doctor import findings as finding
 from checkinsync.doctor.findings import Level, Pooling, SecretFile, Server
 from checkinsync.embedded.place import Place
@@ -44,6 +44,7 @@ def levels(findings) -> list[str]:
         (SERVER, ["ok"]),
         (replace(SERVER, version=130012), ["problem"]),
         (replace(SERVER, encoding="SQL_ASCII"), ["problem"]),
+        (replace(SERVER, version=130012, encoding="LATIN1"), ["problem", "problem"]),
         (replace(SERVER, read_only=True), ["ok", "problem"]),
     ],
 )
@@ -53,7 +54,7 @@ def test_a_server_must_be_young_enough_speak_utf8_and_take_writes(server, expect
 
 @pytest.mark.parametrize(
     ("seconds", "level"),
-    [(0, "ok"), (-5.9, "ok"), (7, "warning"), (-500, "warning"), (700, "problem")],
+    [(0, "ok"), (-5.9, "ok"), (7, "warning"), (-299, "warning"), (302, "problem")],
 )
 def test_a_clock_is_judged_by_what_the_way_of_asking_does_not_explain(seconds, level):
     theirs = NOW + timedelta(seconds=seconds)
@@ -91,7 +92,20 @@ def test_the_pool_and_one_more_must_find_room(in_use, limit, level):
 def test_a_secret_is_for_its_owner_and_group_and_settings_are_for_the_owner_to_change(
     mode, secret, level
 ):
-    assert diagnosis.of_file(SecretFile(Path("/x"), mode, secret)).level.value == level
+    assert diagnosis.of_file(SecretFile(Path("/x"), mode, 0, secret)).level.value == level
+
+
+@pytest.mark.parametrize(
+    ("mode", "closed", "level"),
+    [
+        (0o644, 0o007, "ok"),
+        (0o666, 0o007, "problem"),  # its group can get in and change it
+        (0o666, 0o077, "ok"),
+        (0o644, 0o070, "problem"),
+    ],
+)
+def test_what_a_folder_keeps_from_others_is_no_matter_of_the_file_s_own_mode(mode, closed, level):
+    assert diagnosis.of_file(SecretFile(Path("/x"), mode, closed, True)).level.value == level
 
 
 @pytest.mark.parametrize(
@@ -101,24 +115,41 @@ def test_a_disk_is_told_before_it_is_full(free, level):
     assert diagnosis.of_place(Place(Path("/x"), "checkinsync", free)).level.value == level
 
 
+def last_run(hours: float, outcome: str, *, at_work: bool = False):
+    started = NOW - timedelta(hours=hours)
+    run = RunRecord(7, started, None, "host", 0, 0, 0, 0, 0, 0, 0, 0, outcome)
+    return nights.of_last_run(run, now=NOW, at_work=at_work)
+
+
 @pytest.mark.parametrize(
     ("hours", "outcome", "level", "age"),
     [
         (0.5, "ok", "ok", "less than 1 h"),
-        (3, "running", "ok", "3 h"),
         (3, "partial", "warning", "3 h"),
         (30, "ok", "warning", "30 h"),
         (75, "ok", "warning", "3 days"),
     ],
 )
 def test_a_run_is_told_by_its_age_and_its_end(hours, outcome, level, age):
-    started = NOW - timedelta(hours=hours)
-    run = RunRecord(7, started, None, "host", 0, 0, 0, 0, 0, 0, 0, 0, outcome)
-
-    found = diagnosis.of_last_run(run, now=NOW)
+    found = last_run(hours, outcome)
 
     assert found.level.value == level
     assert f"{age} ago" in found.says
+
+
+def test_a_run_whose_process_died_is_not_said_to_be_running():
+    alive, dead = last_run(3, "running", at_work=True), last_run(3, "running")
+
+    assert (alive.level, dead.level) == (Level.OK, Level.WARNING)
+    assert alive.says.endswith("running")
+    assert dead.says.endswith("killed")
+
+
+def test_a_run_that_began_in_the_future_is_not_a_run_of_lately():
+    found = last_run(-3, "ok")
+
+    assert found.level is Level.WARNING
+    assert found.says == "run 7 on host began at 2026-03-01 05:00 UTC, which is in the future"
 
 
 def test_a_token_of_another_foursquare_user_is_a_problem():

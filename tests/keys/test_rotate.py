@@ -146,7 +146,7 @@ def test_who_reconnected_before_is_not_rejected_again_by_a_rotation(pool, conn):
 
     rotate(pool, NEW, OLD)
 
-    assert standing(pool, number) == ("ok", True)
+    assert standing(pool, number) == ("new", True)
 
 
 def test_a_token_that_was_unreadable_is_due_once_a_key_opens_it(pool, conn):
@@ -156,7 +156,7 @@ def test_a_token_that_was_unreadable_is_due_once_a_key_opens_it(pool, conn):
 
     rotate(pool, NEW, OLD)
 
-    assert standing(pool, number) == ("ok", True)
+    assert standing(pool, number) == ("new", True)
     assert standing(pool, lost) == ("needs_reauth", False)
     rows = conn.execute(
         """

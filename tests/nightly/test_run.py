@@ -394,7 +394,7 @@ def test_another_stored_token_makes_him_due_again(conn, imports, run):
 
     assert len(imports.starts[one]) == 2
     [row] = conn.execute("SELECT state FROM sync_status(%s, 30) WHERE id = %s", [NOW, one])
-    assert row == ("ok",)
+    assert row == ("new",)
 
 
 def test_if_most_tokens_are_rejected_we_suspect_ourselves(conn, imports, run):

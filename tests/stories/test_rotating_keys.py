@@ -192,7 +192,7 @@ def test_it_is_told_by_fingerprint_what_was_done_and_the_doctor_says_what_may_go
         f"key {PRINT[KEY]}: 3 tokens to be re-encrypted",
         f"3 tokens would be re-encrypted with {PRINT[NEW_KEY]}; nothing was written",
     ]
-    assert f"key {PRINT[KEY]} opens 3 of 3 tokens: it is needed" in looked.out
+    assert f"key {PRINT[KEY]} decrypts 3 of 3 tokens: it is needed" in looked.out
     assert json.loads(real.out) == {
         "first": PRINT[NEW_KEY],
         "written": True,
@@ -206,7 +206,7 @@ def test_it_is_told_by_fingerprint_what_was_done_and_the_doctor_says_what_may_go
         "unreadable": [],
         "left": [],
     }
-    assert f"key {PRINT[KEY]} opens 0 of 3 tokens: it can go" in after.out
+    assert f"key {PRINT[KEY]} decrypts 0 of 3 tokens: it can be removed" in after.out
 
 
 def test_tokens_that_no_key_opens_are_listed_and_left(story: Story):
@@ -323,7 +323,7 @@ def test_the_embedded_database_is_ours_alone_and_keeps_its_keys_in_a_file(
     assert rotated.out.endswith(f"1 token re-encrypted with {PRINT[NEW_KEY]}\n")
     assert f"take it out of {keys}" in looked.out
     keys.write_text(f"{NEW_KEY}\n")
-    assert "opens 1 of 1 tokens" in story.run("doctor").out
+    assert "decrypts 1 of 1 tokens" in story.run("doctor").out
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")

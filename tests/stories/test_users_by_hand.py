@@ -99,7 +99,7 @@ def test_a_new_token_by_hand_makes_a_rejected_user_due_again(story):
     ada = story.person("Ada", 10)
     story.simulator.revoke(ada.token)
     assert story.run("import-user", "Ada").code == 4
-    assert "not synced" in why(story, ada)
+    assert "not imported" in why(story, ada)
     token = story.simulator.world.grant(story.simulator.world.accounts[ada.token])
     story.secrets.add(token)
 
@@ -200,8 +200,8 @@ def test_why_is_one_line_in_every_state(story):
     assert "next run" in told["New"]
     assert "users resume" in told["Paused"]
     assert "log in again" in told["Rejected"]
-    assert "Is continued after" in told["Limited"]
-    assert "retried in the next run" in told["Failing"]
+    assert "in the first run after" in told["Limited"]
+    assert "tried again" in told["Failing"]
     assert "no login" in told["Idle"]
     assert "5 check-ins stored" in told["Fine\nand odd"]
 

@@ -137,8 +137,8 @@ def test_deletions_that_are_not_believed_are_said_and_can_be_ordered(story, two)
 
     assert refused.code == 8
     assert "checkinsync verify 1 --repair --accept-deletions" in refused.out
-    assert "Foursquare shows 200 check-ins no more" in story.run("status").out
-    assert "Foursquare shows 200 check-ins no more" in story.run("why", "Ada").out
+    assert "Foursquare no longer shows 200 check-ins" in story.run("status").out
+    assert "Foursquare no longer shows 200 check-ins" in story.run("why", "Ada").out
     [told, _] = json.loads(story.run("status", "--json").out)["users"]
     assert (told["withheld"], told["gone"], told["checkins"]) == (200, 0, 600)
     assert story.run("verify", "Ada", "--accept-deletions").code == 2

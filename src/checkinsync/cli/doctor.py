@@ -23,16 +23,16 @@ from checkinsync.cli.terminal import say_json
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, *, online: bool, users: tuple[str, ...], as_json: bool) -> None:
-    """Check everything that a night rests on, and say what to do. Changes nothing.
+    """Check everything that a night depends on, and say what to do. Changes nothing.
 
-    Settings, files, keys, database, schema, clock, connections, pooler, runs; each is ok, a
-    warning or a problem. Exit codes: 0 no problem; else that of the worst one: 78 settings,
-    69 database or Foursquare, 6 schema, 4 tokens.
+    Settings, files, keys, database, privileges, schema, sequences, clock, connections, pooler,
+    users, runs; each is ok, a warning or a problem. Exit codes: 0 no problem; else that of the
+    worst one: 78 settings, 69 database or Foursquare, 6 schema, 4 tokens.
     """
     if users and not online:
         raise click.UsageError("--user goes with --online")
-    door: Context = ctx.obj
-    examined = door.examined()
+    context: Context = ctx.obj
+    examined = context.examined()
     report = examine(examined, listening(), chosen=users if online else None)
     if as_json:
         say_json(render.report_json(report))

@@ -11,18 +11,21 @@ from checkinsync.app import App
 from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import orchestrate as render
+from checkinsync.cli.render.table import many
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
 from checkinsync.model.user import User
+from checkinsync.resources import utc_now
+from checkinsync.store import quarantine, users
+from checkinsync.store.pool import transaction
 from checkinsync.sync.import_now import import_now
-from checkinsync.sync.outcome import ended_with
+from checkinsync.sync.outcome import Imported, ended_with
 from checkinsync.sync.scope import Full, Nightly, Scope, Since
 from checkinsync.sync.session import Hooks
-from checkinsync.users import accounts
 
 
 @click.command(name="import-user")
-@click.argument("user")
+@click.argument("user", required=False)
 @click.option("--full", is_flag=True, help="Walk the whole history.")
 @click.option(
     "--since",
@@ -33,31 +36,73 @@ from checkinsync.users import accounts
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.pass_obj
 def import_user(
-    door: Context, user: str, *, full: bool, since: datetime | None, wait: bool, as_json: bool
+    context: Context,
+    user: str | None,
+    *,
+    full: bool,
+    since: datetime | None,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """Import one user now.
 
-    USER is an id (bare digits), fsq:12345 (Foursquare's id), or a display name if unique.
-    Exit codes: 0 done, 4 the user must log in again, 5 rate limit or quota, 69 database or
-    Foursquare away, 75 another import of this user is at work.
+    USER is an id (bare digits), fsq:12345 (Foursquare's id), or a display name if unique; it may
+    be left out where there is only one user. Exit codes: 0 done, 4 the user must log in again,
+    5 rate limit or quota, 69 database or Foursquare away, 75 another import of this user is at
+    work.
     """
-    if full and since:
-        raise click.UsageError("--full and --since exclude each other")
-    scope: Scope | None = Full() if full else None
-    if since:
-        scope = Since(since.replace(tzinfo=UTC))
-    with door.app() as app:
-        found = accounts.find(user, pool=app.services.pool)
-        scope = scope or Nightly(app.settings.overlap)
+    scope = _scope(full=full, since=since)
+    with context.app() as app:
+        with transaction(app.services.pool, read_only=True) as conn:
+            found = users.find(conn, user)
+        watched = on_terminal() and not as_json and context.verbosity >= 0
         with app.shutdown.gracefully():
-            _import(app, found, scope, wait=wait, as_json=as_json)
+            imported = _import(
+                app,
+                found,
+                scope or Nightly(app.settings.overlap),
+                wait=wait,
+                watched=watched,
+                as_json=as_json,
+            )
+        with transaction(app.services.pool, read_only=True) as conn:
+            kept = quarantine.counts(conn).get(found.id, 0)
+    if as_json:
+        say_json(render.outcome_json(found, imported) | {"in_quarantine": kept})
+    else:
+        click.echo(
+            f"{found}: {render.what(imported)}, {imported.requests} requests{_told(found, kept)}"
+        )
 
 
-def _import(app: App, user: User, scope: Scope, *, wait: bool, as_json: bool) -> None:
-    watched = on_terminal() and not as_json
+def _scope(*, full: bool, since: datetime | None) -> Scope | None:
+    """Return how far back to walk; None: as each night does."""
+    if since is None:
+        return Full() if full else None
+    if full:
+        raise click.UsageError("--full and --since exclude each other")
+    start = since.replace(tzinfo=UTC)
+    if start > utc_now():
+        raise click.UsageError(f"--since {start:%Y-%m-%d %H:%M:%S} UTC lies in the future")
+    return Since(start)
+
+
+def _told(user: User, kept: int) -> str:
+    """Return how many items of the user are in quarantine, for the end of a line."""
+    if not kept:
+        return ""
+    return (
+        f"; {many(kept, 'check-in')} in quarantine, since they can't be read or stored: "
+        f"`checkinsync quarantine {user.id}` lists them"
+    )
+
+
+def _import(
+    app: App, user: User, scope: Scope, *, wait: bool, watched: bool, as_json: bool
+) -> Imported:
     try:
         with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
-            imported = import_now(
+            return import_now(
                 user,
                 services=app.services,
                 scope=scope,
@@ -68,7 +113,3 @@ def _import(app: App, user: User, scope: Scope, *, wait: bool, as_json: bool) ->
         if as_json:
             say_json(render.outcome_json(user, ended_with(error)))
         raise
-    if as_json:
-        say_json(render.outcome_json(user, imported))
-    else:
-        click.echo(f"{user}: {render.what(imported)}, {imported.requests} requests")

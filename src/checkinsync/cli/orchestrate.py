@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import shutil
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
 import click
@@ -11,10 +12,18 @@ from checkinsync.app import App
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
+from checkinsync.cli.render import trouble
 from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.errors import DatabaseError
+from checkinsync.nightly import queries
 from checkinsync.nightly.plan import plan_run
 from checkinsync.nightly.run import run
 from checkinsync.nightly.summary import RunSummary
+from checkinsync.store import users
+from checkinsync.store.pool import Pool, transaction
+
+SAME_DAY = timedelta(hours=24)
+"""The mail of a run less than so long ago is still known."""
 
 
 @click.command()
@@ -43,34 +52,67 @@ def orchestrate(
 ) -> None:
     """The nightly run: import everyone who is due, two minutes apart.
 
-    Without a terminal a good night prints nothing; a bad one prints a line per user and one for
-    the run. Exit codes: 0 all done, 3 partly, 5 rate limit or quota, 69 database or Foursquare
-    away, 75 another run is at work.
+    Without a terminal a good night prints nothing; a bad one prints the run and its cause, the
+    users by reason, and what to do. Exit codes: 0 all done, 3 partly, 5 rate limit or quota,
+    69 database or Foursquare away, 75 another run is at work.
     """
-    door: Context = ctx.obj
-    with door.app(**options) as app:
+    context: Context = ctx.obj
+    with context.app(**options) as app:
         if dry_run:
             _print_plan(app, as_json=as_json)
             return
-        watched = on_terminal() and not as_json and door.verbosity == 0
-        with app.shutdown.gracefully(), run_progress() if watched else nullcontext():
+        watched = on_terminal() and not as_json and context.verbosity >= 0
+        with (
+            app.shutdown.gracefully(),
+            _progress(app, log_is_shown=context.verbosity > 0) if watched else nullcontext(),
+        ):
             summary = run(
                 app.services, options=app.run_options, check_stop=app.shutdown.check, wait=app.wait
             )
-    _print(summary, as_json=as_json)
+        lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
+    _print(summary, lines, as_json=as_json)
     ctx.exit(summary.exit_code)
 
 
-def _print(summary: RunSummary, *, as_json: bool) -> None:
+def _progress(app: App, *, log_is_shown: bool) -> AbstractContextManager[None]:
+    with transaction(app.services.pool, read_only=True) as conn:
+        names = {user.id: str(user) for user in users.connected(conn)}
+    return run_progress(names, log_is_shown=log_is_shown)
+
+
+def _log_file(context: Context, app: App) -> str | None:
+    path = context.log_file or app.settings.log_file
+    return None if path is None else str(path)
+
+
+def _trouble(summary: RunSummary, *, pool: Pool, log_file: str | None) -> list[str]:
+    """Return the lines about a bad night: one where the mail of the run before said it all.
+
+    A run on a terminal sends no mail, and leaves the next run's as it is.
+    """
+    if not summary.exit_code:
+        return []
+    before = None
+    if not on_terminal():
+        with suppress(DatabaseError), transaction(pool) as conn:
+            before = queries.trouble_before(conn, summary, within=SAME_DAY)
+            queries.set_trouble(conn, summary, trouble.digest(trouble.groups(summary)))
+    if before is not None and trouble.is_known(summary, before):
+        return [trouble.again(summary, before[0])]
+    return trouble.mail(summary, log_file=log_file)
+
+
+def _print(summary: RunSummary, lines: list[str], *, as_json: bool) -> None:
+    """On a terminal trouble comes last; else first: the reader of the output may leave early."""
+    if on_terminal() and not as_json:
+        click.echo(render.as_table(summary, width=shutil.get_terminal_size().columns))
+        lines = lines[1:]  # the run itself is the table's last line
     for notice in summary.notices:
         click.echo(f"checkinsync: {notice}", err=True)
-    if summary.exit_code and not on_terminal():  # first: output may not be read to its end
-        for line in render.trouble(summary):
-            click.echo(f"checkinsync: {line}", err=True)
+    if lines:
+        click.echo("checkinsync: " + "\n".join(lines), err=True)
     if as_json:
         say_json(render.run_json(summary))
-    elif on_terminal():
-        click.echo(render.as_table(summary))
 
 
 def _print_plan(app: App, *, as_json: bool) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import click
 
-from checkinsync.cli.context import Context, duration_of
+from checkinsync.cli.context import Context, duration_of, listening
 from checkinsync.cli.render import status as render
-from checkinsync.cli.terminal import say_json
-from checkinsync.nightly import status as verbs
+from checkinsync.cli.terminal import is_terminal, on_terminal, say_json
+from checkinsync.errors import Interrupted
+from checkinsync.model.standing import GROUPS
+from checkinsync.nightly import status as nightly
+from checkinsync.nightly.status import Report
 from checkinsync.resources import utc_now
 
 STALE = 7
+
+MOST_NAMED = 20
+"""Stale users that are named; a monitor mails what it reads."""
+
+EVERY = 2.0
+"""Seconds between two looks of `--watch`."""
 
 
 @click.command()
@@ -20,24 +34,94 @@ STALE = 7
 @click.option(
     "--max-age",
     type=duration_of("max_age"),
-    help="Exit with 7 when a user who should be is not so fresh (26h).",
+    help="Exit with code 7 if an active user's last import is older than this (26h), or if no "
+    "user is served at all.",
 )
+@click.option("--strict", is_flag=True, help="With --max-age: those who must log in again, too.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(GROUPS),
+    help="Only users in this state; may be given several times.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"At most so many users ({render.MOST} on a terminal, else all).",
+)
+@click.option("--wide", is_flag=True, help="All columns, however narrow the terminal is.")
+@click.option("--watch", is_flag=True, help="Show it again and again while a run is at work.")
 @click.pass_context
-def status(ctx: click.Context, *, as_json: bool, max_age: timedelta | None) -> None:
+def status(
+    ctx: click.Context,
+    /,
+    *,
+    max_age: timedelta | None,
+    strict: bool,
+    as_json: bool,
+    watch: bool,
+    **view: Any,
+) -> None:
     """The last runs, what is at work, and how each user is doing."""
-    door: Context = ctx.obj
-    with door.pool() as (settings, pool):
-        report = verbs.report(
-            pool=pool,
-            now=utc_now(),
-            active_days=settings.active_days,
-            max_age=max_age or verbs.MAX_AGE,
-        )
+    if strict and max_age is None:
+        raise click.UsageError("--strict goes with --max-age")
+    if watch and (as_json or max_age or not on_terminal()):
+        raise click.UsageError("--watch is for a terminal, without --json and --max-age")
+    context: Context = ctx.obj
+    show = partial(_view, **view)
+    with context.pool() as (settings, pool):
+
+        def look() -> Report:
+            return nightly.report(
+                pool=pool,
+                now=utc_now(),
+                active_days=settings.active_days,
+                max_age=max_age or nightly.MAX_AGE,
+            )
+
+        try:
+            report = _watch(look, show) if watch else look()
+        except Interrupted as asked:
+            ctx.exit(asked.exit_code)  # nothing was interrupted but the watching
     if as_json:
-        say_json(render.status_json(report))
+        say_json(render.status_json(report, show()))
     else:
-        click.echo(render.status_text(report))
-    if max_age is not None and report.stale:
-        for user in report.stale:
-            click.echo(f"checkinsync: stale: {render.why(user, None)}", err=True)
-        ctx.exit(STALE)
+        click.echo(render.status_text(report, show()))
+    if max_age is not None:
+        ctx.exit(_tell_stale(report, strict=strict))
+
+
+def _view(*, states: tuple[str, ...], limit: int | None, wide: bool) -> render.View:
+    terminal = is_terminal(sys.stdout)
+    width = None if wide or not terminal else shutil.get_terminal_size().columns
+    return render.View(states, limit, width, terminal)
+
+
+def _watch(look: Callable[[], Report], show: Callable[[], render.View]) -> Report:
+    """Show the report until no run is at work, and return the last one. Raises Interrupted."""
+    shutdown = listening()
+    while (report := look()).run_at_work:
+        click.clear()
+        click.echo(render.status_text(report, show()))
+        shutdown.sleep(EVERY)
+    click.clear()
+    return report
+
+
+def _tell_stale(report: Report, *, strict: bool) -> int:
+    """Say on standard error who is stale; return the exit code."""
+    lines = list(_stale(report, strict=strict))
+    for line in lines:
+        click.echo(f"checkinsync: stale: {line}", err=True)
+    return STALE if lines else 0
+
+
+def _stale(report: Report, *, strict: bool) -> Iterator[str]:
+    stale = report.stale(strict=strict)
+    if report.nobody_served and not stale:
+        yield f"{report.nobody_served} ({render.counts_text(report.counts)})"
+    for user in stale[:MOST_NAMED]:
+        yield render.why(user, None)
+    if len(stale) > MOST_NAMED:
+        yield f"and {len(stale) - MOST_NAMED:,} more users"

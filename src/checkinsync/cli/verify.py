@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 
 import click
 
@@ -17,7 +18,6 @@ from checkinsync.model.user import User
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync.session import Hooks
-from checkinsync.users import accounts
 from checkinsync.verify.result import Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify as verify_user
 
@@ -27,7 +27,7 @@ MUST_LOG_IN = 4
 EVERYBODY = "all"
 
 SILENT_AFTER = 3
-"""After so many users in a row about whom Foursquare said nothing, the others are not tried."""
+"""After so many users in a row without an answer from Foursquare the others are not tried."""
 
 
 @click.command()
@@ -52,24 +52,30 @@ def verify(
 ) -> None:
     """Walk USER's whole history and compare it with what is stored, id by id.
 
-    USER is an id (bare digits), fsq:12345 (Foursquare's id), a display name if unique, or `all`:
-    everybody who has connected. Cut off, it goes on from there the next time.
-    Exit codes: 0 complete, 8 a gap was found, 3 not everybody could be verified; of one user
-    also 4 the user must log in again, 5 rate limit or quota, 69 database or Foursquare away,
-    75 an import of this user is at work.
+    USER is an id (bare digits), fsq:12345 (Foursquare's id), a display name if unique, or `all`
+    (also if it is left out): everyone who has connected. If interrupted, run it again: it goes on
+    from there. Exit codes: 0 complete, 8 a gap was found, 3 not everyone could be verified; of
+    one user also 4 the user must log in again, 5 rate limit or quota, 69 database or Foursquare
+    away, 75 an import of this user is at work.
     """
     if accept_deletions and not repair:
         raise click.UsageError("--accept-deletions goes with --repair")
-    door: Context = ctx.obj
-    with door.app() as app:
+    context: Context = ctx.obj
+    watched = on_terminal() and context.verbosity >= 0
+    with context.app() as app:
         chosen = _chosen(user, pool=app.services.pool)
         if not chosen:
             click.echo("no user has connected yet: there is nothing to verify", err=True)
         results = []
+        verify_one = partial(
+            verify_user,
+            services=app.services,
+            wait=app.wait_for if wait else None,
+            repair=repair,
+            accept_deletions=accept_deletions,
+        )
         with app.shutdown.gracefully():
-            for result in _results(
-                app, chosen, repair=repair, accept_deletions=accept_deletions, wait=wait
-            ):
+            for result in _results(app, chosen, verify_one=verify_one, watched=watched):
                 results.append(result)
                 _say(result, as_json=as_json)
     if as_json:
@@ -78,27 +84,22 @@ def verify(
 
 
 def _chosen(text: str, *, pool: Pool) -> list[User]:
-    if text != EVERYBODY:
-        return [accounts.find(text, pool=pool)]
     with transaction(pool, read_only=True) as conn:
-        return users.connected(conn)
+        return users.connected(conn) if text == EVERYBODY else [users.find(conn, text)]
 
 
 def _results(
-    app: App, chosen: list[User], *, repair: bool, accept_deletions: bool, wait: bool
+    app: App,
+    chosen: list[User],
+    *,
+    verify_one: Callable[..., VerificationResult | Unfinished],
+    watched: bool,
 ) -> Iterator[VerificationResult | Unfinished]:
-    """One after the other, until asked to stop, or while Foursquare answers."""
+    """One after the other, until asked to stop, or until further requests are of no use."""
     unanswered = 0
     for user in chosen:
-        with import_bar(str(user)) if on_terminal() else nullcontext(lambda _: None) as on_page:
-            result = verify_user(
-                user,
-                services=app.services,
-                hooks=Hooks(check_stop=app.shutdown.check, on_page=on_page),
-                wait=app.wait_for if wait else None,
-                repair=repair,
-                accept_deletions=accept_deletions,
-            )
+        with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
+            result = verify_one(user, hooks=Hooks(check_stop=app.shutdown.check, on_page=on_page))
         yield result
         error = result.error if isinstance(result, Unfinished) else None
         unanswered = unanswered + 1 if isinstance(error, FoursquareAway) else 0
@@ -114,8 +115,10 @@ def _say(result: VerificationResult | Unfinished, *, as_json: bool) -> None:
 
 
 def _exit_code(results: list[VerificationResult | Unfinished], *, alone: bool) -> int:
-    """Interrupted first, then a gap, then what kept a verdict from coming. Of everybody, those
-    who must log in again are told, and count for nothing: no verification can help that."""
+    """Return the code for: interrupted, else a gap, else the lack of a verdict.
+
+    Of several users, those who must log in again are reported and do not count.
+    """
     errors = [result.error for result in results if isinstance(result, Unfinished)]
     interrupted = [error.exit_code for error in errors if isinstance(error, Interrupted)]
     if interrupted:

@@ -6,17 +6,22 @@ import click
 
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
-from checkinsync.nightly import status as verbs
+from checkinsync.nightly import status as nightly
 from checkinsync.resources import utc_now
-from checkinsync.users import accounts
+from checkinsync.store import users
+from checkinsync.store.pool import transaction
 
 
 @click.command()
-@click.argument("user")
+@click.argument("user", required=False)
 @click.pass_obj
-def why(door: Context, user: str) -> None:
-    """One line: why USER was or was not synced, and what happens next."""
-    with door.pool() as (settings, pool):
-        found = accounts.find(user, pool=pool)
-        known = verbs.of_user(found, pool=pool, now=utc_now(), active_days=settings.active_days)
+def why(context: Context, user: str | None) -> None:
+    """One line: why USER was or was not imported, and what happens next.
+
+    USER may be left out where there is only one user.
+    """
+    with context.pool() as (settings, pool):
+        with transaction(pool, read_only=True) as conn:
+            found = users.find(conn, user)
+        known = nightly.of_user(found, pool=pool, now=utc_now(), active_days=settings.active_days)
     click.echo(render.why(*known))

@@ -1,34 +1,41 @@
-"""A look at everything that a night rests on; it changes nothing, and nothing broken stops it.
+"""Checks everything that a night depends on; changes nothing, and goes on after any error.
 
-Each look stands for itself: what it can't tell is a finding, and the next one is taken all the
-same. What the facts mean is said by `diagnosis`.
+An error in one check is a finding, and the next check runs all the same. `diagnosis` and `tables`
+say what the facts mean.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 from checkinsync.config.settings import Examined
-from checkinsync.doctor import diagnosis
+from checkinsync.doctor import diagnosis, looks, nights
 from checkinsync.doctor import findings as finding
 from checkinsync.doctor import queries as server
-from checkinsync.doctor.findings import DATABASE, SETTINGS, Finding, Pooling, SecretFile, Server
+from checkinsync.doctor.findings import DATABASE, SETTINGS, Finding, Level, Pooling, Server
 from checkinsync.embedded import place as places
 from checkinsync.embedded.place import Place
-from checkinsync.errors import CheckinsyncError, Interrupted, NoToken, RateLimited
+from checkinsync.errors import (
+    CheckinsyncError,
+    Interrupted,
+    NoToken,
+    PrivilegeMissing,
+    RateLimited,
+    SchemaBehind,
+)
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys import queries as tokens
 from checkinsync.keys.key_file import KEY_FILE
 from checkinsync.keys.keyring import Keyring
 from checkinsync.keys.usage import Key, KeyUsage
 from checkinsync.migrations import files, ledger
+from checkinsync.model.standing import NIGHTLY, counted
 from checkinsync.model.user import User
 from checkinsync.nightly import queries
 from checkinsync.store import users
@@ -38,39 +45,44 @@ BATCH = 1000
 """Tokens read at once."""
 
 EMBEDDED = {"database_url", "home", "pg_bindir", "pg_account"}
-"""Settings that lead to the embedded database, the one that would name another among them."""
+"""Settings that lead to the embedded database; `database_url` would lead to another one."""
 
 FOURSQUARE = {"api_url", "token_in", "proxy"}
-"""Settings that say where a token goes, and how: with one of them unknown, none is sent."""
+"""Settings that say where a token is sent, and how: with one of them unknown, none is sent."""
 
 A_SECOND = timedelta(seconds=1)
-"""What a `Date` header leaves out."""
+"""The precision of a `Date` header."""
 
 Look = Callable[[], Iterable[Finding]]
+
+REPORTED_ONCE = {SchemaBehind: "schema", PrivilegeMissing: "privileges"}
+"""Errors that keep several checks from running, and the check that says what to do about them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found."""
+    """All findings."""
 
     findings: tuple[Finding, ...]
     keys: tuple[Key, ...]
     usage: KeyUsage | None
-    """Which key opens whose token; None where it could not be looked."""
+    """Which key decrypts whose token; None if that could not be checked."""
+    users: dict[str, int] | None
+    """The number of users in each group; None if they could not be counted."""
 
     @property
     def exit_code(self) -> int:
-        """Of the worst problem."""
+        """The code of the worst problem."""
         return finding.worst(self.findings)
 
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Foursquare, and the users whose token it is asked about."""
+    """Foursquare, and the users whose tokens are sent there."""
 
     foursquare: Foursquare
     chosen: tuple[str, ...]
-    """As they were typed; none: the first active user whose token can be opened."""
+    """As they were typed; none: the first active user whose token can be decrypted."""
 
 
 def examine(
@@ -81,53 +93,51 @@ def examine(
     online: Online | None,
     now: Callable[[], datetime],
 ) -> Report:
-    """Look at everything. `address` lends the database's; `now` is our clock: aware, UTC."""
+    """Run all checks. `address` gives the database's address; `now` is our clock: aware, UTC."""
     visit = _Visit(examined, address=address, open_keyring=open_keyring, online=online, now=now)
     visit.look("settings", visit.settings)
-    visit.look("files", visit.files)
+    visit.look("files", lambda: looks.files(examined))
     visit.look("keys", visit.keys)
     visit.look("database", visit.database)
     keys = visit.keyring.keys if visit.keyring else ()
-    return Report(tuple(visit.findings), keys, visit.usage)
+    return Report(tuple(visit.findings), keys, visit.usage, visit.users)
 
 
+@dataclass(slots=True)
 class _Visit:
-    """What one look leaves for the next ones, and everything that was found."""
+    """The findings so far, and what one check leaves for the next ones."""
 
-    def __init__(
-        self,
-        examined: Examined,
-        *,
-        address: Callable[[], AbstractContextManager[str]],
-        open_keyring: Callable[[], Keyring],
-        online: Online | None,
-        now: Callable[[], datetime],
-    ) -> None:
-        self.examined = examined
-        self.address = address
-        self.open_keyring = open_keyring
-        self.online = online
-        self.now = now
-        self.findings: list[Finding] = []
-        self.keyring: Keyring | None = None
-        self.place: Place | None = None
-        self.pooling = Pooling.NONE
-        self.usage: KeyUsage | None = None
+    examined: Examined
+    address: Callable[[], AbstractContextManager[str]]
+    open_keyring: Callable[[], Keyring]
+    online: Online | None
+    now: Callable[[], datetime]
+    findings: list[Finding] = field(default_factory=list)
+    keyring: Keyring | None = None
+    place: Place | None = None
+    pooling: Pooling = Pooling.NONE
+    usage: KeyUsage | None = None
+    users: dict[str, int] | None = None
 
     def look(self, check: str, look: Look) -> None:
-        """Look as far as it goes; where it breaks off, that is found, too."""
+        """Run one check; an error that ends it is a finding, unless it is reported already."""
         try:
             for one in look():
                 self.findings.append(one)
         except Interrupted:
             raise
         except CheckinsyncError as error:
-            self.findings.append(finding.of_error(check, error))
+            if not self._is_reported(error):
+                self.findings.append(finding.of_error(check, error))
+
+    def _is_reported(self, error: CheckinsyncError) -> bool:
+        check = REPORTED_ONCE.get(type(error))
+        return any(f.check == check and f.level is Level.PROBLEM for f in self.findings)
 
     # --- settings, files, keys --------------------------------------------------------------------
 
     def settings(self) -> Iterator[Finding]:
-        """Everything that is wrong with them; else where they come from."""
+        """What is wrong with them; else where they come from."""
         examined = self.examined
         for each in examined.problems:
             yield finding.problem("settings", each, exit_code=SETTINGS)
@@ -144,51 +154,32 @@ class _Visit:
             where = " and ".join(filter(None, ("the environment", str(examined.config or ""))))
             yield finding.ok("settings", f"read as {_account()} from {where}")
 
-    def files(self) -> Iterator[Finding]:
-        """Who may read the secrets, and change the settings."""
-        for path in dict.fromkeys((*self.examined.secret_files, self.examined.config)):
-            if path is None:
-                continue
-            try:
-                mode = stat.S_IMODE(path.stat().st_mode)
-            except OSError:  # it was there a moment ago
-                continue
-            secret = path in self.examined.secret_files
-            yield diagnosis.of_file(SecretFile(path, mode, secret))
-
     def keys(self) -> Iterator[Finding]:
-        """Take them in hand; what they open is looked at later."""
+        """Read the keys; `_tokens` checks what they decrypt."""
         settings, broken = self.examined.settings, self.examined.broken
         key_file = settings.home / KEY_FILE
         if broken & (
             {"encryption_key"} if settings.encryption_keys else {"encryption_key", "home"}
         ):
             yield finding.problem(
-                "keys", "not looked at, since the settings are wrong", exit_code=SETTINGS
+                "keys", "not checked, since the settings are wrong", exit_code=SETTINGS
             )
         elif settings.encryption_keys or self._is_named() or os.path.exists(key_file):
             self.keyring = self.open_keyring()
-        elif places.look(settings.home) is not None:
-            yield finding.problem(
-                "keys",
-                f"{key_file} is missing, and with it the key of the stored tokens",
-                "restore it from a backup; the next command would make another one",
-                exit_code=SETTINGS,
-            )
 
     def _is_named(self) -> bool:
-        """Whether there is a database of the operator's own, which makes itself no key."""
+        """Return True if the database is the operator's own, which never makes a key."""
         known = self.examined.settings.database_url is not None
         return known or "database_url" in self.examined.broken
 
     # --- the database -----------------------------------------------------------------------------
 
     def database(self) -> Iterator[Finding]:
-        """Whether it is to be had; then everything in it."""
+        """Reach the database; then check everything in it."""
         settings, broken = self.examined.settings, self.examined.broken
         if broken & ({"database_url"} if settings.database_url else EMBEDDED):
             yield finding.problem(
-                "database", "not looked at, since its settings are wrong", exit_code=SETTINGS
+                "database", "not checked, since its settings are wrong", exit_code=SETTINGS
             )
             return
         if settings.database_url is None:
@@ -207,8 +198,13 @@ class _Visit:
 
     def _in_database(self, url: str, conn: Connection) -> None:
         self.look("database", lambda: self._server(url, conn))
+        self.look("privileges", lambda: looks.privileges(conn))
         self.look("schema", lambda: _schema(conn))
+        self.look("schema", lambda: looks.shape(conn))
         self.look("keys", lambda: self._tokens(conn))
+        self.look("users", lambda: self._users(conn))
+        self.look("quarantine", lambda: looks.quarantined(conn))
+        self.look("clock", lambda: looks.future(conn))
         self.look("runs", lambda: self._runs(conn))
         if self.online is not None:
             self.look("foursquare", lambda: self._online(conn))
@@ -237,7 +233,7 @@ class _Visit:
         return diagnosis.of_connections(facts, pool_size=size, pooling=self.pooling)
 
     def _migrate_url(self, conn: Connection) -> Iterator[Finding]:
-        """Where migrations would go, if they go elsewhere."""
+        """Compare the migrations' address with the other one, if there is one."""
         url = self.examined.settings.migrate_url
         if url is None:
             return
@@ -248,9 +244,11 @@ class _Visit:
         yield diagnosis.of_migration_address(pooling, same=same)
 
     def _tokens(self, conn: Connection) -> Iterator[Finding]:
-        """Which key opens whose token."""
+        """Find which key decrypts whose token."""
         keyring = self.keyring
         if keyring is None:
+            if self.place is not None:
+                yield from looks.without_key(conn, self.examined.settings.home / KEY_FILE)
             return
         usage, last = KeyUsage.of([], keys=len(keyring.keys), decrypted_by=keyring.decrypted_by), 0
         while batch := _batch(conn, last):
@@ -264,23 +262,30 @@ class _Visit:
         yield from diagnosis.of_keys(keyring.keys, usage, application=application, place=place)
         yield from diagnosis.of_application_key(keyring.keys, application)
 
+    def _users(self, conn: Connection) -> Iterator[Finding]:
+        now, days = self.now(), self.examined.settings.active_days
+        everyone = looks.standings(conn, now=now, days=days)
+        self.users = counted(everyone, at=now, max_age=NIGHTLY)
+        yield from nights.of_users(everyone, now=now)
+
     def _application(self) -> str | None:
-        """The fingerprint of the application's key, where it is known and there is one."""
+        """Return the fingerprint of the application's key, if it is known and there is one."""
         key = self.examined.settings.application_key
         embedded = self.examined.settings.database_url is None
         return None if key is None or embedded else Keyring([key]).keys[0].fingerprint
 
     def _runs(self, conn: Connection) -> Iterator[Finding]:
         with server.reading_tables(conn):
-            last = queries.latest(conn, most=1)
-        yield diagnosis.of_last_run(last[0] if last else None, now=self.now())
+            last, at_work = queries.latest(conn, most=1), queries.at_work(conn)
+        run = last[0] if last else None
+        yield nights.of_last_run(run, now=self.now(), at_work=at_work)
 
     # --- Foursquare -------------------------------------------------------------------------------
 
     def _online(self, conn: Connection) -> Iterator[Finding]:
-        """Whose token each of the chosen users has; one call for each."""
+        """Ask Foursquare whose token each of the chosen users has; one request for each."""
         if self.online is None or self.keyring is None:
-            yield finding.warning("foursquare", "not asked: there is no key to open a token with")
+            yield finding.warning("foursquare", "not asked: there is no key to decrypt a token")
             return
         if self.examined.broken & FOURSQUARE:
             yield finding.warning("foursquare", "not asked, since the settings for it are wrong")
@@ -295,7 +300,7 @@ class _Visit:
             )
 
     def _somebody(self, conn: Connection) -> list[str]:
-        """The first active user whose token can be opened."""
+        """Return the first active user whose token can be decrypted."""
         assert self.keyring is not None
         with server.reading_tables(conn):
             days = self.examined.settings.active_days
@@ -335,7 +340,7 @@ def _batch(conn: Connection, last: int) -> list[User]:
 
 
 def _account() -> str:
-    """Who runs this: files that he can read, another may not."""
+    """Return the account that runs this: another may not be able to read the same files."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

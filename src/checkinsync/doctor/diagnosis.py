@@ -1,4 +1,4 @@
-"""What facts mean for an operator: as it should be, worth a look, or a problem; pure."""
+"""The meaning of facts for an operator: as it should be, worth a look, or a problem; pure."""
 
 from __future__ import annotations
 
@@ -22,74 +22,73 @@ from checkinsync.embedded.place import Place
 from checkinsync.errors import MigrationRefused
 from checkinsync.keys.usage import Key, KeyUsage
 from checkinsync.migrations.files import Applied, Migration, State, pending_text, standings, undone
+from checkinsync.model.standing import CLOCK_TOLERANCE
 from checkinsync.model.user import Profile, User
-from checkinsync.nightly.summary import RunRecord
 
 OLDEST = 140000
 """PostgreSQL 14, as a `server_version_num`."""
 
 CLOCK_LOOK = timedelta(seconds=5)
-CLOCK_WRONG = timedelta(minutes=10)
-"""The waits for rate limits and the times shown go by our clock, as does what counts as active; far
-ahead of the truth it would set cursors behind which check-ins are missed."""
+CLOCK_WRONG = CLOCK_TOLERANCE
+"""Waits for rate limits, times shown and the rule for who is active go by our clock; far ahead of
+the true time it would set cursors that leave out check-ins."""
 
-NIGHTLY = timedelta(hours=26)
 LITTLE_ROOM = 2**30
 NO_ROOM = 64 * 2**20
-"""Bytes: a first import of a large account, and what no import should begin with."""
-
-DAYS = 2
-"""From so many on an age is told in days."""
+"""Bytes: less than a large account's first import takes; too few for any import."""
 
 NAMED = 10
 """Users or indexes named in a sentence."""
 
 
 def of_file(file: SecretFile) -> Finding:
-    """Who but its owner and group may read a secret, or change settings."""
+    """Others may not read a secret, nor change settings."""
     mode = f"mode {file.mode:04o}"
-    if file.mode & 0o022:
+    exposed = file.mode & ~file.closed
+    if exposed & 0o022:
         return problem(
             "files",
-            f"{file.path} can be changed by others than its owner ({mode}), who could send "
-            "everybody's tokens elsewhere",
+            f"{file.path} can be changed by others than its owner ({mode}), who could have all "
+            "tokens sent elsewhere",
             f"chmod go-w {file.path}",
             exit_code=SETTINGS,
         )
-    if file.secret and file.mode & 0o007:
+    if file.secret and exposed & 0o007:
         return problem(
             "files",
             f"{file.path} holds a secret and can be read by everybody ({mode})",
-            f"chmod o-rwx {file.path}; whoever has an account here may have the secret by now",
+            f"chmod o-rwx {file.path}; any account of this machine may have read the secret by now",
             exit_code=SETTINGS,
         )
-    return ok("files", f"{file.path} is closed to others ({mode})")
+    folder = ", in a folder that others can't enter" if file.mode != exposed else ""
+    return ok("files", f"{file.path} is not accessible to others ({mode}{folder})")
 
 
 def of_server(server: Server) -> Iterator[Finding]:
-    """Its version, its encoding, whether it takes what we write."""
+    """The server is new enough, holds all texts, and can be written to."""
     about = f"PostgreSQL {server.version_text}, database {server.database}, role {server.role}"
-    if server.version < OLDEST:
+    old, foreign = server.version < OLDEST, server.encoding != "UTF8"
+    if old:
         advice = "move the database to PostgreSQL 14 or newer"
         yield problem("database", f"{about}: too old", advice, exit_code=DATABASE)
-    elif server.encoding != "UTF8":
-        advice = "check-ins hold texts in all scripts: make the database anew with ENCODING 'UTF8'"
+    if foreign:
+        advice = "check-ins have texts in all scripts: create a database with ENCODING 'UTF8'"
         yield problem(
             "database", f"{about}: its encoding is {server.encoding}", advice, exit_code=DATABASE
         )
-    else:
+    if not old and not foreign:
         yield ok("database", f"{about}, {_size(server.size)}")
     if server.read_only:
         yield problem(
             "database",
-            "it takes no writes: a standby, or default_transaction_read_only is on",
+            "it is read-only: a standby, or default_transaction_read_only is on",
             "name the primary in CHECKINSYNC_DATABASE_URL",
             exit_code=DATABASE,
         )
 
 
 def of_clock(whose: str, *, theirs: datetime, ours: datetime, blur: timedelta) -> Finding:
-    """Our clock against another one; `blur`: how much of the difference is the way of asking."""
+    """Our clock agrees with another one; `blur`: the part of a difference due to the asking."""
     apart = abs(theirs - ours)
     side = "ahead of" if ours > theirs else "behind"
     says = f"ours is {apart.total_seconds():.1f} s {side} {whose}"
@@ -97,12 +96,12 @@ def of_clock(whose: str, *, theirs: datetime, ours: datetime, blur: timedelta) -
         advice = "set this machine's clock by NTP (timedatectl set-ntp true), or the other one's"
         return problem("clock", says, advice, exit_code=SETTINGS)
     if apart - blur > CLOCK_LOOK:
-        return warning("clock", says, "see that both machines' clocks are set by NTP")
+        return warning("clock", says, "check that both machines' clocks are set by NTP")
     return ok("clock", f"agrees with {whose}")
 
 
 def of_connections(server: Server, *, pool_size: int, pooling: Pooling) -> Finding:
-    """Whether the pool finds room."""
+    """The server has room for the pool."""
     if pooling is not Pooling.NONE:
         return ok(
             "connections",
@@ -126,7 +125,7 @@ def of_connections(server: Server, *, pool_size: int, pooling: Pooling) -> Findi
 
 
 def of_pooling(pooling: Pooling, *, migrate_url: bool) -> Finding:
-    """What a pooler on the way means."""
+    """A pooler does not get in the way of migrations."""
     if pooling is Pooling.NONE:
         return ok("pooler", "none: each connection is one of the server's own")
     if pooling is Pooling.SESSION:
@@ -143,19 +142,20 @@ def of_pooling(pooling: Pooling, *, migrate_url: bool) -> Finding:
 
 
 def of_migration_address(pooling: Pooling, *, same: bool) -> Finding:
-    """Where migrations would go."""
+    """Migrations reach the same database, past any pooler."""
     if not same:
         return problem(
             "migrate_url",
             "CHECKINSYNC_MIGRATE_URL leads to another database than CHECKINSYNC_DATABASE_URL",
-            "correct one of them; or else commands will miss what `checkinsync migrate` made",
+            "correct one of them; otherwise commands do not find the tables that "
+            "`checkinsync migrate` creates",
             exit_code=SETTINGS,
         )
     if pooling is Pooling.TRANSACTION:
         return problem(
             "migrate_url",
             "CHECKINSYNC_MIGRATE_URL goes through a pooler in transaction mode itself, where "
-            "nothing keeps two migrations apart",
+            "two migrations can run at once",
             "name the server itself, past the pooler (usually port 5432)",
             exit_code=SETTINGS,
         )
@@ -165,7 +165,7 @@ def of_migration_address(pooling: Pooling, *, same: bool) -> Finding:
 def of_schema(
     files: Sequence[Migration], ledger: Sequence[Applied], invalid: Sequence[str]
 ) -> Iterator[Finding]:
-    """Migrations pending or changed, and indexes that were left half-built."""
+    """All migrations are applied and unchanged, and no index is half-built."""
     stand = standings(files, ledger)
     newer = [s.name for s in stand if s.state is State.MISSING]
     known = [row for row in ledger if row.name not in newer]
@@ -180,7 +180,7 @@ def of_schema(
         yield warning(
             "schema",
             f"left half-built: {_some(invalid)}",
-            "they cost and do not serve: REINDEX INDEX CONCURRENTLY, or DROP INDEX CONCURRENTLY",
+            "they are of no use: REINDEX INDEX CONCURRENTLY, or DROP INDEX CONCURRENTLY",
         )
 
 
@@ -191,7 +191,7 @@ def _pending(pending: Sequence[Migration], applied: int, newer: Sequence[str]) -
     if newer:
         return warning(
             "schema",
-            f"newer than this program: {_some(newer)}; all that it needs is there",
+            f"newer than this program: {_some(newer)}; everything that it needs is there",
             "install the newer version of checkinsync here, too",
         )
     return ok("schema", f"up to date, {applied} migrations applied")
@@ -203,9 +203,9 @@ def _pending(pending: Sequence[Migration], applied: int, newer: Sequence[str]) -
 def of_keys(
     keys: Sequence[Key], usage: KeyUsage, *, application: str | None, place: str
 ) -> Iterator[Finding]:
-    """Which key opens what, and which may go.
+    """Each key is needed, or can be removed.
 
-    `application`: the fingerprint of its key, if it is known; `place`: where the keys stand.
+    `application`: the fingerprint of its key, if it is known; `place`: where the keys are kept.
     """
     total = usage.total
     for number, (key, count) in enumerate(zip(keys, usage.counts(), strict=True)):
@@ -220,41 +220,44 @@ def of_keys(
         if first < number:
             yield warning("keys", f"key {key.fingerprint} is given twice", "name it once")
         elif number == 0:
-            yield ok("keys", f"key {key.fingerprint} seals, and opens {count} of {total} tokens")
+            says = f"key {key.fingerprint} encrypts, and decrypts {count} of {total} tokens"
+            yield ok("keys", says)
         else:
             yield _old_key(key, count, total, place=place, applications=known)
     yield from _unreadable(usage)
 
 
 def _old_key(key: Key, count: int, total: int, *, place: str, applications: bool) -> Finding:
-    says = f"key {key.fingerprint} opens {count} of {total} tokens"
+    says = f"key {key.fingerprint} decrypts {count} of {total} tokens"
     if applications:
-        return ok("keys", f"{says}; the application seals with it (ENCRYPTION_KEY): keep it")
+        return ok("keys", f"{says}; the application encrypts with it (ENCRYPTION_KEY): keep it")
     if count:
-        return ok("keys", f"{says}: it is needed", "checkinsync rotate-keys, then it can go")
+        return ok(
+            "keys", f"{says}: it is needed", "checkinsync rotate-keys; then it can be removed"
+        )
     return ok(
         "keys",
-        f"{says}: it can go",
-        f"take it out of {place}, unless an application still seals with it; keep it beside the "
-        "backups that were made before",
+        f"{says}: it can be removed",
+        f"take it out of {place}, unless an application still encrypts with it; keep it beside "
+        "the backups that were made before",
     )
 
 
 def of_application_key(keys: Sequence[Key], application: str | None) -> Iterator[Finding]:
-    """Whether we can open what the application is going to seal; `application`: a fingerprint."""
+    """We can decrypt what the application encrypts; `application`: its key's fingerprint."""
     if application is None or application == keys[0].fingerprint:
         return
     if application in {key.fingerprint for key in keys}:
         yield warning(
             "keys",
-            f"the application (ENCRYPTION_KEY) seals with {application}, we with "
-            f"{keys[0].fingerprint}, which it can't open",
+            f"the application (ENCRYPTION_KEY) encrypts with {application}, we with "
+            f"{keys[0].fingerprint}, which it can't decrypt",
             "switch the application to our first key, or put its key first",
         )
     else:
         yield problem(
             "keys",
-            f"the application seals with {application} (ENCRYPTION_KEY), which is none of ours",
+            f"the application encrypts with {application} (ENCRYPTION_KEY), which is none of ours",
             "add that key to CHECKINSYNC_ENCRYPTION_KEY",
             exit_code=SETTINGS,
         )
@@ -267,8 +270,8 @@ def _unreadable(usage: KeyUsage) -> Iterator[Finding]:
     if len(closed) == usage.total:
         yield problem(
             "keys",
-            f"no key opens any of the {usage.total} tokens: the keys are wrong, not the users",
-            "set CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that sealed them; if "
+            f"no key decrypts any of the {usage.total} tokens: the keys are wrong, not the users",
+            "set CHECKINSYNC_ENCRYPTION_KEY (or ENCRYPTION_KEY) to the key that encrypted them; if "
             "the application had none, it derived one from its DATABASE_URL: "
             "`checkinsync rotate-keys --from-database-url`",
             exit_code=SETTINGS,
@@ -276,16 +279,16 @@ def _unreadable(usage: KeyUsage) -> Iterator[Finding]:
         return
     yield problem(
         "keys",
-        f"no key opens the tokens of {len(closed)} of {usage.total} users: {_some(closed)}",
-        "add the key that sealed them (after a change of keys the old one, or for tokens of an "
-        "application without any `checkinsync rotate-keys --from-database-url`); or they connect "
-        "anew in the application",
+        f"no key decrypts the tokens of {len(closed)} of {usage.total} users: {_some(closed)}",
+        "add the key that encrypted them (after a change of keys the old one, or for tokens of an "
+        "application without any `checkinsync rotate-keys --from-database-url`); or the users "
+        "connect again in the application",
         exit_code=TOKEN,
     )
 
 
 def of_owner(user: User, profile: Profile) -> Finding:
-    """Whose token it is, as Foursquare says, and whether that is the right user."""
+    """The token belongs to the user it is stored for, as Foursquare says."""
     theirs = f"Foursquare user {profile.foursquare_user_id}"
     who = f"{theirs} ({profile.name})" if profile.name else theirs
     if profile.foursquare_user_id == user.foursquare_user_id:
@@ -302,23 +305,8 @@ def of_owner(user: User, profile: Profile) -> Finding:
 # --- the rest -------------------------------------------------------------------------------------
 
 
-def of_last_run(run: RunRecord | None, *, now: datetime) -> Finding:
-    """How long ago it began, and how it ended."""
-    if run is None:
-        return warning("runs", "none yet", "checkinsync orchestrate; then cron or systemd does it")
-    age = now - run.started_at
-    says = f"run {run.id} began {_age(age)} ago on {run.host}: {run.outcome}"
-    if age > NIGHTLY:
-        return warning(
-            "runs", says, "see whether cron or the timer still starts `checkinsync orchestrate`"
-        )
-    if run.outcome not in {"ok", "running"}:
-        return warning("runs", says, "checkinsync status")
-    return ok("runs", says)
-
-
 def of_place(place: Place) -> Finding:
-    """The embedded database's folder and its disk."""
+    """The embedded database's disk has room."""
     says = f"{place.folder}, run by {place.account}, {_size(place.free)} free"
     if place.free < NO_ROOM:
         return problem("embedded", says, "make room on that disk", exit_code=DATABASE)
@@ -336,10 +324,3 @@ def _some(things: Sequence[object]) -> str:
 def _size(size: int) -> str:
     mega = size / 2**20
     return f"{mega:.0f} MB" if mega < 10 * 2**10 else f"{mega / 2**10:.0f} GB"
-
-
-def _age(age: timedelta) -> str:
-    hours = age.total_seconds() / 3600
-    return (
-        f"{age.days} days" if age.days > 1 else f"{hours:.0f} h" if hours >= 1 else "less than 1 h"
-    )

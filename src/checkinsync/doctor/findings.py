@@ -1,4 +1,4 @@
-"""What a diagnosis rests on and what it says: facts about the server, and findings; all pure."""
+"""Facts about the server and its surroundings, and findings about them; pure."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about one thing, and what to do about it."""
+    """A fact about one thing, and what to do about it."""
 
     check: str
-    """What was looked at, in a word."""
+    """The thing that was checked, in a word."""
     level: Level
     says: str
     advice: str | None = None
@@ -72,7 +72,7 @@ def worst(findings: Iterable[Finding]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server says of itself, and of our place in it."""
+    """A server by its own word, and our place in it."""
 
     version: int
     """As `server_version_num`: 150004 is 15.4."""
@@ -83,7 +83,7 @@ class Server:
     size: int
     """Bytes of the database."""
     read_only: bool
-    """A standby, or told to write nothing."""
+    """A standby, or transactions are read-only by default."""
     clock: datetime
     """Aware, UTC."""
     max_connections: int
@@ -92,11 +92,11 @@ class Server:
     in_use: int
     """Of them, without the one that asks."""
     limit: int | None
-    """What the database or the role allows at most; None: nothing less."""
+    """Connections that the database or the role allows; None: no limit of their own."""
 
 
 class Pooling(Enum):
-    """What stands between us and the server."""
+    """The kind of pooler between us and the server."""
 
     NONE = "none"
     SESSION = "session"
@@ -112,4 +112,6 @@ class SecretFile:
     path: Path
     mode: int
     """Permission bits."""
+    closed: int
+    """Permission bits that are of no use to others, since a folder above is closed to them."""
     secret: bool

@@ -1,4 +1,4 @@
-"""What a server says of itself and of what stands before it; reads only, past the pool."""
+"""Facts about the server and about a pooler before it; reads only, by a connection of its own."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ from contextlib import contextmanager
 import psycopg
 
 from checkinsync.doctor.findings import Pooling, Server
-from checkinsync.errors import DatabaseAway, DatabaseRefused, SchemaBehind
+from checkinsync.errors import DatabaseAway, DatabaseRefused, PrivilegeMissing, SchemaBehind
 from checkinsync.store import schema
 from checkinsync.store.driver_errors import is_away
-from checkinsync.store.pool import LOCK_TIMEOUT, STATEMENT_TIMEOUT, Connection, direct
+from checkinsync.store.pool import Connection, direct, pin
 
 LOOKS = 3
-"""How often to look: another client may have taken, in between, the connection that tells."""
+"""Attempts to see two clients share a process; another client may have taken it in between."""
 
 ABSENT = ("42P01", "42703", "42883")
-"""SQLSTATEs: a table, a column or a function that is not there."""
+"""SQLSTATEs: a table, a column or a function that does not exist."""
+
+NOT_ALLOWED = "42501"
+"""SQLSTATE: a missing privilege, or a policy of row-level security."""
 
 
 @contextmanager
 def reading(conn: Connection) -> Iterator[Connection]:
-    """A transaction that can't write. Raises DatabaseAway, SchemaBehind, DatabaseRefused."""
+    """A transaction that can't write.
+
+    Raises DatabaseAway, SchemaBehind, PrivilegeMissing, DatabaseRefused.
+    """
     try:
         with conn.transaction():
             conn.execute("SET TRANSACTION READ ONLY")
-            conn.execute(
-                """
-                SELECT set_config('statement_timeout', %(statement)s, true),
-                       set_config('lock_timeout', %(lock)s, true)
-                """,
-                {"statement": STATEMENT_TIMEOUT, "lock": LOCK_TIMEOUT},
-            )
+            pin(conn)
             yield conn
     except psycopg.Error as error:
         said = error.diag.message_primary or type(error).__name__
         if is_away(error):
-            raise DatabaseAway("the database went away while it was looked at") from None
+            raise DatabaseAway("the database went away while it was being checked") from None
         if error.sqlstate in ABSENT:
-            raise SchemaBehind(f"not looked at, since the schema lacks it: {said}") from None
+            raise SchemaBehind(f"not checked, since the schema lacks it: {said}") from None
+        if error.sqlstate == NOT_ALLOWED:
+            raise PrivilegeMissing(f"not checked, since the role may not: {said}") from None
         raise DatabaseRefused(f"the database refuses to tell: {said}") from None
 
 
@@ -55,9 +57,9 @@ def reading_tables(conn: Connection) -> Iterator[Connection]:
 
 
 def facts(conn: Connection) -> Server:
-    """What there is to know before anything is done.
+    """Return what the server says of itself.
 
-    Sessions are counted by database: of those of other roles not everybody may see the kind.
+    Sessions are counted by database, since not every role sees more of other roles' sessions.
     """
     row = conn.execute(
         """
@@ -83,7 +85,7 @@ def facts(conn: Connection) -> Server:
 
 
 def identity(conn: Connection) -> tuple[object, ...]:
-    """What two addresses of the same database have in common, and no others."""
+    """Return what two addresses have in common only if they lead to the same database."""
     row = conn.execute(
         """
         SELECT oid, datname, pg_postmaster_start_time()
@@ -94,7 +96,7 @@ def identity(conn: Connection) -> tuple[object, ...]:
 
 
 def invalid_indexes(conn: Connection) -> list[str]:
-    """Indexes of the tables that we use which a cut-off CONCURRENTLY has left half-built."""
+    """Return the indexes of our tables that an interrupted CONCURRENTLY left half-built."""
     rows = conn.execute(
         """
         SELECT indexrelid::regclass::text
@@ -109,11 +111,11 @@ def invalid_indexes(conn: Connection) -> list[str]:
 
 
 def pooling(conn: Connection, url: str) -> Pooling:
-    """What stands between `conn` and the server, told by process numbers. Raises DatabaseAway.
+    """Return the kind of pooler before the server, told by process ids. Raises DatabaseAway.
 
     `url`: where `conn` was opened. Two clients whose transactions are served by one process, or one
-    client's by two, are behind a pooler in transaction mode. A pooler of any kind greets with a
-    number that it made up.
+    client's by two, are behind a pooler in transaction mode. Any pooler greets with a process id
+    that it made up.
     """
     greeting = conn.info.backend_pid
     try:
@@ -130,8 +132,8 @@ def pooling(conn: Connection, url: str) -> Pooling:
 
 
 _NO_SECOND = (
-    "the pooler on the way has no second connection for us: in session mode it needs one for each "
-    "of CHECKINSYNC_POOL_SIZE; let it have more, or set its mode to transaction"
+    "the pooler has no second connection for us: in session mode it needs one for each of "
+    "CHECKINSYNC_POOL_SIZE; allow it more, or set its mode to transaction"
 )
 
 

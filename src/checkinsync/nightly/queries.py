@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from psycopg.types.json import Jsonb
 
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.summary import RunRecord, RunSummary
+from checkinsync.store import lease_owner, leases
 from checkinsync.store.pool import Connection
 
 
@@ -82,3 +85,37 @@ def latest(conn: Connection, *, most: int) -> list[RunRecord]:
         {"most": most},
     )
     return [RunRecord(*row) for row in rows]
+
+
+def at_work(conn: Connection) -> bool:
+    """Return True if a run is at work: it holds its lease, and its process is alive."""
+    row = conn.execute(
+        "SELECT owner FROM import_leases WHERE user_id = %(run)s AND expires_at > now()",
+        {"run": leases.RUN},
+    ).fetchone()
+    return row is not None and not lease_owner.is_dead(row[0])
+
+
+def set_trouble(conn: Connection, run: RunSummary, trouble: dict[str, int]) -> None:
+    """Store what kept users from being imported: the reasons, with the number of users."""
+    conn.execute(
+        "UPDATE sync_runs SET trouble = %(trouble)s WHERE id = %(id)s",
+        {"id": run.run_id, "trouble": Jsonb(trouble)},
+    )
+
+
+def trouble_before(
+    conn: Connection, run: RunSummary, *, within: timedelta
+) -> tuple[RunRecord, dict[str, int]] | None:
+    """Return the run before this one and its trouble; None where it had none or is longer ago."""
+    row = conn.execute(
+        """
+        SELECT id, started_at, finished_at, host, due, synced, failed, skipped, requests, new,
+               changed, gone, outcome, trouble, started_at > %(since)s
+          FROM sync_runs WHERE id < %(id)s ORDER BY id DESC LIMIT 1
+        """,
+        {"id": run.run_id, "since": run.started_at - within},
+    ).fetchone()
+    if row is None or not row[-1] or row[-2] is None:
+        return None
+    return RunRecord(*row[:-2]), row[-2]

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from checkinsync.model.checkin import Unreadable
+from checkinsync.model.user import User
 from checkinsync.store.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An item that could not be read or stored, without the item itself."""
+
+    user: User
+    foursquare_id: str
+    """Without a usable id: `sha256:` and the item's hash."""
+    problem: str
+    first_seen_at: datetime
+    last_tried_at: datetime
 
 
 def put(conn: Connection, user_id: int, items: Iterable[Unreadable], *, now: datetime) -> int:
@@ -37,7 +51,7 @@ def put(conn: Connection, user_id: int, items: Iterable[Unreadable], *, now: dat
 
 
 def items(conn: Connection, user_id: int) -> list[tuple[str, bytes]]:
-    """Everything in quarantine of this user: key and item, to be tried again."""
+    """Return key and item of everything in quarantine of this user, to be tried again."""
     rows = conn.execute(
         """
         SELECT foursquare_id, item FROM quarantined_checkins
@@ -49,7 +63,7 @@ def items(conn: Connection, user_id: int) -> list[tuple[str, bytes]]:
 
 
 def free(conn: Connection, user_id: int, keys: Sequence[str]) -> None:
-    """They have become check-ins."""
+    """Remove items that have become check-ins."""
     conn.execute(
         """
         DELETE FROM quarantined_checkins
@@ -57,3 +71,27 @@ def free(conn: Connection, user_id: int, keys: Sequence[str]) -> None:
         """,
         {"user": user_id, "keys": list(keys)},
     )
+
+
+def listing(conn: Connection, user_id: int | None = None) -> list[Quarantined]:
+    """Return what is in quarantine, of one user or of all: by user, oldest first."""
+    rows = conn.execute(
+        """
+        SELECT u.id, u.foursquare_user_id, u.display_name, NULL,
+               q.foursquare_id, q.problem, q.first_seen_at, q.last_tried_at
+          FROM quarantined_checkins AS q
+          JOIN users AS u ON u.id = q.user_id
+         WHERE %(user)s::int IS NULL OR q.user_id = %(user)s
+         ORDER BY q.user_id, q.first_seen_at, q.foursquare_id
+        """,
+        {"user": user_id},
+    )
+    return [Quarantined(User(*row[:4]), *row[4:]) for row in rows]
+
+
+def counts(conn: Connection) -> dict[int, int]:
+    """Return the number of items in quarantine of each user who has any, by user id."""
+    rows = conn.execute(
+        "SELECT user_id, count(*) FROM quarantined_checkins GROUP BY user_id ORDER BY user_id"
+    )
+    return dict(rows.fetchall())

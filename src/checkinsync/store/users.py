@@ -6,23 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from checkinsync.errors import UnknownUser
+from checkinsync.model.standing import Standing
 from checkinsync.model.user import Candidate, Profile, User
 from checkinsync.store.pool import Connection
 
+NEAR = 3
+"""Similar names to suggest, at most."""
+
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """How a user is doing, as the SQL function `sync_status` says it."""
+class Status(Standing):
+    """All that the SQL function `sync_status` returns about a user."""
 
-    id: int
-    foursquare_user_id: str
-    name: str | None
-    state: str
-    active: bool
     importing: bool
     checkins: int
-    created_at: datetime | None
-    last_checked_at: datetime | None
     last_new_at: datetime | None
     consecutive_failures: int
     quarantined: int
@@ -30,7 +27,7 @@ class Status:
     withheld: int
     gone: int
     unverified_since: datetime | None
-    """When the stretch of his history that waits longest was last compared with Foursquare."""
+    """When the stretch of the history that waits longest was last compared with Foursquare."""
     unverified_newest: datetime | None
     unverified_oldest: datetime | None
     """None: the beginning of the history."""
@@ -69,12 +66,12 @@ def connected(conn: Connection) -> list[User]:
 def statuses(
     conn: Connection, *, at: datetime, days: int, user_id: int | None = None
 ) -> list[Status]:
-    """How everyone is doing, or one user."""
+    """Return all that is known of every user by id, or of one."""
     rows = conn.execute(
         """
-        SELECT id, foursquare_user_id, name, state, active, importing, checkins, created_at,
-               last_checked_at, last_new_at, consecutive_failures, quarantined, missing, withheld,
-               gone, unverified_since, unverified_newest, unverified_oldest, reason, next_action
+        SELECT id, foursquare_user_id, name, state, active, created_at, last_checked_at, importing,
+               checkins, last_new_at, consecutive_failures, quarantined, missing, withheld, gone,
+               unverified_since, unverified_newest, unverified_oldest, reason, next_action
           FROM sync_status(%(at)s, %(days)s)
          WHERE %(user)s::int IS NULL OR id = %(user)s
         """,
@@ -83,21 +80,69 @@ def statuses(
     return [Status(*row) for row in rows]
 
 
-def find(conn: Connection, text: str) -> User:
-    """The user who is meant: an id in bare digits, `fsq:` and Foursquare's id, or a unique name.
+def standings(conn: Connection, *, at: datetime, days: int) -> list[Standing]:
+    """Return each user's state by id, without counting their check-ins."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, name, state, active, created_at, last_checked_at
+          FROM sync_status(%(at)s, %(days)s)
+        """,
+        {"at": at, "days": days},
+    )
+    return [Standing(*row) for row in rows]
 
-    Raises UnknownUser where there is none, or more than one.
+
+def find(conn: Connection, text: str | None) -> User:
+    """Return the user with this id (bare digits), this Foursquare id (`fsq:…`) or unique name.
+
+    None: the only user there is. Raises UnknownUser where there is none, or more than one.
     """
+    if text is None:
+        return _only(conn)
     text = text.encode("utf-8", "surrogateescape").decode(
         "utf-8", "replace"
     )  # from argv, any bytes
     found = _matching(conn, text)
     if not found:
-        raise UnknownUser(f"no user {text!r}; `checkinsync users list` shows them all")
+        raise UnknownUser(
+            f"no user {text!r}{_meant(conn, text)}; `checkinsync users list` lists all users"
+        )
     if len(found) > 1:
         ids = ", ".join(str(user.id) for user in found)
         raise UnknownUser(f"{text!r} is the name of several users: name one by id ({ids})")
     return found[0]
+
+
+def _only(conn: Connection) -> User:
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, access_token_encrypted
+          FROM users ORDER BY id LIMIT 2
+        """
+    ).fetchall()
+    if not rows:
+        raise UnknownUser("there are no users yet; `checkinsync users add` adds one")
+    if len(rows) > 1:
+        raise UnknownUser("name a user, since there are several: see `checkinsync users list`")
+    return User(*rows[0])
+
+
+def _meant(conn: Connection, text: str) -> str:
+    """Return the users whose names are similar, as part of a sentence."""
+    import difflib  # noqa: PLC0415 - for a mistyped name only
+
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_user_id, display_name, NULL
+          FROM users WHERE display_name <> '' ORDER BY id
+        """
+    )
+    users: dict[str, list[User]] = {}
+    for row in rows:
+        users.setdefault(row[2].casefold(), []).append(User(*row))
+    near = difflib.get_close_matches(text.casefold(), users, n=NEAR)
+    meant = [str(user) for name in near for user in users[name]][:NEAR]
+    return f" (did you mean {' or '.join(meant)}?)" if meant else ""
 
 
 def _matching(conn: Connection, text: str) -> list[User]:

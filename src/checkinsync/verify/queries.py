@@ -227,11 +227,14 @@ def count(conn: Connection, user_id: int) -> int:
 
 
 def unreadable(conn: Connection, user_id: int) -> int:
-    """Return the number of items shown that could not be read."""
+    """Return how many of the items shown can't be read, or are in quarantine."""
     row = conn.execute(
         """
-        SELECT count(*) FROM verification_items
-         WHERE user_id = %(user)s AND finding = 'unreadable'
+        SELECT count(*) FROM verification_items AS v
+         WHERE v.user_id = %(user)s
+           AND (v.finding = 'unreadable'
+                OR EXISTS (SELECT FROM quarantined_checkins AS q
+                            WHERE q.user_id = v.user_id AND q.foursquare_id = v.foursquare_id))
         """,
         {"user": user_id},
     ).fetchone()

@@ -1,9 +1,11 @@
-"""A diagnosis, as text and as JSON values."""
+"""The findings of `doctor`, as text and as JSON values."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from checkinsync.cli.render.status import counts_text
+from checkinsync.cli.render.table import many
 from checkinsync.doctor.checks import Report
 from checkinsync.doctor.findings import Finding, Level
 from checkinsync.model.user import one_line
@@ -12,9 +14,10 @@ WIDTH = max(len(level.value) for level in Level)
 
 
 def report_text(report: Report) -> str:
-    """Two lines at most for each finding: what was found, what to do; then how many of each."""
+    """The users counted, two lines at most for each finding, then the findings counted."""
+    counts = [] if report.users is None else [counts_text(report.users), ""]
     lines = [line for finding in report.findings for line in _lines(finding)]
-    return "\n".join([*lines, "", _in_one_line(report)])
+    return "\n".join([*counts, *lines, "", _in_one_line(report)])
 
 
 def _lines(finding: Finding) -> list[str]:
@@ -29,18 +32,15 @@ def _in_one_line(report: Report) -> str:
     problems, warnings = counts[Level.PROBLEM], counts[Level.WARNING]
     if not problems and not warnings:
         return "all is well"
-    return f"{_many(problems, 'problem')}, {_many(warnings, 'warning')}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+    return f"{many(problems, 'problem')}, {many(warnings, 'warning')}"
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """Each finding; each key by its fingerprint; whose token no key opens."""
+    """Each finding; each key by its fingerprint; the users whose token no key decrypts."""
     usage = report.usage
     return {
         "exit_code": report.exit_code,
+        "users": report.users,
         "findings": [
             {
                 "check": finding.check,

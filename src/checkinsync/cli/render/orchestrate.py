@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from checkinsync.cli.render.table import moment, table
+from checkinsync.cli.render.table import fitted, moment, table
 from checkinsync.errors import sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.summary import RunSummary
@@ -13,25 +13,17 @@ from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
 
 if TYPE_CHECKING:  # loads HTTP, which `status` does without
     from checkinsync.nightly.plan import RunPlan
+MOST = 100
+"""Users that a table on a terminal has."""
 
 
 def iso(value: datetime | None) -> str | None:
-    """A time in JSON, in UTC whatever the session's zone."""
+    """Return a time as JSON has it, in UTC whatever the session's time zone."""
     return None if value is None else value.astimezone(UTC).isoformat()
 
 
-def trouble(summary: RunSummary) -> list[str]:
-    """One line per user who was due and is not done, then the run in one line."""
-    lines = [
-        f"{report.user}: {what(report.outcome)}"
-        for report in summary.reports
-        if not isinstance(report.outcome, Imported)
-    ]
-    return [*lines, in_one_line(summary)]
-
-
 def what(outcome: Outcome) -> str:
-    """How it ended, in words."""
+    """The outcome in words."""
     match outcome:
         case Imported(saved):
             gone = f", {saved.gone} gone" if saved.gone else ""
@@ -45,47 +37,49 @@ def what(outcome: Outcome) -> str:
 
 
 def in_one_line(summary: RunSummary) -> str:
-    """`run 7: 3 due, 2 synced, …`."""
+    """`run 7: ok; 3 due, 3 synced, …`."""
     seconds = (summary.finished_at - summary.started_at).total_seconds()
     saved = summary.saved
+    kept = f", {saved.quarantined:,} in quarantine" if saved.quarantined else ""
     return (
-        f"run {summary.run_id}: {summary.outcome}; {summary.due} due, {summary.synced} synced, "
-        f"{summary.failed} failed, {summary.skipped} skipped; {saved.new} new, {saved.changed} "
-        f"changed, {saved.gone} gone, {summary.requests} requests in {seconds:.0f} s"
+        f"run {summary.run_id}: {summary.outcome}; {summary.due:,} due, {summary.synced:,} synced, "
+        f"{summary.failed:,} failed, {summary.skipped:,} skipped; {saved.new:,} new, "
+        f"{saved.changed:,} changed, {saved.gone:,} gone{kept}, {summary.requests:,} requests in "
+        f"{seconds:,.0f} s"
     )
 
 
-def as_table(summary: RunSummary) -> str:
-    """Everyone, and the run in one line."""
+def as_table(summary: RunSummary, *, width: int | None = None) -> str:
+    """A line per user, those who are not done first, then the run in one line.
+
+    `width`: of the terminal, which then shows no more than MOST users.
+    """
     head = ("user", "name", "new", "changed", "gone", "requests", "seconds", "outcome")
-    rows = [_row(report) for report in summary.reports]
+    reports = sorted(summary.reports, key=lambda report: isinstance(report.outcome, Imported))
+    rows = [_row(report) for report in reports]
     rows += [
-        (user.id, user.name, None, None, None, None, None, f"not due: {reason}")
-        for user, reason in summary.not_due
+        (user.id, user.name, *[None] * 5, f"not due: {reason}") for user, reason in summary.not_due
     ]
-    return f"{table(head, rows)}\n\n{in_one_line(summary)}" if rows else in_one_line(summary)
+    if not rows:
+        return in_one_line(summary)
+    if width is None:
+        return f"{table(head, rows)}\n\n{in_one_line(summary)}"
+    text = fitted(head, rows[:MOST], width=width, flexible=(1, 7))
+    more = f"\nand {len(rows) - MOST:,} more users" if len(rows) > MOST else ""
+    return f"{text}{more}\n\n{in_one_line(summary)}"
 
 
 def _row(report: UserReport) -> tuple[object, ...]:
     user, outcome = report.user, report.outcome
-    if isinstance(outcome, Imported):
-        saved = report.saved
-        seconds = f"{outcome.seconds:.1f}"
-        return (
-            user.id,
-            user.name,
-            saved.new,
-            saved.changed,
-            saved.gone,
-            outcome.requests,
-            seconds,
-            "imported",
-        )
-    return (user.id, user.name, None, None, None, None, None, what(outcome))
+    if not isinstance(outcome, Imported):
+        return (user.id, user.name, *[None] * 5, what(outcome))
+    saved = report.saved
+    figures = (saved.new, saved.changed, saved.gone, outcome.requests, f"{outcome.seconds:.1f}")
+    return (user.id, user.name, *figures, "imported")
 
 
 def run_json(summary: RunSummary) -> dict[str, Any]:
-    """The names of `status --json`, and how each user fared."""
+    """The names of `status --json`, and the outcome of each user."""
     saved = summary.saved
     return {
         "id": summary.run_id,
@@ -102,6 +96,7 @@ def run_json(summary: RunSummary) -> dict[str, Any]:
         "gone": saved.gone,
         "outcome": summary.outcome,
         "exit_code": summary.exit_code,
+        "notices": list(summary.notices),
         "users": [
             {
                 **outcome_json(report.user, report.outcome),
@@ -120,7 +115,7 @@ def run_json(summary: RunSummary) -> dict[str, Any]:
 
 
 def outcome_json(user: User, outcome: Outcome) -> dict[str, Any]:
-    """How one user fared."""
+    """The outcome of one user."""
     about: dict[str, Any] = {
         "id": user.id,
         "foursquare_user_id": user.foursquare_user_id,
@@ -169,7 +164,7 @@ def plan_json(plan: RunPlan) -> dict[str, Any]:
 
 def left_out(plan: RunPlan) -> list[tuple[User, str]]:
     """Active users who would not be imported, and why."""
-    unreadable = [(user, "no key opens the stored token") for user in plan.unreadable]
+    unreadable = [(user, "no key decrypts the stored token") for user in plan.unreadable]
     return [*plan.skipped, *unreadable]
 
 
@@ -185,7 +180,7 @@ def plan_text(plan: RunPlan) -> str:
         f"{len(rows)} due, {plan.stagger.total_seconds():g} s apart; the last one starts at "
         f"{moment(plan.entries[-1].at)} UTC; nothing was written"
         if rows
-        else "nobody is due; nothing was written"
+        else "no user is due; nothing was written"
     )
     return "\n".join(lines)
 

@@ -1,26 +1,81 @@
-"""How things stand, as text and as JSON values."""
+"""The state of everything, as text and as JSON values."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso
-from checkinsync.cli.render.table import cell, moment, table
+from checkinsync.cli.render.table import ago, cell, cut, fitted, many, moment, table
 from checkinsync.model.user import one_line
 from checkinsync.nightly.status import Report
 from checkinsync.nightly.summary import RunRecord
 from checkinsync.store.jobs import Job
 from checkinsync.store.users import Status
 
+MOST = 100
+"""Users that a terminal shows unless told otherwise."""
 
-def status_json(report: Report) -> dict[str, Any]:
+ROOMY = 120
+"""Cells of a terminal that shows the whole next action."""
+
+WORDS = {"needs_reauth": "must log in again", "rate_limited": "rate-limited"}
+"""Groups of users that have another name in sentences."""
+
+TROUBLE = ("needs_reauth", "failing", "rate_limited", "stale", "new", "ok", "paused", "inactive")
+"""Groups of users in the order in which a table shows them."""
+
+NEXT = {
+    "needs_reauth": "users set-token {id}",
+    "failing": "next night; why {id}",
+    "rate_limited": "why {id}",
+    "stale": "why {id}",
+    "new": "next run",
+    "ok": "next night",
+    "paused": "users resume {id}",
+    "inactive": "nothing",
+}
+"""The next action in a narrow table, commands without the program's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of a report that an operator wants to see, and the room for it."""
+
+    states: tuple[str, ...] = ()
+    """Groups of users; none: all."""
+    limit: int | None = None
+    """Users at most; None: as many as there are, but on a terminal MOST."""
+    width: int | None = None
+    """Cells of the terminal; None: everything is shown, however wide."""
+    terminal: bool = False
+
+    def of(self, report: Report) -> tuple[Status, ...]:
+        """Return the users of the groups, by id."""
+        return tuple(u for u in report.users if not self.states or report.group(u) in self.states)
+
+    def most(self) -> int | None:
+        """Return how many users to show at most."""
+        return self.limit or (MOST if self.terminal else None)
+
+
+PLAIN = View()
+
+
+def status_json(report: Report, view: View = PLAIN) -> dict[str, Any]:
     """The promised names; more may be added, none goes."""
     return {
+        "counts": report.counts,
+        "quarantined": report.quarantined,
+        "run_at_work": report.run_at_work,
         "runs": [run_json(run) for run in report.runs],
         "running": [job_json(job) for job in report.running],
-        "users": [user_json(user, fresh=report.is_fresh(user)) for user in report.users],
+        "users": [
+            user_json(user, fresh=report.is_fresh(user)) for user in view.of(report)[: view.limit]
+        ],
     }
 
 
@@ -31,7 +86,7 @@ def run_json(run: RunRecord) -> dict[str, Any]:
 
 
 def job_json(job: Job) -> dict[str, Any]:
-    """An import at work."""
+    """An import that is at work."""
     return {
         "job_id": job.id,
         "user_id": job.user_id,
@@ -44,7 +99,7 @@ def job_json(job: Job) -> dict[str, Any]:
 
 
 def user_json(user: Status, *, fresh: bool) -> dict[str, Any]:
-    """How a user is doing."""
+    """One user's state."""
     return {
         "id": user.id,
         "foursquare_user_id": user.foursquare_user_id,
@@ -67,7 +122,7 @@ def user_json(user: Status, *, fresh: bool) -> dict[str, Any]:
 
 
 def oldest_unverified(user: Status) -> dict[str, Any] | None:
-    """The stretch of the history that waits longest; None where none has been compared yet."""
+    """The stretch of the history compared longest ago; None where none has been compared yet."""
     if user.unverified_since is None:
         return None
     return {
@@ -78,7 +133,7 @@ def oldest_unverified(user: Status) -> dict[str, Any] | None:
 
 
 def _stretch(user: Status) -> str | None:
-    """`2026-02-01 (2010-03 to 2012-05)`: compared then, and which months it holds."""
+    """`2026-02-01 (2010-03 to 2012-05)`: when it was compared, and the months it holds."""
     if user.unverified_since is None or user.unverified_newest is None:
         return None
     since, newest = user.unverified_since, user.unverified_newest
@@ -87,13 +142,70 @@ def _stretch(user: Status) -> str | None:
     return f"{since.astimezone(UTC):%Y-%m-%d} ({begins}{newest.astimezone(UTC):%Y-%m})"
 
 
-def status_text(report: Report) -> str:
-    """The last runs, what is at work, and everyone."""
-    parts = [_runs(report), _running(report), users_table(report.users)]
+def counts_text(counts: dict[str, int]) -> str:
+    """`5 users: 3 ok, 1 must log in again, 1 paused`."""
+    total = sum(counts.values())
+    if not total:
+        return "no users yet; `checkinsync users add` adds one"
+    groups = ", ".join(f"{count:,} {WORDS.get(group, group)}" for group, count in counts.items())
+    return f"{many(total, 'user')}: {groups}"
+
+
+def status_text(report: Report, view: View = PLAIN) -> str:
+    """Counts and warnings, the last runs, imports at work, then the users, trouble first."""
+    users = sorted(view.of(report), key=lambda user: (TROUBLE.index(report.group(user)), user.id))
+    shown = users[: view.most()]
+    more = len(users) - len(shown)
+    parts = [
+        _head(report, view),
+        _runs(report, view),
+        _users(report, shown, view) if report.users else "",
+        f"and {more:,} more users (--limit {len(users)} shows all)" if more else "",
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _runs(report: Report) -> str:
+def _head(report: Report, view: View) -> str:
+    counts, lines = counts_text(report.counts), [*_warnings(report), *_at_work(report)]
+    if view.width is not None:
+        counts = textwrap.fill(counts, view.width)
+        lines = [cut(line, view.width) for line in lines]
+    return "\n".join([counts, *lines])
+
+
+def _warnings(report: Report) -> list[str]:
+    """What is true of all users together, and is seen in no line of the table."""
+    lines = []
+    if report.nobody_served:
+        lines.append(f"nobody is served: {report.nobody_served}; see `checkinsync doctor`")
+    if report.quarantined:
+        kept = many(report.quarantined, "check-in")
+        lines.append(f"in quarantine: {kept} (`checkinsync quarantine`)")
+    return lines
+
+
+def _at_work(report: Report) -> list[str]:
+    """The run with its progress, and each import."""
+    lines = []
+    if report.run_at_work and report.runs and report.runs[0].outcome == "running":
+        run = report.runs[0]
+        checked = (user.last_checked_at for user in report.users)
+        done = sum(at is not None and at >= run.started_at for at in checked)
+        lines.append(
+            f"run {run.id} at work since {moment(run.started_at)} UTC: {done:,} of {run.due:,} "
+            "users imported"
+        )
+    names = {user.id: str(user) for user in report.users}
+    for job in report.running:
+        expected = "?" if job.expected is None else f"{job.expected:,}"
+        lines.append(
+            f"at work: {names.get(job.user_id, f'user {job.user_id}')}, page {job.page}, "
+            f"{job.imported:,} of {expected} check-ins, since {moment(job.started_at)} UTC"
+        )
+    return lines
+
+
+def _runs(report: Report, view: View) -> str:
     if not report.runs:
         return "no run yet"
     counts = ("due", "synced", "failed", "skipped", "new", "gone", "requests")
@@ -103,58 +215,76 @@ def _runs(report: Report) -> str:
          r.outcome)
         for r in report.runs
     ]  # fmt: skip
-    return table(head, rows)
+    if view.width is None or view.width >= ROOMY:
+        return table(head, rows)
+    narrow = [(row[0], moment(row[1])[5:16], *row[2:7], row[-1]) for row in rows]
+    return table((*head[:7], head[-1]), narrow)
 
 
-def _running(report: Report) -> str:
-    return "\n".join(
-        f"at work: user {job.user_id}, page {job.page}, {job.imported} of "
-        f"{'?' if job.expected is None else job.expected} check-ins, since "
-        f"{moment(job.started_at)} UTC"
-        for job in report.running
-    )
+def _users(report: Report, users: Sequence[Status], view: View) -> str:
+    """A line per user; a narrow terminal gets fewer columns, and cuts what is too long."""
+    if not users:
+        return "no user is in this state"
+    groups = [report.group(user) for user in users]
+    if view.width is None:
+        return users_table(users, groups)
+    head = ("user", "name", "state", "check-ins", "last checked", "next")
+    rows = [
+        (u.id, u.name, group, u.checkins, ago(u.last_checked_at, at=report.at),
+         u.next_action if view.width >= ROOMY else _next(u, group))
+        for u, group in zip(users, groups, strict=True)
+    ]  # fmt: skip
+    return fitted(head, rows, width=view.width, flexible=(1, 5))
 
 
-def users_table(users: tuple[Status, ...]) -> str:
-    """A line per user."""
+def _next(user: Status, group: str) -> str:
+    return "being imported" if user.importing else NEXT[group].format(id=user.id)
+
+
+def users_table(users: Sequence[Status], groups: Sequence[str] | None = None) -> str:
+    """A line per user with all that is known; `groups`: instead of the states."""
     if not users:
         return "no users yet; `checkinsync users add` adds one"
     head = (
         "user", "name", "state", "check-ins", "missing", "gone", "last checked (UTC)",
         "oldest comparison", "quarantined", "next",
     )  # fmt: skip
+    states = groups or [user.state for user in users]
     rows = [
-        (u.id, u.name, u.state, u.checkins, u.missing, u.gone, u.last_checked_at, _stretch(u),
+        (u.id, u.name, state, u.checkins, u.missing, u.gone, u.last_checked_at, _stretch(u),
          u.quarantined, u.next_action)
-        for u in users
+        for u, state in zip(users, states, strict=True)
     ]  # fmt: skip
     return table(head, rows)
 
 
 def why(user: Status, job: Job | None) -> str:
-    """One line: why he was or was not synced, and what happens next."""
-    who = f"user {user.id}" + (f" ({user.name})" if user.name else "")
-    was, then = _what_was(user, job), user.next_action
-    return one_line(f"{who}: {was}. {then[:1].upper()}{then[1:]}")
+    """One line: why they were or were not imported, and what happens next."""
+    kept = ""
+    if user.quarantined:
+        kept = (
+            f"; {many(user.quarantined, 'check-in')} in quarantine, since they can't be read or "
+            f"stored (`checkinsync quarantine {user.id}`)"
+        )
+    return one_line(f"{user}: {_what_was(user, job)}{kept}. Next: {user.next_action}")
 
 
 def _what_was(user: Status, job: Job | None) -> str:
-    checked = "" if user.last_checked_at is None else f", last {moment(user.last_checked_at)} UTC"
+    last = "" if user.last_checked_at is None else f" (last at {moment(user.last_checked_at)} UTC)"
     match user.state:
         case "paused":
-            return f"not synced: paused by an operator{checked}"
+            return f"not imported: paused by an operator{last}"
         case "needs_reauth":
-            reason = (user.reason or "no Foursquare token is stored").partition(";")[0]
-            return f"not synced: {reason}{checked}"
+            return f"not imported: {str(user.reason).partition(';')[0]}{last}"
         case "rate_limited" | "failing":
-            return f"not synced: {user.reason}{checked}"
+            return f"not imported: {user.reason}{last}"
     if not user.active:
-        return f"not synced: inactive{checked}"
+        return f"not imported: inactive{last}"
     if job is not None and job.status == "failed":
-        return f"not synced in the last attempt: {job.message}{checked}"
+        return f"not imported in the last attempt: {job.message}{last}"
     if user.last_checked_at is None:
-        return "not synced yet"
-    return f"synced at {moment(user.last_checked_at)} UTC, {user.checkins} check-ins stored"
+        return "not imported yet"
+    return f"imported at {moment(user.last_checked_at)} UTC, {user.checkins} check-ins stored"
 
 
 def _plain(value: object) -> str:
@@ -164,7 +294,7 @@ def _plain(value: object) -> str:
 
 
 def user_text(user: Status) -> str:
-    """Everything that is known of a user, a line each; nothing secret."""
+    """Everything known of a user but secrets, a line each."""
     values = asdict(user)
     width = max(map(len, values))
     return "\n".join(

@@ -1,28 +1,91 @@
-"""Rows as an aligned table."""
+"""Rows as an aligned table; columns are measured in the cells that a terminal shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
+from checkinsync.model.standing import CLOCK_TOLERANCE
 from checkinsync.model.user import one_line
+
+GAP = "  "
+"""Between two columns."""
+
+NARROWEST = 6
+"""Cells that a column keeps when it is cut."""
+
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
+"""Of an age, the largest first; each is used from two of it on."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A heading, and a line per row; numbers stand right, everything else left."""
+    """A heading, and a line per row; numbers are on the right of their column."""
+    lines, right = _cells(head, rows)
+    return _aligned(lines, right, measure=_width)
+
+
+def fitted(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, width: int, flexible: Sequence[int]
+) -> str:
+    """The same for a terminal of this width: the `flexible` columns are cut until a line fits."""
+    from rich.cells import cell_len  # noqa: PLC0415 - knows emoji; loaded on terminals only
+
+    lines, right = _cells(head, rows)
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    room = width - len(GAP) * (len(widths) - 1)
+    while sum(widths) > room:
+        widest = max(flexible, key=lambda i: widths[i])
+        if widths[widest] <= NARROWEST:
+            break
+        widths[widest] -= 1
+    for line in lines:
+        for i in flexible:
+            line[i] = cut(line[i], widths[i])
+    return _aligned(lines, right, measure=cell_len)
+
+
+def cut(text: str, width: int) -> str:
+    """A text of at most so many cells on a terminal."""
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
+
+
+def _cells(
+    head: Sequence[str], rows: Iterable[Sequence[object]]
+) -> tuple[list[list[str]], list[bool]]:
+    """Return all lines as texts, and which columns are numbers."""
     body = [list(row) for row in rows]
     right = [all(isinstance(row[i], int) for row in body) for i in range(len(head))]
-    lines = [list(head), *([cell(value) for value in row] for row in body)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join(_line(line, widths, right) for line in lines)
+    return [list(head), *([cell(value) for value in row] for row in body)], right
 
 
-def _line(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    cells = (
-        text.rjust(width) if to_the_right else text.ljust(width)
-        for text, width, to_the_right in zip(line, widths, right, strict=True)
+def _aligned(
+    lines: Sequence[Sequence[str]], right: Sequence[bool], *, measure: Callable[[str], int]
+) -> str:
+    widths = [max(map(measure, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        GAP.join(
+            blank + text if number else text + blank
+            for text, number, blank in (
+                (text, number, " " * (width - measure(text)))
+                for text, number, width in zip(line, right, widths, strict=True)
+            )
+        ).rstrip()
+        for line in lines
     )
-    return "  ".join(cells).rstrip()
+
+
+def _width(text: str) -> int:
+    """Return nearly the cells that a text takes: East Asian letters two, accents none."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) == "Mn" for letter in text)
+
+
+def many(count: int, what: str) -> str:
+    """`1 check-in`, `1,234 check-ins`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def cell(value: object) -> str:
@@ -37,3 +100,16 @@ def cell(value: object) -> str:
 def moment(value: datetime | None) -> str:
     """`2026-11-24 02:00:00`, in UTC."""
     return "-" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def ago(value: datetime | None, *, at: datetime) -> str:
+    """`3 h ago`, `never`, or `in the future`."""
+    if value is None:
+        return "never"
+    age = at - value
+    if age < -CLOCK_TOLERANCE:
+        return "in the future"
+    for unit, size in UNITS.items():
+        if age >= 2 * size:
+            return f"{age // size} {unit} ago"
+    return "just now"

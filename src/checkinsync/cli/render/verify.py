@@ -1,4 +1,4 @@
-"""What a verification found, as text and as JSON values."""
+"""Results of verifications, as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso
-from checkinsync.cli.render.table import moment, table
+from checkinsync.cli.render.table import many, moment, table
 from checkinsync.errors import sentence
 from checkinsync.model.user import one_line
 from checkinsync.verify.result import Deletions, Finding, Kind, Unfinished, VerificationResult
@@ -21,35 +21,43 @@ WIDEST = 40
 HEADS = {
     Kind.MISSING: "missing: Foursquare shows them, and they are not stored",
     Kind.DIFFERENT: "different: stored otherwise than Foursquare shows them",
-    Kind.EXTRA: "extra: stored, and Foursquare shows them no more",
+    Kind.EXTRA: "extra: stored, and Foursquare no longer shows them",
 }
 
 
 def as_text(proof: VerificationResult) -> str:
-    """All that differs, by kind and by month, and one sentence of verdict."""
+    """All differences, by kind and by month, and one sentence of verdict."""
     parts = [_kind(proof, kind) for kind in Kind]
     parts += [_nameless(proof), _months(proof), _asked(proof.deletions), verdict(proof)]
     return "\n\n".join(part for part in parts if part)
 
 
 def in_one_line(result: VerificationResult | Unfinished) -> str:
-    """The verdict, or why there is none."""
+    """The verdict, or the reason why there is none."""
     return verdict(result) if isinstance(result, VerificationResult) else unfinished(result)
 
 
 def verdict(proof: VerificationResult) -> str:
-    """One sentence: complete, or what is left to be done and how."""
+    """One sentence: complete, or what is left to be done, and how."""
     facts = (
         f"{proof.user}: Foursquare shows {proof.shown} check-ins{_told(proof)}, "
         f"{proof.stored} are stored"
     )
-    if proof.unreadable:
-        facts += f", {proof.unreadable} can't be read and are kept in quarantine"
     closed = [finding for finding in proof.findings if finding.closed]
     done = f" ({_counts(closed)}: repaired or on the way)" if closed else ""
+    if proof.complete and proof.unreadable:
+        return f"{facts}. Complete but for {_unreadable(proof)}{done}."
     if proof.complete:
         return f"{facts}. Complete: each of them is here, once{done}."
-    return f"{facts}. Not complete: {_counts(proof.open)}{done}; {_what_to_do(proof)}."
+    but = f", besides {_unreadable(proof)}" if proof.unreadable else ""
+    return f"{facts}. Not complete: {_counts(proof.open)}{but}{done}; {_what_to_do(proof)}."
+
+
+def _unreadable(proof: VerificationResult) -> str:
+    return (
+        f"{many(proof.unreadable, 'check-in')} that can't be read or stored "
+        f"(`checkinsync quarantine {proof.user.id}` lists what imports have met)"
+    )
 
 
 def _told(proof: VerificationResult) -> str:
@@ -107,7 +115,7 @@ def _nameless(proof: VerificationResult) -> str:
     if not found:
         return ""
     head = (
-        "without an id: only the application has these, and Foursquare shows none that fits "
+        "without an id: stored by the application, and Foursquare shows none that matches "
         f"({len(found)})"
     )
     rows = [(moment(row.created_at), f"row {row.row}", row.venue_name) for row in found[:MOST]]
@@ -123,7 +131,7 @@ def _more(count: int) -> list[str]:
 
 
 def _months(proof: VerificationResult) -> str:
-    """A histogram of what differs."""
+    """A histogram of the differences."""
     months = proof.by_month
     if not months:
         return ""
@@ -141,7 +149,7 @@ def _months(proof: VerificationResult) -> str:
 
 
 def unfinished(result: Unfinished) -> str:
-    """How far it got; never a verdict."""
+    """The point that was reached; never a verdict."""
     if not result.seen:
         return f"{result.user}: not verified: {sentence(result.error)}"
     down_to = f", down to {moment(result.down_to)} UTC" if result.down_to else ""
@@ -154,12 +162,12 @@ def unfinished(result: Unfinished) -> str:
 
 
 def as_json(results: Sequence[VerificationResult | Unfinished]) -> dict[str, Any]:
-    """Everybody's."""
+    """The results of several users."""
     return {"users": [one(result) for result in results]}
 
 
 def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
-    """One user's: `verdict` is `complete`, `gap`, or None where it came to none."""
+    """The result of one user: `verdict` is `complete`, `gap`, or None if it came to none."""
     about = {
         "id": result.user.id,
         "foursquare_user_id": result.user.foursquare_user_id,

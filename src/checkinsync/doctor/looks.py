@@ -1,0 +1,106 @@
+"""Checks of files, tables and rows; each yields what it finds."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from checkinsync.config.settings import Examined
+from checkinsync.doctor import diagnosis, tables
+from checkinsync.doctor import table_queries as queries
+from checkinsync.doctor.findings import SETTINGS, Finding, SecretFile, ok, problem, warning
+from checkinsync.doctor.queries import reading
+from checkinsync.keys import queries as tokens
+from checkinsync.model.standing import Standing
+from checkinsync.store import quarantine, users
+from checkinsync.store.pool import Connection
+
+NAMED = 10
+"""Instants named in a sentence."""
+
+
+def files(examined: Examined) -> Iterator[Finding]:
+    """Check who can read the secrets, and who can change the settings."""
+    for path in dict.fromkeys((*examined.secret_files, examined.config)):
+        if path is None:
+            continue
+        try:
+            mode, closed = stat.S_IMODE(path.stat().st_mode), _closed(path)
+        except OSError:  # it was there a moment ago
+            continue
+        yield diagnosis.of_file(SecretFile(path, mode, closed, path in examined.secret_files))
+
+
+def _closed(path: Path) -> int:
+    """Return the permission bits that the folders above take away from group and others."""
+    closed = 0
+    for folder in path.resolve().parents:
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            closed |= 0o007
+        if not mode & 0o011:
+            closed |= 0o070
+    return closed
+
+
+def privileges(conn: Connection) -> Iterator[Finding]:
+    """Check what the role may do with each table."""
+    with reading(conn):
+        missing, filtered = queries.missing_privileges(conn), queries.filtered(conn)
+        role = queries.role(conn)
+    yield from tables.of_privileges(missing, role=role)
+    yield from tables.of_policies(filtered, role=role)
+    if not missing and not filtered:
+        yield ok("privileges", f"the role {role} has all that it needs")
+
+
+def shape(conn: Connection) -> Iterator[Finding]:
+    """Check the types of columns, and the sequences."""
+    with reading(conn):
+        columns = queries.columns(conn)
+    yield from tables.of_columns(columns)
+    with reading(conn):
+        sequences = queries.sequences(conn)
+    yield from tables.of_sequences(sequences)
+
+
+def future(conn: Connection) -> Iterator[Finding]:
+    """Check that no instant lies in the future."""
+    with reading(conn):
+        found, total = queries.in_the_future(conn, most=NAMED)
+    yield from tables.of_future(found, total)
+
+
+def standings(conn: Connection, *, now: datetime, days: int) -> list[Standing]:
+    """Return each user's state."""
+    with reading(conn):
+        return users.standings(conn, at=now, days=days)
+
+
+def without_key(conn: Connection, key_file: Path) -> Iterator[Finding]:
+    """Check that no token needs the embedded database's key, which is missing."""
+    with reading(conn):
+        stored = tokens.after(conn, 0, most=1)
+    if stored:
+        yield problem(
+            "keys",
+            f"{key_file} is missing, and with it the key of the stored tokens",
+            "restore it from a backup; the next command would make another one",
+            exit_code=SETTINGS,
+        )
+    else:
+        yield ok("keys", f"none yet: {key_file} is made for the first token")
+
+
+def quarantined(conn: Connection) -> Iterator[Finding]:
+    """Check that nothing is in quarantine."""
+    with reading(conn):
+        counts = quarantine.counts(conn)
+    if counts:
+        yield warning(
+            "quarantine",
+            f"check-ins that can't be read or stored: {sum(counts.values()):,}",
+            "`checkinsync quarantine` lists them with the reasons",
+        )

@@ -1,0 +1,91 @@
+"""Commands on a real terminal of a given size, as a person would see them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+
+from support.stories import PATIENCE, Story
+
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass
+class Screen:
+    """A process on a terminal; everything that it has written there so far."""
+
+    popen: subprocess.Popen[bytes]
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def raw(self) -> str:
+        return b"".join(self.chunks).decode(errors="replace")
+
+    @property
+    def text(self) -> str:
+        """Without control sequences; lines end as in a file."""
+        return CONTROL.sub("", self.raw).replace("\r\n", "\n")
+
+    @property
+    def lines(self) -> list[str]:
+        return self.text.splitlines()
+
+    @property
+    def width(self) -> int:
+        """Cells of the widest line."""
+        return max(map(cell_len, self.lines))
+
+    def ended(self) -> int:
+        return self.popen.wait(PATIENCE)
+
+
+@contextmanager
+def shown(story: Story, *words: str, columns: int = 80, **settings: str) -> Iterator[Screen]:
+    """A command on a terminal of so many columns; its output counts as that of the story."""
+    own = {f"CHECKINSYNC_{name.upper()}": value for name, value in settings.items()}
+    master, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    popen = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "checkinsync", *words],
+        stdin=terminal, stdout=terminal, stderr=terminal,
+        env={**story.environ, **own, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(terminal)
+    screen = Screen(popen)
+    reader = threading.Thread(target=_read, args=(master, screen))
+    reader.start()
+    try:
+        yield screen
+    finally:
+        popen.kill()
+        popen.wait()
+        reader.join(PATIENCE)
+        os.close(master)
+        (story.folder / f"terminal-{popen.pid}.out").write_text(screen.raw)
+
+
+def _read(master: int, screen: Screen) -> None:
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:  # the last process has closed the terminal
+            return
+        screen.chunks.append(chunk)
+
+
+def on_terminal(story: Story, *words: str, columns: int = 80, **settings: str) -> Screen:
+    """A command to its end."""
+    with shown(story, *words, columns=columns, **settings) as screen:
+        screen.ended()
+    return screen
