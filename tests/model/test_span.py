@@ -194,7 +194,6 @@ def unseen_of(count: int, expected: int, **marks) -> Unseen:
 @example(4, 250, 0, 79)
 @example(4, 250, 0, 80)
 @example(3, 3, 0, 3)
-@example(2, 2, 0, 2)
 def test_more_than_three_and_more_than_their_share_are_withheld(count, expected, gone, total):
     marks = judge(unseen_of(count, expected), RecentDeletions(total, gone), now=NOW)
 
@@ -221,13 +220,6 @@ def test_what_is_marked_already_is_not_counted_twice():
 
     assert judge(marked, RecentDeletions(100, 5), now=NOW).again
     assert judge(marked, RecentDeletions(100, 6), now=NOW).withheld
-
-
-def test_what_was_marked_more_than_a_month_ago_is_not_among_the_recent_ones():
-    marked = unseen_of(5, 100, missing_since=NOW - 30 * DAY)
-
-    assert judge(marked, RecentDeletions(160, 3), now=NOW).again
-    assert judge(marked, RecentDeletions(159, 3), now=NOW).withheld
 
 
 # --- what was verified when -----------------------------------------------------------------------
