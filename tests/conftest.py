@@ -1,3 +1,15 @@
 """What the tests share; each kind of fixture has a file of its own."""
 
-pytest_plugins = ["support.database", "support.environment", "support.stories", "support.web"]
+import signal
+
+for _number in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # as a shell starts what runs in its background
+        signal.signal(_number, signal.SIG_DFL)
+
+pytest_plugins = [
+    "support.database",
+    "support.environment",
+    "support.nightly",
+    "support.stories",
+    "support.web",
+]

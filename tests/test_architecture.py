@@ -8,6 +8,8 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 SOURCES = Path(__file__).parents[1] / "src" / "checkinsync"
 TOP_ENTRIES = 22
 
@@ -40,7 +42,6 @@ in this table, and never one that is not named."""
 
 PSYCOPG = ("store.", "migrations.", "users.queries", "keys.queries", "nightly.queries")
 PSYCOPG += ("verify.queries", "doctor.queries", "web.queries")
-PSYCOPG += ("users.removal_queries",)
 ADDRESSES = {
     "click": ("__main__", "cli."),
     "rich": ("cli.",),
@@ -69,6 +70,8 @@ PURE = (
     "doctor.diagnosis",
     "doctor.findings",
     "migrations.locks",
+    "migrations.expected",
+    "migrations.refusals",
     "keys.usage",
 )
 """Code that decides: no database, no HTTP, no clock, no logging."""
@@ -215,19 +218,40 @@ def test_the_environment_and_the_clock_each_have_one_reader() -> None:
     }
 
     assert {who for what, who in reads if what in {"os.environ", "os.getenv"}} == {"cli"}
-    assert {who for what, who in reads if what in {"datetime.now", "time.time"}} == {"app", "web"}
+    assert {who for what, who in reads if what in {"datetime.now", "time.time"}} == {
+        "resources",
+        "web",
+    }
+
+
+LOADING = """
+import sys
+from checkinsync.__main__ import main
+
+sys.argv = ["checkinsync", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def loaded(*words: str) -> set[str]:
+    """The third-party packages that a command loads, with a database that does not answer."""
+    environ = {"CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    command = [sys.executable, "-c", LOADING, *words]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+    assert run.returncode in {0, 69}, run.stderr
+    return set(run.stderr.split()) & {*ADDRESSES}
 
 
 def test_the_overview_loads_neither_database_nor_http() -> None:
-    overview = (
-        "import sys; from checkinsync.__main__ import main\n"
-        "sys.argv = ['checkinsync', '--help']\n"
-        "try: main()\n"
-        "finally: print(*sys.modules, file=sys.stderr)"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", overview], check=True, capture_output=True, text=True
-    )
+    assert loaded("--help") == {"click"}
 
-    assert "Usage:" in run.stdout
-    assert set(run.stderr.split()) & {*ADDRESSES} == {"click"}
+
+@pytest.mark.parametrize("words", ["status", "migrate --status"])
+def test_commands_that_ask_only_the_database_load_no_http(words: str) -> None:
+    packages = loaded(*words.split())
+
+    assert "psycopg" in packages
+    assert not packages & {"requests", "urllib3", "msgspec"}

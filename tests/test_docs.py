@@ -1,8 +1,9 @@
-"""What the documents say is held to the program: commands, options, settings, SQL, cron lines."""
+"""The documents against the program: commands, options, settings, names, SQL, cron lines."""
 
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -17,14 +18,18 @@ import pytest
 from click.testing import CliRunner
 
 from checkinsync import __main__, errors, shutdown
+from checkinsync.cli import COMMANDS as OVERVIEW
 from checkinsync.cli import checkinsync
 from checkinsync.cli import status as status_command
 from checkinsync.cli import verify as verify_command
 from checkinsync.config import settings
 from checkinsync.config.durations import parse_duration
+from checkinsync.web import USER
 
 ROOT = Path(__file__).parents[1]
+SOURCES = ROOT / "src" / "checkinsync"
 README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MARKDOWN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 EXAMPLES = [ROOT / "crontab.example", ROOT / "contrib" / "checkinsync.service"]
 CRONTAB = (ROOT / "crontab.example").read_text(encoding="utf-8")
@@ -33,37 +38,39 @@ CRONTAB = (ROOT / "crontab.example").read_text(encoding="utf-8")
 # --- reading the documents ------------------------------------------------------------------------
 
 
-def fenced(path: Path, language: str) -> list[str]:
+def blocks(text: str, language: str) -> list[str]:
     """The blocks of one language, also those indented below a list's item."""
-    blocks = re.findall(
-        rf"^ *```{language}\n(.*?)^ *```$", path.read_text(encoding="utf-8"), re.M | re.S
-    )
-    return [str(block) for block in blocks]
+    return [str(b) for b in re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.M | re.S)]
+
+
+def fenced(path: Path, language: str) -> list[str]:
+    """Those of a page."""
+    return blocks(path.read_text(encoding="utf-8"), language)
 
 
 def rows(path: Path, title: str) -> list[list[str]]:
     """The cells of the table below a heading, without its head."""
     section = re.split(rf"^## {title}$", path.read_text(encoding="utf-8"), flags=re.M)[1]
-    section = re.split(r"^## ", section, flags=re.M)[0]
+    section = re.split(r"^##+ ", section, flags=re.M)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 def spans(text: str) -> list[str]:
-    """What stands `between backticks`."""
+    """The texts `between backticks`."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
 
 
 def invocations(path: Path) -> Iterator[list[str]]:
-    """The words behind each `checkinsync` that a document tells somebody to type."""
+    """The words after each `checkinsync` that a document says to type."""
     text = path.read_text(encoding="utf-8")
     if path in EXAMPLES:
         code = [line.removeprefix("# ") for line in text.splitlines()]
         code = [line for line in code if re.match(r"[0-9*]|ExecStart=", line)]
     else:
         code = [*spans(text), *(line for b in fenced(path, "sh") for line in b.splitlines())]
-    for line in code:
-        for found in re.findall(r"(?:^|[ (]|/bin/)checkinsync( [^|;&)>#]+)", line):
+    for line in (line.replace("-u checkinsync -- ", "") for line in code):  # of runuser
+        for found in re.findall(r"(?:^|(?<! -[ugo])[ (]|/bin/)checkinsync( (?!/)[^|;&)>#]+)", line):
             yield shlex.split(found)
 
 
@@ -140,7 +147,8 @@ def test_the_table_names_every_option_of_each_command_and_no_other():
         missing = {
             option.opts[0]
             for option in COMMANDS[name].params
-            if isinstance(option, click.Option) and not named & set(option.opts)
+            if isinstance(option, click.Option) and not option.hidden
+            if not named & set(option.opts)
         }
 
         assert named <= options(COMMANDS[name]), name
@@ -153,6 +161,15 @@ def test_every_command_tells_what_it_does(name: str):
 
     assert result.exit_code == 0
     assert result.output.startswith("Usage:")
+
+
+def test_the_overview_says_of_each_command_what_its_help_says_first():
+    context = click.Context(checkinsync)
+    loaded = {name: checkinsync.get_command(context, name) for name in OVERVIEW}
+
+    first = {name: (command.help or "").splitlines()[0] for name, command in loaded.items()}
+
+    assert first == OVERVIEW
 
 
 def test_every_global_option_is_in_the_readme():
@@ -169,33 +186,97 @@ def test_every_global_option_is_in_the_readme():
 def test_every_make_target_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    named = re.findall(r"^make ([a-z]+)", "\n".join([*fenced(README, "sh"), ci]), re.M)
+    code = [block for path in MARKDOWN for block in fenced(path, "sh")]
+    named = re.findall(r"^make ([a-z]+)", "\n".join([*code, ci]), re.M)
 
-    assert {"demo", "test", "lint"} <= set(named)
+    assert {"demo", "test", "lint", "drill", "bench"} <= set(named)
     for target in named:
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 
+def anchors(path: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.S)
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_every_link_leads_somewhere():
     for path in MARKDOWN:
-        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
-            assert target.startswith("https://") or (path.parent / target).exists(), (path, target)
+        for target in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+            file, _, anchor = target.partition("#")
+            if target.startswith("https://"):
+                continue
+            page = path.parent / file if file else path
+            assert page.exists(), (path, target)
+            assert not anchor or anchor in anchors(page), (path, target)
+
+
+# --- names of modules and files -------------------------------------------------------------------
+
+OURS = {path.stem for path in SOURCES.iterdir() if path.is_dir() or path.suffix == ".py"}
+OURS -= {"__init__", "__main__", "__pycache__"}
+"""Our packages and the modules beside them."""
+FOLDERS = {"contrib", "docs", "sql", "src", "tests"}
+TABLES = {"users"}
+"""Tables named like a package: `users.last_login_at` is a column."""
+OTHERS = {USER, "checkinsync.toml", "checkinsync.service", "checkinsync.timer"}
+"""Names that only look like modules of ours."""
+
+
+def is_there(name: str) -> bool:
+    """Return True if a path exists; or a dotted name does, as a module or as a name in one."""
+    if "/" in name or name.endswith(".py"):
+        bases = (ROOT, SOURCES)
+        direct = any(
+            (base / f"{name.rstrip('/')}{end}").exists() for base in bases for end in ("", ".py")
+        )
+        return direct or bool([*SOURCES.rglob(name)])
+    try:
+        pkgutil.resolve_name(f"checkinsync.{name.removeprefix('checkinsync.')}")
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def named_of_ours(path: Path) -> Iterator[str]:
+    """The paths and dotted names of ours that a page has between backticks or in its diagrams."""
+    bold = [
+        name for block in fenced(path, "mermaid") for name in re.findall(r"<b>(.+?)</b>", block)
+    ]
+    for name in [*spans(path.read_text(encoding="utf-8")), *bold]:
+        first = re.split(r"[./]", name.removeprefix("checkinsync."))[0]
+        if re.fullmatch(r"[\w-]+(/[\w.-]+)+/?|[\w-]+/|\w+\.py", name):
+            ours = first in OURS | FOLDERS or name.endswith(".py")
+        elif re.fullmatch(r"\w+(\.\w+)+", name) and name not in OTHERS:
+            ours = name.startswith("checkinsync.") or first in OURS - TABLES
+        else:
+            ours = False
+        if ours:
+            yield name
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
+def test_modules_and_files_that_are_named_exist(path: Path):
+    missing = [name for name in named_of_ours(path) if not is_there(name)]
+
+    assert missing == []
+
+
+def test_the_architecture_names_many_modules():
+    assert len({*named_of_ours(ARCHITECTURE)}) > 60
 
 
 def test_every_package_is_in_the_architecture():
-    page = ROOT / "docs" / "architecture.md"
-    named = {
-        name.rstrip("/")
-        for row in rows(page, "Where a line of code lives")
-        for cell in row[:1]
-        for name in spans(cell)
-    }
-    package = ROOT / "src" / "checkinsync"
-    there = {path.stem for path in package.glob("*.py")} | {
-        path.parent.name for path in package.glob("*/__init__.py")
-    }
+    named = {name.rstrip("/") for row in rows(ARCHITECTURE, "Layout") for name in spans(row[0])}
 
-    assert named == there - {"__init__"}
+    assert named == OURS | {"__main__"}
+
+
+def test_every_table_is_in_the_diagram_of_writers():
+    diagrams = "".join(fenced(ARCHITECTURE, "mermaid"))
+
+    assert tables_explained() <= set(re.findall(r"\w+", diagrams))
 
 
 # --- exit codes and settings ----------------------------------------------------------------------
@@ -210,11 +291,11 @@ def every(kind: type[errors.CheckinsyncError]) -> Iterator[type[errors.Checkinsy
 def test_the_table_of_exit_codes_is_that_of_the_program():
     listed = {int(code) for row in rows(README, "Exit codes") for code in row[0].split(",")}
 
-    signals = {shutdown.EXIT_BASE + number for number in (2, 15)}
-    doors = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
+    signals = {shutdown.EXIT_BASE + number for number in (1, 2, 15)}
+    cli = {0, __main__.A_BUG, __main__.INTERRUPTED, click.UsageError.exit_code}
     ours = {error.exit_code for error in every(errors.CheckinsyncError)}
 
-    assert listed == ours | doors | signals | {status_command.STALE, verify_command.GAP}
+    assert listed == ours | cli | signals | {status_command.STALE, verify_command.GAP}
 
 
 def test_the_table_of_settings_is_that_of_the_program():
@@ -234,7 +315,7 @@ def test_the_defaults_of_the_table_are_those_of_the_program():
         value = getattr(usual, field, None)
         if isinstance(value, timedelta):
             assert parse_duration(spans(default)[0]) == value, field
-        elif isinstance(value, int | str) and field != "pool_size":
+        elif isinstance(value, int | str) and field not in {"pool_size", "active_days"}:
             assert spans(default) == [str(value)], field
 
 
@@ -246,11 +327,15 @@ def test_settings_named_anywhere_exist():
         assert set(re.findall(r"CHECKINSYNC_[A-Z_]*[A-Z]", text)) <= names, path
 
 
-def test_the_settings_file_of_the_readme_has_only_keys_that_exist():
-    [block] = fenced(README, "toml")
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.name)
+def test_settings_files_have_only_keys_that_exist(path: Path):
+    here = [
+        text for b in fenced(path, "sh") for text in re.findall(r"toml <<'END'\n(.*?)END", b, re.S)
+    ]
 
-    keys = set(tomllib.loads(block))
+    keys = {key for text in [*fenced(path, "toml"), *here] for key in tomllib.loads(text)}
 
+    assert keys or path != README
     assert keys <= {*settings._PARSERS, *(f"{name}_file" for name in settings._SECRETS)}
 
 
@@ -264,11 +349,19 @@ def test_every_query_of_the_deployment_page_runs(conn: psycopg.Connection, query
     conn.execute(query.encode())
 
 
+def the_schema() -> str:
+    """What the architecture says of tables and columns."""
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    return page.split("## The schema")[1].split("## Choices")[0]
+
+
+def tables_explained() -> set[str]:
+    """The tables that have a row there."""
+    return set(re.findall(r"^\| \*\*(\w+)\*\*", the_schema(), re.M))
+
+
 def test_every_table_and_column_of_ours_is_explained(conn: psycopg.Connection):
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    schema = page.split("## The schema")[1].split("## Choices")[0]
-    named = {part for span in spans(schema) for part in re.split(r"\W+", span)}
-    tables = set(re.findall(r"^\| \*\*(\w+)\*\*", schema, re.M))
+    named = {part for span in spans(the_schema()) for part in re.split(r"\W+", span)}
 
     columns = conn.execute(
         """
@@ -277,7 +370,7 @@ def test_every_table_and_column_of_ours_is_explained(conn: psycopg.Connection):
         """
     ).fetchall()
 
-    assert tables == {table for table, _ in columns}
+    assert tables_explained() == {table for table, _ in columns}
     assert {column for _, column in columns} <= named
 
 
@@ -355,7 +448,7 @@ def test_the_watching_line_mails_who_is_stale(tmp_path: Path):
 
 
 def test_the_lines_for_cron_tz_do_the_same(tmp_path: Path):
-    """Those in comments, which somebody copies without a test."""
+    """Those in comments, which an operator may use instead."""
     block = CRONTAB.split("# CRON_TZ=UTC\n")[1].splitlines()
     lines = [line.removeprefix("# ").split(maxsplit=5) for line in block]
 
@@ -369,8 +462,8 @@ def test_the_lines_for_cron_tz_do_the_same(tmp_path: Path):
 
 
 def test_every_promise_names_tests_that_exist():
-    page = (ROOT / "docs/correctness.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(test_\w+)`", page))
+    pages = [path.read_text(encoding="utf-8") for path in MARKDOWN]
+    named = {name for page in pages for name in re.findall(r"`(test_\w+)`", page)}
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
     written = {name for text in sources for name in re.findall(r"^def (test_\w+)\(", text, re.M)}
 

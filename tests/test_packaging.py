@@ -40,7 +40,8 @@ def test_both_wheels_hold_the_same_and_all_migrations(wheels: tuple[Path, Path])
     direct, by_sdist = map(packed, wheels)
 
     assert direct == by_sdist
-    assert {Path(name).name for name in direct if name.startswith("checkinsync/sql/")} == MIGRATIONS
+    packaged = {Path(name).name for name in direct if name.startswith("checkinsync/sql/")}
+    assert packaged == {*MIGRATIONS, "README.md"}
 
 
 def test_an_installed_package_finds_its_own_migrations(

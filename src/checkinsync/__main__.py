@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import click
@@ -18,7 +20,36 @@ A_BUG = 1
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    _tolerate_lost_stderr()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where it was closed before we began
+            stream.reconfigure(errors="backslashreplace")  # of a name that the locale lacks
     sys.exit(_run())
+
+
+class _Tolerant(io.TextIOWrapper):
+    """Standard error that may be lost: its terminal was closed. The exit code stays what it is."""
+
+    def write(self, text: str, /) -> int:
+        """Write, or drop what can't be written."""
+        try:
+            return super().write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush as far as that is possible."""
+        with suppress(OSError):
+            super().flush()
+
+
+def _tolerate_lost_stderr() -> None:
+    stderr: TextIO | None = sys.stderr
+    if stderr is not None:  # it was closed before we began
+        raw = open(stderr.fileno(), "wb", closefd=False)  # noqa: SIM115 - for our whole life
+        sys.stderr = _Tolerant(
+            raw, encoding=stderr.encoding, errors=stderr.errors, line_buffering=True
+        )
 
 
 def _run() -> int:
@@ -33,7 +64,7 @@ def _run() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("checkinsync: interrupted", err=True)
         return INTERRUPTED
-    except SystemExit:  # click's answer to a broken pipe: whoever read our output has gone
+    except SystemExit:  # click's answer to a broken pipe: the reader of our output has gone
         return 0
     except Exception as error:
         if isinstance(error, OSError) and _let_go_of_output():
@@ -41,7 +72,7 @@ def _run() -> int:
             return A_BUG
         logging.getLogger("checkinsync").exception("crashed")
         click.echo(
-            f"checkinsync: an error nobody foresaw ({type(error).__name__}); this is a bug, please "
+            f"checkinsync: unexpected error ({type(error).__name__}); this is a bug, please "
             "report it with what the log says",
             err=True,
         )
@@ -50,7 +81,7 @@ def _run() -> int:
 
 
 def _let_go_of_output() -> bool:
-    """Whether standard output takes no more; Python is kept from trying once again at its end."""
+    """Return True if standard output is closed, and keep Python from flushing it at its end."""
     stdout: TextIO | None = sys.stdout
     if stdout is None:  # it was closed before we began
         return False

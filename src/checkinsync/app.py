@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from checkinsync.config.settings import Examined, Settings
@@ -15,8 +15,14 @@ from checkinsync.doctor import checks
 from checkinsync.errors import RateLimited, SettingsError
 from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.nightly.plan import RunOptions
-from checkinsync.nightly.run import Wait
-from checkinsync.resources import database_url, open_foursquare, open_keyring, open_pooled
+from checkinsync.nightly.wait import Wait
+from checkinsync.resources import (
+    database_url,
+    open_foursquare,
+    open_keyring,
+    open_pooled,
+    utc_now,
+)
 from checkinsync.shutdown import Shutdown
 from checkinsync.store import sync_state
 from checkinsync.store.lease_renewal import EVERY, LeaseRenewer
@@ -105,14 +111,10 @@ def open_oauth(settings: Settings, redirect: str) -> Iterator[OAuth]:
         client=Client(settings.client_id, settings.client_secret),
         redirect=redirect,
         proxies_from_environment=settings.proxy == "environment",
+        ca_file=settings.ca_file,
     )
     with closing(oauth):
         yield oauth
-
-
-def utc_now() -> datetime:
-    """Return the machine's time of day: aware, UTC."""
-    return datetime.now(UTC)
 
 
 STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

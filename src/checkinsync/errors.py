@@ -1,4 +1,4 @@
-"""What can go wrong: one root, one sentence each, one exit code each.
+"""Every error of ours: one root, one sentence each, one exit code each.
 
 An error's class says what kind it is and which exit code it has; its message is a sentence that
 tells an operator what to do. No message carries a token, a key or an address with credentials.
@@ -51,7 +51,7 @@ class UnknownUser(CheckinsyncError):
 
 
 class UserRemoved(UnknownUser):
-    """The application removed the user after his import was planned; that is no failure."""
+    """The application removed the user after their import was planned; that is not a failure."""
 
 
 # --- one user's token ---------------------------------------------------------------------------
@@ -62,7 +62,7 @@ class TokenRejected(CheckinsyncError):
 
     exit_code = 4
     sure = True
-    """False: it was sent in one way only, of which nobody knows yet whether it works."""
+    """False: it was sent in one way only, which is not known to work yet."""
 
 
 class TokenUnreadable(CheckinsyncError):
@@ -91,11 +91,21 @@ class StrayReturn(LoginFailed):
 
 
 class FoursquareAway(CheckinsyncError):
-    """Foursquare is not to be had: no connection, a time-out, a 5xx, or an answer that is none."""
+    """Foursquare is unreachable or answered with a server error, or with something unusable."""
 
     exit_code = 69
     answered = False
-    """Whether any request of the same import had an answer: then it is not away altogether."""
+    """True if any request of the same import had an answer: then the service is not down."""
+
+
+class CertificateRejected(CheckinsyncError):
+    """The certificate shown for Foursquare's address is not trusted; nothing was sent.
+
+    For every user alike, and waiting does not change it: the clock, the certificates to trust or a
+    proxy has to be seen to. 69 and not 78, since an expired certificate is not in our settings.
+    """
+
+    exit_code = 69
 
 
 class RateLimited(CheckinsyncError):
@@ -106,13 +116,21 @@ class RateLimited(CheckinsyncError):
     def __init__(self, message: str, *, until: datetime) -> None:
         super().__init__(message)
         self.until = until
-        """When to ask again: aware, UTC; never more than about an hour ahead."""
+        """The time to ask again: aware, UTC; never more than about an hour ahead."""
 
 
 class QuotaExceeded(CheckinsyncError):
     """The whole application's daily quota is used up (429 `quota_exceeded`)."""
 
     exit_code = 5
+
+
+class PlanExhausted(QuotaExceeded):
+    """The application's plan is used up (402): for every user, and no midnight brings it back."""
+
+
+class AccountSuspended(UserFailed):
+    """Foursquare has suspended this user's account; not retried, and other users go on."""
 
 
 class RequestRefused(CheckinsyncError):
@@ -126,6 +144,29 @@ class RequestRefused(CheckinsyncError):
         """`meta.errorType`, where one was given."""
         self.status = status
         """HTTP status."""
+
+
+class ApiGone(RequestRefused):
+    """The API is not there any more for this application (404, 410, `deprecated`)."""
+
+    exit_code = 69
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str | None = None,
+        status: int | None = None,
+        sure: bool = False,
+    ) -> None:
+        super().__init__(message, error_type=error_type, status=status)
+        self.sure = sure
+        """True: Foursquare said so itself, so that it holds for every user. False: a bare 404 or
+        410, which may be about this one user; if others get it as well, it is the API."""
+
+
+class ApplicationSuspended(ApiGone):
+    """Foursquare has suspended the application, and with it every user's access (`sure`)."""
 
 
 class OffsetIgnored(UserFailed):
@@ -223,7 +264,7 @@ class Interrupted(CheckinsyncError):
 
 
 class UserExists(CheckinsyncError):
-    """The user is there already, or a token belongs to somebody else."""
+    """The user exists already, or a token belongs to another user."""
 
     exit_code = 2
 
@@ -232,13 +273,17 @@ class UserExists(CheckinsyncError):
 
 
 class FileInTheWay(CheckinsyncError):
-    """There is a file of that name, and nobody said that it is to be replaced."""
+    """A file of that name exists already, and replacing it was not asked for."""
 
     exit_code = 2
 
 
 class FileNotWritten(CheckinsyncError):
     """A file can't be written: no such folder, no right to, or no room."""
+
+
+class RestoreFailed(CheckinsyncError):
+    """A dump was not restored; the database is as it was."""
 
 
 # --- text ---------------------------------------------------------------------------------------

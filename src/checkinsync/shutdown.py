@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGINT and SIGTERM become an `Interrupted` at the next good moment."""
+"""Graceful shutdown: signals that ask to end become an `Interrupted` at the next good moment."""
 
 from __future__ import annotations
 
@@ -13,41 +13,59 @@ from checkinsync.errors import Interrupted
 EXIT_BASE = 128
 """A process ended by signal N exits with 128 + N: 130 for SIGINT, 143 for SIGTERM."""
 
+NAMES = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU", "PWR")
+"""Signals that a terminal, a shell, a service manager, a batch system or a time limit sends to end
+a process; each of them ends one that does not listen."""
+
+ASKING = tuple(signal.Signals[f"SIG{name}"] for name in NAMES if hasattr(signal, f"SIG{name}"))
+"""Those that this system has."""
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Deliver signals after the block: for imports, which an exception may cut anywhere."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASKING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 
 class Shutdown:
-    """Whether somebody asked to stop. Work that can be cut anywhere is cut at once; a run or an
-    import, inside `at_good_moments`, finishes its page first. Asked twice, all is cut at once."""
+    """The request to stop. Work that can be cut anywhere is cut at once; a run or an import, inside
+    `gracefully`, finishes its page first. Asked twice, all is cut at once."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._reason: Interrupted | None = None
-        self._defer_retry = False
+        self._graceful = False
 
     def listen(self) -> None:
-        """Take over both signals; in the main thread only."""
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
+        """Hear the signals, but those that our parent ignores (nohup); in the main thread only."""
+        for number in ASKING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
 
     @contextmanager
     def gracefully(self) -> Iterator[None]:
-        """Within the block a first signal waits for the next `check`."""
-        self._defer_retry = True
+        """Let a first signal within the block wait for the next `check`."""
+        self._graceful = True
         try:
             yield
         finally:
-            self._defer_retry = False
+            self._graceful = False
 
     def check(self) -> None:
-        """Raises Interrupted if somebody asked."""
+        """Raise Interrupted if a signal has asked to stop."""
         if self._reason is not None:
             raise self._reason
 
     def asked(self) -> bool:
-        """Whether somebody asked."""
+        """Return True if a signal has asked to stop."""
         return self._asked.is_set()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; raises Interrupted as soon as somebody asks."""
+        """Sleep; raise Interrupted as soon as a signal asks to stop."""
         if self._asked.wait(max(0.0, seconds)):
             self.check()
 
@@ -59,5 +77,5 @@ class Shutdown:
             exit_code=EXIT_BASE + number,
         )
         self._asked.set()
-        if not (first and self._defer_retry):
+        if not (first and self._graceful):
             raise self._reason

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench.measure import Table, Way, in_turns, ms, times
 from bench.places import PAGE, response
-from checkinsync.foursquare import mapping, parse, schema
+from checkinsync.foursquare import edits, mapping, parse, schema
 from checkinsync.model.checkin import Checkin
 
 ROUNDS = 60
@@ -50,7 +50,8 @@ def _by_dict(item: dict[str, object]) -> Checkin:
     key, at = mapping.key_of(shape), mapping.created_at(shape)
     assert key is not None
     assert at is not None
-    return mapping.checkin(key, at, shape, json.dumps(item, separators=(",", ":")))
+    text = json.dumps(item, separators=(",", ":"))
+    return mapping.checkin(key, at, shape, text, extras=edits.of_value(item))
 
 
 def _without_raw(checkins: list[Checkin]) -> list[Checkin]:

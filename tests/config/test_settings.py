@@ -1,4 +1,4 @@
-"""Settings: where they come from, what they may be, and how they complain."""
+"""Settings: where they come from, what they may be, and how problems are reported."""
 
 from __future__ import annotations
 
@@ -12,8 +12,22 @@ from pathlib import Path
 import pytest
 
 from checkinsync.config.durations import parse_duration, written
-from checkinsync.config.settings import Settings, config_path, examine_settings, read_settings
+from checkinsync.config.settings import EVERYONE, Settings, examine_settings
 from checkinsync.errors import SettingsError
+
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBjDCCATOgAwIBAgIUR+m3D+XOIFtBhsCqx9ZQQ+eefKMwCgYIKoZIzj0EAwIw
+GzEZMBcGA1UEAwwQY2hlY2tpbnN5bmMgdGVzdDAgFw0yNjExMjgwOTU4NTRaGA8y
+MTI2MTEwNDA5NTg1NFowGzEZMBcGA1UEAwwQY2hlY2tpbnN5bmMgdGVzdDBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABA2UGdXY8R2pc16d5DVV0G7qKNdeSpG+8Hcr
+c8Hzg/Y4XQXFUyyPjNoQk1Jby6QlktbnY6dUQpVWCyRrDlufcwajUzBRMB0GA1Ud
+DgQWBBT7KO4HQfPMCKouWVo4ecDQ8Tm7+zAfBgNVHSMEGDAWgBT7KO4HQfPMCKou
+WVo4ecDQ8Tm7+zAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIG4x
+5Wx2jGo9OcGGzKj4iT/GeurljAT98ZFGLPB+zeZOAiA8ROavP8G7CgMFpaXhhlEA
+XE3ptmHmCzQfNC2FI5UN6Q==
+-----END CERTIFICATE-----
+"""
 
 
 def problem(environ: dict[str, str], file: dict[str, object] | None = None) -> str:
@@ -35,23 +49,60 @@ def test_with_nothing_given_everything_is_as_documented() -> None:
     assert (settings.workers, settings.pool_size) == (4, 5)
     assert (settings.deadline, settings.max_age) == (timedelta(hours=6), None)
     assert (settings.retries, settings.retry_delay) == (3, timedelta(seconds=60))
-    assert (settings.active_days, settings.overlap) == (30, timedelta(days=14))
+    assert (settings.active_days, settings.overlap) == (EVERYONE, timedelta(days=14))
+    assert (settings.log_format, settings.ca_file) == ("text", None)
     assert settings.notices == ()
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("2m", 120), ("4h", 14400), ("14d", 1209600), ("45", 45), (" 0.5s ", 0.5)],
+    [
+        ("90s", 90),
+        ("2m", 120),
+        ("4h", 14400),
+        ("14d", 1209600),
+        ("45", 45),
+        (" 0.5s ", 0.5),
+        ("1h30m", 5400),
+        ("1d 12h", 129600),
+        ("2m30s", 150),
+    ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
     assert parse_duration(written(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "m", "2 weeks", "-1s", "1e3", "٣s", "9" * 40 + "d", "nan"])
-def test_what_is_no_duration_is_refused_with_the_forms_that_are(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["", "m", "2 weeks", "-1s", "1e3", "٣s", "9" * 40 + "d", "nan", "30m1h", "1h30", "1h1h"],
+)
+def test_what_is_not_a_duration_is_refused_with_the_forms_that_are(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize("name", ["MAX_AGE", "DEADLINE", "WINDOW", "OVERLAP"])
+def test_a_bare_number_below_a_minute_is_refused_where_hours_are_usual(name: str) -> None:
+    given = f"CHECKINSYNC_{name}"
+
+    assert f"{given}: '20' would be 20 seconds; write 20h, 20m or 20s" in problem({given: "20"})
+    for text in ("20s", "3600"):
+        assert Settings.from_mapping({given: text}) != Settings.from_mapping({})
+    assert Settings.from_mapping({"CHECKINSYNC_WINDOW": "0"}).window == timedelta(0)
+
+
+def test_who_is_active_depends_on_whose_database_it_is() -> None:
+    """If no application renews the last login, a limit would leave out the only user."""
+    shared = {"DATABASE_URL": "postgresql://db/app"}
+
+    assert Settings.from_mapping({}).active_days == EVERYONE
+    assert Settings.from_mapping(shared).active_days == 30
+    for environ in ({}, shared):
+        for text, days in (("60", 60), ("all", EVERYONE), (" All", EVERYONE)):
+            given = environ | {"CHECKINSYNC_ACTIVE_DAYS": text}
+            assert Settings.from_mapping(given).active_days == days
+    assert "from 1 to 36500, or all" in problem({"CHECKINSYNC_ACTIVE_DAYS": "never"})
 
 
 def test_all_problems_are_told_together_by_name_with_what_is_allowed() -> None:
@@ -65,23 +116,23 @@ def test_all_problems_are_told_together_by_name_with_what_is_allowed() -> None:
         {"windw": "4h", "retries": True},
     )
 
-    assert "CHECKINSYNC_WORKERS: '0' is no whole number from 1 to 64" in told
-    assert "CHECKINSYNC_STAGGER: 'soon' is no duration; write 90s, 2m, 4h, 14d" in told
+    assert "CHECKINSYNC_WORKERS: '0' is not a whole number from 1 to 64" in told
+    assert "CHECKINSYNC_STAGGER: 'soon' is not a duration; write 90s, 2m, 1h30m, 14d" in told
     assert "CHECKINSYNC_TOKEN_IN: 'cookie' is none of auto, header, query" in told
     assert "CHECKINSYNC_API_URL: must be https://" in told
-    assert "windw in the file is no setting (is window meant?)" in told
+    assert "windw in the file is not a setting (is window meant?)" in told
     assert "retries in the file must be text or a number" in told
 
 
 def test_the_environment_wins_over_the_file_and_the_file_over_other_programs_variables() -> None:
-    file = {"workers": 8, "stagger": "3m", "database_url": "postgresql://file/x", "max_age": 20}
+    file = {"workers": 8, "stagger": "3m", "database_url": "postgresql://file/x", "max_age": 90}
     environ = {"CHECKINSYNC_STAGGER": "90s", "DATABASE_URL": "postgresql://other/x"}
 
     settings = Settings.from_mapping(environ, file)
 
     assert settings.workers == 8
     assert settings.stagger == timedelta(seconds=90)
-    assert settings.max_age == timedelta(seconds=20)
+    assert settings.max_age == timedelta(seconds=90)
     assert settings.database_url == "postgresql://file/x"
 
 
@@ -149,37 +200,6 @@ def test_a_secret_given_twice_or_in_an_unreadable_file_is_a_problem(tmp_path: Pa
     assert "CHECKINSYNC_MIGRATE_URL_FILE: the file it names can't be read" in told
     assert "k3y" not in told
     assert "s3cret" not in told
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "mysql://u:s3cret@h/db",
-        "s3cret",
-        "postgresql://u:s3cret@et@host/db",
-        "postgresql://u:s3c/ret@host/db",
-    ],
-)
-def test_a_refused_address_is_not_shown(url: str) -> None:
-    told = problem({"CHECKINSYNC_DATABASE_URL": url})
-
-    assert "CHECKINSYNC_DATABASE_URL: " in told
-    assert "s3c" not in told
-    assert "ret@" not in told
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://u:p%40%2F@[::1]:5432,h2:5433/db?sslmode=require",
-        "postgresql:///db?host=/run/pg&user=a@b",
-        "postgres://u:a:b?c#d@h",
-        "host=/run/pg dbname=x password=p@ss",
-        "postgresql://%2Frun%2Fpg/db",
-    ],
-)
-def test_addresses_of_every_form_are_taken(url: str) -> None:
-    assert Settings.from_mapping({"CHECKINSYNC_DATABASE_URL": url}).database_url == url
 
 
 def test_the_application_at_foursquare_is_known_by_id_and_secret(tmp_path: Path) -> None:
@@ -264,38 +284,15 @@ def test_options_win_and_the_pool_follows_the_workers() -> None:
     assert replace(asked_for, workers=64).pool_size == 3
 
 
-def test_the_named_file_is_read_and_must_exist(tmp_path: Path) -> None:
-    path = tmp_path / "our.toml"
-    path.write_text('stagger = "1m"\nworkers = 2\n')
-
-    assert read_settings({"CHECKINSYNC_CONFIG": str(path)}).stagger == timedelta(minutes=1)
-    with pytest.raises(SettingsError, match="CHECKINSYNC_CONFIG names"):
-        read_settings({"CHECKINSYNC_CONFIG": str(tmp_path / "other.toml")})
-
-
-def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "our.toml"
-    path.write_text("stagger: 2m\n")
-
-    with pytest.raises(SettingsError, match=r"our\.toml is no TOML.*line 1"):
-        read_settings({"CHECKINSYNC_CONFIG": str(path)})
-
-
-def test_an_ordinary_users_places_are_in_his_own_folders(
+def test_an_ordinary_users_database_lies_in_their_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    usual = tmp_path / "checkinsync" / "checkinsync.toml"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
 
-    assert Settings.from_mapping({}).home.is_relative_to(Path.home()) or (
-        Settings.from_mapping({}).home == tmp_path / "checkinsync"
-    )
-    assert config_path({}) is None
-    usual.parent.mkdir()
-    usual.write_text("workers = 3\n")
-    assert read_settings({}).workers == 3
+    assert Settings.from_mapping({}).home.is_relative_to(tmp_path)
+    assert Settings.from_mapping({}).home.name == "checkinsync"
 
 
 def test_roots_database_lies_where_servers_keep_their_data(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,12 +379,83 @@ def test_examined_settings_are_what_can_be_used_beside_what_is_wrong(tmp_path: P
     assert "k3y" not in repr(examined)
 
 
-def test_of_a_file_that_can_not_be_read_nobody_knows_what_it_would_set(tmp_path: Path) -> None:
-    (tmp_path / "our.toml").write_text("stagger: 2m\n")
-    environ = {"CHECKINSYNC_CONFIG": str(tmp_path / "our.toml"), "CHECKINSYNC_WORKERS": "3"}
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ('"00ff"', "a key stands in quotes"),
+        ("“a pass phrase”", "a key stands in quotes"),
+        ("0x" + "00" * 32, "begins with 0x"),
+    ],
+)
+def test_what_was_perhaps_copied_along_with_a_key_is_noted(key: str, words: str) -> None:
+    """It counts as a part of the key, since the application takes its own whole, too."""
+    for variable in ("CHECKINSYNC_ENCRYPTION_KEY", "ENCRYPTION_KEY"):
+        settings = Settings.from_mapping({variable: key})
 
-    examined = examine_settings(environ)
+        assert settings.encryption_keys == (key,)
+        [notice] = settings.notices
+        assert notice.startswith(f"{variable}: ")
+        assert words in notice
+        assert key not in notice
 
-    assert "database_url" in examined.broken
-    assert "workers" not in examined.broken
-    assert examined.settings.workers == 3
+
+@pytest.mark.parametrize("text", ["ENCRYPTION_KEY=s3cret", "export ENCRYPTION_KEY='s3cret'"])
+def test_a_key_behind_a_name_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{text}\n")
+    for environ in (
+        {"ENCRYPTION_KEY": text},
+        {"CHECKINSYNC_ENCRYPTION_KEY_FILE": str(tmp_path / "key")},
+    ):
+        told = problem(environ)
+
+        assert "the key alone, without a name and =" in told
+        assert "s3cret" not in told
+    assert Settings.from_mapping({"ENCRYPTION_KEY": "abKEY="}).notices == ()
+
+
+def test_an_id_in_quotes_is_refused() -> None:
+    assert "CHECKINSYNC_CLIENT_ID: must be as Foursquare shows it, without quotes" in problem(
+        {"CHECKINSYNC_CLIENT_ID": '"ABC"'}
+    )
+
+
+def test_the_certificates_to_trust_must_be_some(tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("hello\n")
+    os.mkfifo(tmp_path / "fifo")
+    good = tmp_path / "good.pem"
+    good.write_text(CERTIFICATE)
+
+    assert Settings.from_mapping({"CHECKINSYNC_CA_FILE": str(good)}).ca_file == good
+    assert Settings.from_mapping({}, {"ca_file": str(good)}).ca_file == good
+    for name, words in (
+        ("none.pem", "does not hold certificates in PEM"),
+        ("missing.pem", "can't be read (No such file or directory)"),
+        ("fifo", "is not a file"),
+        ("", "is not a file"),
+    ):
+        told = problem({"CHECKINSYNC_CA_FILE": str(tmp_path / name)})
+        assert f"CHECKINSYNC_CA_FILE: {tmp_path / name} {words}" in told
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"])
+def test_certificates_that_other_programs_trust_are_trusted(tmp_path: Path, variable: str) -> None:
+    for name in ("good.pem", "ours.pem"):
+        (tmp_path / name).write_text(CERTIFICATE)
+    given = {variable: str(tmp_path / "good.pem")}
+
+    assert Settings.from_mapping(given).ca_file == tmp_path / "good.pem"
+    ours = Settings.from_mapping(given | {"CHECKINSYNC_CA_FILE": str(tmp_path / "ours.pem")})
+    assert ours.ca_file == tmp_path / "ours.pem"
+    stale = Settings.from_mapping({variable: str(tmp_path / "stale.pem")})
+    assert stale.ca_file is None
+    [notice] = stale.notices
+    assert notice == (
+        f"{variable}: {tmp_path}/stale.pem can't be read (No such file or directory); it is ignored"
+    )
+
+
+def test_paths_that_there_can_not_be_are_refused() -> None:
+    assert "home in the file: '/a\\x00b' can't be a path here" in problem({}, {"home": "/a\0b"})
+    assert "names the home folder of an unknown user" in problem(
+        {"CHECKINSYNC_HOME": "~no-such-user/x"}
+    )

@@ -24,7 +24,7 @@ from checkinsync.cli import checkinsync
 from checkinsync.cli.context import Context
 from checkinsync.errors import CheckinsyncError
 from checkinsync.nightly.attempt import Ended
-from checkinsync.nightly.run import LOOK, Inbox
+from checkinsync.nightly.wait import LOOK, Inbox
 from checkinsync.shutdown import Shutdown
 from checkinsync.store.lease_renewal import EVERY
 from drill import seams

@@ -332,6 +332,26 @@ def test_an_ordinary_user_needs_no_root(home):
     assert {path.stat().st_uid for path in home.rglob("*.lock")} == {nobody.uid}
 
 
+def test_modes_below_a_closed_folder_are_not_an_alarm(home):
+    """A copy has them that went through `cp -r`; nobody but the owner can have been there."""
+    whose = {}
+    if os.geteuid() == 0:
+        nobody = account.choose("nobody", data=home, allow_nobody=True)
+        os.chown(home, nobody.uid, nobody.gid)
+        whose = as_ordinary(nobody)
+    home.chmod(0o700)
+    with start(home, "", **whose) as process:
+        assert process.communicate(timeout=60)[1] == ""
+    for name in ("data", "run", "log"):
+        (home / "postgres" / name).chmod(0o755)
+
+    with start(home, "", **whose) as process:
+        _, trouble = process.communicate(timeout=60)
+
+    assert trouble == ""
+    home.chmod(0o711)
+
+
 @as_root
 def test_programs_that_the_account_cannot_reach_are_copied_for_it(home):
     closed = home / "closed"

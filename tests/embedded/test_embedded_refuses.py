@@ -1,4 +1,4 @@
-"""What the embedded database refuses: with a sentence that says what to do, and nothing changed."""
+"""Refusals of the embedded database: each says what to do, and changes nothing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def picture(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
 
 def use(home: Path, **options: object) -> None:
     with serving(home, **{**FAST, **options}):
-        pytest.fail("it was to be refused")
+        pytest.fail("it should have been refused")
 
 
 def test_data_of_another_major_version(home, data):
@@ -58,7 +58,7 @@ def test_data_of_another_major_version(home, data):
         use(home)
 
 
-def test_a_version_that_is_none(home, data):
+def test_a_version_that_is_not_a_number(home, data):
     (data / "PG_VERSION").write_text("?\n")
 
     with refused(EmbeddedDatabaseError, "damaged", unchanged=home):
@@ -73,7 +73,7 @@ def test_data_that_others_could_read(home, data, mode):
         use(home)
 
 
-def test_a_folder_that_is_no_database(home, data):
+def test_a_folder_that_is_not_a_database(home, data):
     (data / "PG_VERSION").unlink()
 
     with refused(EmbeddedDatabaseError, "no PG_VERSION", unchanged=home):
@@ -222,7 +222,7 @@ def test_a_home_that_the_account_cannot_enter(home):
 
 
 @as_root
-def test_data_of_somebody_else_than_this_ordinary_user(home, data):
+def test_data_of_another_user_than_this_ordinary_one(home, data):
     os.chown(data, 1, 1)
 
     _, trouble = tried_by(Account("nobody", 65534, 65534), home)

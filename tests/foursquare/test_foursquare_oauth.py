@@ -1,4 +1,4 @@
-"""Foursquare's login over real HTTP: what is asked, what a code becomes, what is refused."""
+"""Foursquare's login over real HTTP: its questions, its tokens, its refusals."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def oauth(simulator: Server) -> Iterator[OAuth]:
 
 
 def query_back(address: str) -> str:
-    """What a browser brings back whose user allows, or denies, at once."""
+    """The query that a browser brings back whose user allows, or denies, at once."""
     answer = requests.get(address, allow_redirects=False, timeout=10)
     assert answer.status_code == 302, answer.text
     assert answer.headers["Location"].startswith(f"{BACK}?")

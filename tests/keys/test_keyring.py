@@ -1,4 +1,4 @@
-"""Sealed tokens: the application's format, several keys, and no secret in any message."""
+"""Encrypted tokens: the application's format, several keys, and no secret in any message."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from checkinsync.errors import SettingsError, TokenUnreadable
 from checkinsync.keys.key_file import KEY_FILE, keys_of_home
@@ -84,6 +85,16 @@ def test_text_that_was_not_sealed_so_is_unreadable_and_not_repeated(stored: str)
     assert RAW_KEY not in str(caught.value)
 
 
+def test_a_token_that_is_no_text_is_unreadable() -> None:
+    iv = bytes(16)
+    both = AESGCM(bytes.fromhex(RAW_KEY)).encrypt(iv, b"\xff\xfe", None)
+    stored = ":".join(part.hex() for part in (iv, both[-16:], both[:-16]))
+
+    assert not Keyring([RAW_KEY]).can_decrypt(stored)
+    with pytest.raises(TokenUnreadable, match="no key decrypts the stored token"):
+        Keyring([RAW_KEY]).decrypt(stored)
+
+
 def test_neither_repr_nor_errors_show_a_key_or_a_token() -> None:
     keyring = Keyring(["s3cret-key", RAW_KEY])
 
@@ -131,7 +142,7 @@ def test_a_key_open_to_others_or_cut_off_is_refused_by_its_path(tmp_path: Path) 
 
     path.chmod(0o600)
     path.write_text(key[:10])
-    with pytest.raises(SettingsError, match=f"{path} holds no key") as caught:
+    with pytest.raises(SettingsError, match=f"{path} does not hold a key") as caught:
         keys_of_home(tmp_path)
     assert key[:10] not in str(caught.value)
 
@@ -161,8 +172,49 @@ def test_a_key_s_fingerprint_is_the_same_however_it_is_written_and_tells_nothing
     assert other.fingerprint != one.fingerprint
     assert len(one.fingerprint) == 8
     assert one.fingerprint not in RAW_KEY
-    assert (one.looks_cut, other.looks_cut) == (False, True)
-    assert not Keyring(["cafe", "no hex digits at all, but a phrase"]).keys[0].looks_cut
+    assert (one.doubt, other.doubt) == ("", "is nothing but hex digits, yet not 64 of them")
+    assert {key.doubt for key in Keyring(["cafe", "0x", "a phrase, isn't it?"]).keys} == {""}
+
+
+QUOTED = "begins or ends with a quotation mark"
+
+
+@pytest.mark.parametrize(
+    ("key", "doubt"),
+    [
+        (f'"{RAW_KEY}"', QUOTED),
+        (f"'{RAW_KEY}'", QUOTED),
+        (f"\u201c{RAW_KEY}\u201d", QUOTED),
+        (f'"{RAW_KEY}', QUOTED),
+        ('"a pass phrase"', QUOTED),
+        (f"0x{RAW_KEY}", "begins with 0x"),
+        (f"0X{RAW_KEY[:-1]}", "begins with 0x"),
+    ],
+)
+def test_a_key_with_quotes_or_0x_around_it_is_warned_of(key: str, doubt: str, caplog) -> None:
+    keyring = Keyring([RAW_KEY, key])
+
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"encryption key 2 of 2 {doubt}" in record.getMessage()
+    assert RAW_KEY[:-1] not in record.getMessage()
+    assert [one.doubt for one in keyring.keys] == ["", doubt]
+    assert keyring.decrypted_by(Keyring([key]).encrypt("TOKEN-ALPHA")) == 1
+
+
+def test_a_good_key_is_not_warned_of(caplog) -> None:
+    Keyring([RAW_KEY, "a pass phrase, isn't it?", "0xcafe", "x", ""])
+
+    assert caplog.records == []
+
+
+def test_a_byte_order_mark_before_a_key_is_ignored(tmp_path: Path) -> None:
+    [made] = keys_of_home(tmp_path)
+
+    (tmp_path / KEY_FILE).write_text(f"\ufeff{made}\n", encoding="utf-8")
+
+    assert Keyring([f"\ufeff{RAW_KEY}"]).decrypt(SAMPLE) == "TOKEN-ALPHA"
+    assert keys_of_home(tmp_path) == (made,)
 
 
 def test_which_key_opens_a_token_is_told_by_its_number() -> None:

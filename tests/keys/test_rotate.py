@@ -1,4 +1,4 @@
-"""Tokens sealed anew: what is told, what is carried over, and what is left alone."""
+"""Re-encrypting tokens: the result, what is carried over, and what is left alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rotate(pool, *keys: str, write: bool = True, **more) -> RotationResult:
 
 
 def add(conn: psycopg.Connection, key: str, count: int = 1) -> list[int]:
-    """Users whose tokens are sealed with this key."""
+    """Add users whose tokens are encrypted with this key."""
     keyring = Keyring([key])
     [start] = conn.execute("SELECT coalesce(max(id), 0) FROM users").fetchone()
     for number in range(start + 1, start + 1 + count):
@@ -33,9 +33,9 @@ def add(conn: psycopg.Connection, key: str, count: int = 1) -> list[int]:
             """
             INSERT INTO users (id, foursquare_user_id, access_token_encrypted, secret_token,
                                last_login_at)
-            VALUES (%(id)s, %(id)s, %(sealed)s, %(id)s, %(at)s::timestamptz AT TIME ZONE 'UTC')
+            VALUES (%(id)s, %(id)s, %(encrypted)s, %(id)s, %(at)s::timestamptz AT TIME ZONE 'UTC')
             """,
-            {"id": number, "sealed": keyring.encrypt(f"token {number}"), "at": NOW},
+            {"id": number, "encrypted": keyring.encrypt(f"token {number}"), "at": NOW},
         )
     return list(range(start + 1, start + 1 + count))
 
@@ -46,14 +46,14 @@ def stored(conn: psycopg.Connection) -> dict[int, str]:
 
 
 def reject(pool, number: int, *, unreadable: bool) -> None:
-    """Note it, as a run does."""
+    """Mark the token as rejected or unreadable, as a run does."""
     with transaction(pool) as conn:
         user = users.find(conn, str(number))
         sync_state.record_needs_reauth(conn, user, reason=REASON, unreadable=unreadable)
 
 
 def standing(pool, number: int) -> tuple[str, bool]:
-    """The user's state as `status` tells it, and whether a run would take the token for good."""
+    """Return the user's state as `status` shows it, and True if a run would try the token."""
     with transaction(pool) as conn:
         [status] = users.statuses(conn, at=NOW, days=30, user_id=number)
         [candidate] = [c for c in users.active(conn, at=NOW, days=30) if c.user.id == number]
@@ -61,7 +61,7 @@ def standing(pool, number: int) -> tuple[str, bool]:
     return status.state, not rejected
 
 
-# --- what is sealed ------------------------------------------------------------------------------
+# --- what is re-encrypted ------------------------------------------------------------------------
 
 
 def test_every_token_is_sealed_with_the_first_key_and_told_by_the_key_that_opened_it(pool, conn):
@@ -177,7 +177,7 @@ def test_a_token_renewed_meanwhile_is_not_overwritten(pool, conn):
         users.set_token(own, number, encrypted_token="renewed", at=NOW)
 
     with transaction(pool) as own:
-        done = tokens.reencrypt(own, [Reencrypted(read, "anew")])
+        done = tokens.reencrypt(own, [Reencrypted(read, "the new text")])
 
     assert done == set()
     assert stored(conn) == {number: "renewed"}

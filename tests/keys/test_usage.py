@@ -1,4 +1,4 @@
-"""Which key opens whose token, in numbers."""
+"""The number of tokens that each key decrypts."""
 
 from __future__ import annotations
 

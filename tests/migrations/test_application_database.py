@@ -1,4 +1,4 @@
-"""Migrating the application's own database: its rows stay, its ways go on, whatever it lacked."""
+"""Migrating the application's own database: its rows stay and it goes on working."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from checkinsync.errors import CheckinsyncError
+from checkinsync.errors import MigrationRefused
 from checkinsync.migrations import migrate
 from support.webapp import database
 from support.webapp.database import VARIANTS, WebApp
@@ -65,7 +65,7 @@ def test_every_variant_is_migrated_once_and_its_rows_stay(its_url: str, app: Web
             [row[:-1] for row in r["users"]] for r in (before, after)
         )
     assert after == before
-    assert ask(its_url, "SELECT count(foursquare_id) FROM checkins") == 0
+    assert ask(its_url, "SELECT count(foursquare_id) + count(visibility) FROM checkins") == 0
 
 
 @pytest.mark.parametrize("app", [None, *VARIANTS], ids=str)
@@ -148,8 +148,20 @@ def test_its_half_finished_twin_constraint_is_left_to_the_application(empty_url:
     assert ask(empty_url, constraint) is None
 
 
-def test_a_database_that_is_something_else_is_refused_by_file(empty_url: str) -> None:
+def test_an_index_of_the_application_is_kept_whatever_its_name(empty_url: str) -> None:
+    database.build(empty_url, WebApp())
+    ask(empty_url, "CREATE INDEX checkins_user_date ON checkins (city)")
+
+    migrate.up(empty_url)
+
+    kept = "SELECT indexdef FROM pg_indexes WHERE indexname = 'checkins_user_date'"
+    assert ask(empty_url, kept).endswith("(city)")
+
+
+def test_a_database_that_is_something_else_is_refused_with_what_its_table_lacks(
+    empty_url: str,
+) -> None:
     ask(empty_url, "CREATE TABLE users (nick text)")
 
-    with pytest.raises(CheckinsyncError, match=r"^001_\w+\.sql: .*does not exist"):
+    with pytest.raises(MigrationRefused, match=r"public\.users is not.*lacks id, foursquare_user"):
         migrate.up(empty_url)

@@ -1,8 +1,10 @@
-"""Files against ledger: what is pending, what is refused, and how a file is cut into statements."""
+"""Files against the ledger: pending, refused, and split into statements."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,14 @@ def test_two_files_with_one_number_are_refused() -> None:
         files.in_order([Migration("001_other.sql", ""), ONE])
 
 
+def test_what_is_pending_is_told_by_number_in_few_words() -> None:
+    names = [f"{n:03}_x.sql" for n in range(1, 11)]
+
+    assert files.pending_text(names) == "10 migrations are pending (001 to 010)"
+    assert files.pending_text(names[8:]) == "2 migrations are pending (009 and 010)"
+    assert files.pending_text(names[5:6]) == "1 migration is pending (006)"
+
+
 def test_an_unknown_number_is_refused_with_those_that_are_there() -> None:
     assert files.up_to([TWO, ONE], 1) == [ONE]
     with pytest.raises(MigrationRefused, match="no migration 007; there are 001, 002"):
@@ -97,3 +107,25 @@ def test_a_file_without_transaction_is_cut_at_the_ends_of_lines() -> None:
 def test_a_file_without_transaction_may_hold_no_function_body() -> None:
     with pytest.raises(MigrationRefused, match="function bodies"):
         Migration("001_x.sql", "-- no transaction\nDO $$ BEGIN NULL; END $$;")
+
+
+def test_the_readme_beside_the_files_has_a_line_for_each() -> None:
+    readme = (files.directory() / "README.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"^\| `(\w+\.sql)` \|", readme, re.M)
+
+    assert listed == [file.name for file in files.read()]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_checkout_with_other_line_ends_or_a_byte_order_mark_is_the_same(
+    tmp_path: Path, mark: bytes
+) -> None:
+    for path in files.directory().glob("*.sql"):
+        (tmp_path / path.name).write_bytes(mark + path.read_bytes().replace(b"\n", b"\r\n"))
+
+    ours, theirs = files.read(), files.read(tmp_path)
+
+    assert [file.sha256 for file in theirs] == [file.sha256 for file in ours]
+    assert theirs == ours
+    assert [f.name for f in theirs if f.no_transaction] == ["008_add_indexes.sql"]

@@ -1,24 +1,28 @@
-"""The locks that are foretold are those that the server says are held."""
+"""What a file declares is what the server says: the locks that are held, and what is added."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
 import pytest
 
+from checkinsync.errors import MigrationRefused
 from checkinsync.migrations import files, locks
 from checkinsync.migrations.files import Migration
-from checkinsync.migrations.locks import Footprint, Lock, Mode
+from checkinsync.migrations.locks import Lock, Mode
 from support.webapp import database
 from support.webapp.database import VARIANTS, WebApp
 
-BESIDE = "SHARE UPDATE EXCLUSIVE"
-THERE = {"users", "checkins", "import_jobs", "checkin_photos"}
+HEAD = """\
+-- no transaction
+-- locks: users SHARE, checkins ACCESS EXCLUSIVE
+-- Why; then the statements.
+-- reads: users, checkins 3 times
 
-
-def foretold(text: str, there: set[str] = THERE) -> Footprint:
-    return locks.of(Migration("001_x.sql", text), there=there)
+-- locks: import_jobs SHARE
+"""
 
 
 def held(conn: psycopg.Connection[Any], tables: set[str]) -> dict[str, Mode]:
@@ -38,8 +42,45 @@ def held(conn: psycopg.Connection[Any], tables: set[str]) -> dict[str, Mode]:
     return strongest
 
 
+def taken(conn: psycopg.Connection[Any], file: Migration, tables: set[str]) -> dict[str, Mode]:
+    """The locks held at the end of a file; without CONCURRENTLY, which has no transaction."""
+    with conn.transaction():
+        conn.execute(file.text.replace(" CONCURRENTLY", "").encode())
+        return held(conn, tables)
+
+
+def names(conn: psycopg.Connection[Any]) -> set[str]:
+    """Tables, columns as `table.column`, and what is not made with a table: sequences, indexes."""
+    rows = conn.execute(
+        """
+        SELECT c.relname FROM pg_class AS c
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'S', 'i')
+           AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'i')
+        UNION ALL
+        SELECT c.relname || '.' || a.attname FROM pg_class AS c
+          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+        """
+    )
+    return {row[0] for row in rows}
+
+
+def test_every_file_of_ours_adds_what_it_declares(empty_url: str) -> None:
+    database.build(empty_url, WebApp())
+    with psycopg.connect(empty_url, autocommit=True) as conn:
+        for file in files.read():
+            before = names(conn)
+            taken(conn, file, set())
+            added = names(conn) - before
+
+            tables = {name for name in added if "." not in name}
+            columns = {name for name in added - tables if name.split(".")[0] not in tables}
+            if file.number > 2 and not file.no_transaction:  # those don't mind what is there
+                assert {*file.declared("adds")} == tables | columns, file.name
+
+
 @pytest.mark.parametrize("app", [None, *VARIANTS], ids=str)
-def test_every_file_of_ours_takes_the_locks_that_are_foretold(
+def test_every_file_of_ours_takes_the_locks_that_it_declares(
     empty_url: str, app: WebApp | None
 ) -> None:
     if app is not None:
@@ -47,66 +88,64 @@ def test_every_file_of_ours_takes_the_locks_that_are_foretold(
     with psycopg.connect(empty_url, autocommit=True) as conn:
         there = {row[0] for row in conn.execute(database.ITS_TABLES)}
         for file in files.read():
-            if file.alone:
-                for statement in file.statements:
-                    conn.execute(statement.text.encode())
-                continue
-            with conn.transaction():
-                conn.execute(file.text.encode())
-                taken = held(conn, there)
+            declared = {lock.table: lock.mode for lock in locks.of(file, there=there).locks}
+            locked = taken(conn, file, there)
 
-            told = {lock.table: lock.mode for lock in locks.of(file, there=there).locks}
-            assert told == taken, file.name
+            if file.no_transaction:
+                locked = dict.fromkeys(locked, Mode.SHARE_UPDATE_EXCLUSIVE)
+            assert declared == locked, file.name
 
 
 def test_on_an_empty_database_nobody_waits() -> None:
     assert all(not locks.of(file, there=()).locks for file in files.read())
 
 
-@pytest.mark.parametrize(
-    ("text", "mode", "waits", "reads"),
-    [
-        ("ALTER TABLE users ADD COLUMN a int", "ACCESS EXCLUSIVE", "readers and writers", False),
-        ("ALTER TABLE users\n  ALTER a TYPE text", "ACCESS EXCLUSIVE", "readers and writers", True),
-        ("ALTER TABLE users ADD CHECK (a > 0);", "ACCESS EXCLUSIVE", "readers and writers", True),
-        (
-            "ALTER TABLE users ADD CHECK (a > 0) NOT VALID;",
-            "ACCESS EXCLUSIVE",
-            "readers and writers",
-            False,
-        ),
-        ("alter table users validate constraint c", BESIDE, "nobody", True),
-        ("CREATE INDEX i ON users (a)", "SHARE", "writers", True),
-        ("CREATE UNIQUE INDEX CONCURRENTLY i\n ON users (a)", BESIDE, "nobody", True),
-        ("CREATE TABLE x (u int REFERENCES users (id))", "SHARE ROW EXCLUSIVE", "writers", False),
-        ("UPDATE users SET a = 1", "ROW EXCLUSIVE", "nobody", True),
-    ],
-)  # fmt: skip
-def test_statements_are_known(text: str, mode: str, waits: str, reads: bool) -> None:
-    footprint = foretold(text)
+def test_every_index_that_is_built_on_a_table_of_others_is_a_declared_read() -> None:
+    there = {"users", "checkins", "import_jobs", "checkin_photos"}
+    for file in files.read():
+        if file.number > 2:
+            built = re.findall(r"CREATE (?:UNIQUE )?INDEX \w* ?\w+\s+ON (\w+)", file.text)
 
-    assert [(lock.table, lock.mode) for lock in footprint.locks] == [("users", Mode(mode))]
-    assert footprint.locks[0].by.split()[0] in text.upper()
-    assert footprint.locks[0].mode.waits == waits
-    assert footprint.reads == (("users",) if reads else ())
+            reads = [table for table in built if table in there]
+            assert sorted(locks.of(file, there=there).reads) == sorted(reads), file.name
 
 
-def test_the_strongest_lock_counts_and_all_that_is_read_takes_time() -> None:
-    footprint = foretold("CREATE INDEX i ON users (a); ALTER TABLE users ADD COLUMN b int;")
+def test_a_head_is_read_up_to_the_first_line_that_is_no_comment() -> None:
+    footprint = locks.of(Migration("001_x.sql", HEAD), there={"users", "checkins", "import_jobs"})
 
-    assert footprint.locks == (Lock("users", Mode.ACCESS_EXCLUSIVE, "ALTER TABLE"),)
-    assert footprint.seconds({"users": locks.PACE}) == 1.0
+    assert footprint.locks == (
+        Lock("users", Mode.SHARE),
+        Lock("checkins", Mode.ACCESS_EXCLUSIVE),
+    )
+    assert footprint.reads == ("users", "checkins", "checkins", "checkins")
+    assert footprint.no_transaction
+
+
+def test_tables_that_are_not_there_are_neither_locked_nor_read() -> None:
+    footprint = locks.of(Migration("001_x.sql", HEAD), there={"users"})
+
+    assert footprint.locks == (Lock("users", Mode.SHARE),)
+    assert footprint.seconds({"users": locks.PACE, "checkins": locks.PACE}) == 1.0
     assert footprint.seconds({}) == 0.0
 
 
-def test_comments_function_bodies_and_tables_that_stand_lock_nothing() -> None:
-    text = """
-        -- ALTER TABLE users ADD COLUMN a int;
-        CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ UPDATE users SET a = 1 $$;
-        CREATE TABLE IF NOT EXISTS checkins (u int REFERENCES users (id));
-        """
+@pytest.mark.parametrize(
+    "line", ["-- locks: users HARD", "-- locks: users", "-- reads: users often"]
+)
+def test_a_declaration_that_can_not_be_read_is_refused(line: str) -> None:
+    with pytest.raises(MigrationRefused, match=r"001_x\.sql: its head can't be read"):
+        locks.of(Migration("001_x.sql", line), there={"users"})
 
-    assert foretold(text).locks == ()
-    assert foretold(text, {"users"}).locks == (
-        Lock("users", Mode.SHARE_ROW_EXCLUSIVE, "REFERENCES"),
-    )
+
+@pytest.mark.parametrize(
+    ("mode", "waits"),
+    [
+        (Mode.ROW_EXCLUSIVE, "nobody"),
+        (Mode.SHARE_UPDATE_EXCLUSIVE, "nobody"),
+        (Mode.SHARE, "writers"),
+        (Mode.SHARE_ROW_EXCLUSIVE, "writers"),
+        (Mode.ACCESS_EXCLUSIVE, "readers and writers"),
+    ],
+)
+def test_a_mode_says_who_waits(mode: Mode, waits: str) -> None:
+    assert mode.waits == waits

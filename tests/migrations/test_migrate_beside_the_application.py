@@ -1,4 +1,4 @@
-"""Migrating while the application works: nobody waits for a second, whoever holds what."""
+"""Migrating while the application works: no query waits for a second, whatever is locked."""
 
 from __future__ import annotations
 

@@ -3,110 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
-from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from checkinsync.errors import (
+    AccountSuspended,
+    ApiGone,
+    ApplicationSuspended,
     AtWork,
+    CertificateRejected,
     DatabaseAway,
+    DatabaseExhausted,
     FoursquareAway,
     Interrupted,
     OffsetIgnored,
+    PlanExhausted,
     QuotaExceeded,
     RateLimited,
     SettingsError,
     TokenRejected,
 )
-from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
-from checkinsync.model.changes import Saved
 from checkinsync.nightly import outages
 from checkinsync.nightly import run as nightly
-from checkinsync.nightly.plan import RunOptions
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
-from checkinsync.sync.session import Services
 from checkinsync.verify import queries as verifications
 from support.environment import KEYRING, add_users
 from support.factories import NOW
+from support.nightly import DONE
 
 MINUTE = timedelta(minutes=1)
-DONE = Imported(Saved(new=1), requests=1, seconds=0.5, cursor=NOW)
-
-OPTIONS = RunOptions(
-    active_days=30,
-    stagger=2 * MINUTE,
-    window=timedelta(hours=4),
-    workers=4,
-    deadline=timedelta(hours=6),
-    max_age=None,
-    overlap=timedelta(days=14),
-    retries=3,
-    retry_delay=MINUTE,
-)
-
-
-class Imports:
-    """Imports that end as given in `endings`, by user, and well after that."""
-
-    def __init__(self, clock, pool=None):
-        self.clock = clock
-        self.pool = pool
-        self.away_until = NOW
-        self.endings = defaultdict(list)
-        self.starts = defaultdict(list)
-        self.may_scrub = {}
-        self.lock = threading.Lock()
-
-    def __call__(self, user, *, run_id, hooks):
-        hooks.check_stop()
-        with self.lock:
-            self.starts[user.id].append(self.clock.now() - NOW)
-            self.may_scrub[user.id] = hooks.may_scrub()
-            if self.clock.now() < self.away_until:
-                raise FoursquareAway("away")
-            ending = self.endings[user.id].pop(0) if self.endings[user.id] else DONE
-        if self.pool is not None:
-            with transaction(self.pool) as conn:
-                conn.execute("SELECT 1")
-        if isinstance(ending, Exception):
-            raise ending
-        return ending(hooks) if callable(ending) else ending
-
-
-@pytest.fixture
-def foursquare(clock):
-    """A client that is never used."""
-    client = Foursquare(
-        api_url="http://127.0.0.1:1", token_in="auto", sleep=clock.sleep, now=clock.now
-    )
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def imports(clock):
-    return Imports(clock)
-
-
-@pytest.fixture
-def run(pool, lease_renewer, clock, imports, foursquare):
-    def run(options=OPTIONS, *, keyring=KEYRING, check_stop=lambda: None, **changes):
-        return nightly.run(
-            Services(pool, foursquare, keyring, lease_renewer, clock.now),
-            options=replace(options, **changes),
-            check_stop=check_stop,
-            import_one=imports,
-            wait=clock.wait,
-        )
-
-    return run
 
 
 def outcomes(summary) -> dict:
@@ -562,3 +494,160 @@ def state(conn, user):
     return conn.execute(
         "SELECT state, consecutive_failures FROM sync_state WHERE user_id = %s", [user]
     ).fetchone()
+
+
+# --- instants that a wrong clock wrote ------------------------------------------------------------
+
+FUTURE = NOW + timedelta(days=400)
+
+
+@pytest.mark.parametrize("column", ["last_checked_at", "cursor", "last_new_at", "retry_at"])
+def test_an_instant_in_the_future_makes_no_night_skip_a_user(conn, imports, run, column):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO sync_state (user_id, state, {}) VALUES (%s, 'rate_limited', %s)"
+        ).format(sql.Identifier(column)),
+        [user, FUTURE],
+    )
+
+    summary = run(max_age=timedelta(hours=20))
+
+    assert (summary.due, imports.starts) == (1, {user: [timedelta(0)]})
+
+
+def test_a_job_of_the_application_from_the_future_blocks_nobody(conn, imports, run):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        """
+        INSERT INTO import_jobs (user_id, status, data_source, created_at)
+        VALUES (%s, 'running', 'foursquare', now() AT TIME ZONE 'UTC' + interval '1 year')
+        """,
+        [user],
+    )
+
+    run()
+
+    assert imports.starts == {user: [timedelta(0)]}
+
+
+def test_a_failure_is_stored_though_the_last_success_lies_in_the_future(conn, imports, run):
+    [user] = add_users(conn, 1)
+    conn.execute(
+        "INSERT INTO sync_state (user_id, last_checked_at) VALUES (%s, %s)", [user, FUTURE]
+    )
+    imports.endings[user] = [OffsetIgnored("it")]
+
+    run()
+
+    assert state(conn, user)[0] == "failing"
+
+
+# --- the start of a run ---------------------------------------------------------------------------
+
+
+def test_jobs_that_a_killed_run_left_open_are_closed_though_nobody_is_due(conn, run):
+    [user] = add_users(conn, 1)
+    conn.execute("UPDATE users SET last_login_at = '2020-01-01'")
+    conn.execute(
+        """
+        INSERT INTO import_jobs (user_id, status, data_source, lease_token)
+        VALUES (%s, 'running', 'foursquare', 7)
+        """,
+        [user],
+    )
+
+    run()
+
+    assert conn.execute("SELECT status FROM import_jobs").fetchall() == [("failed",)]
+
+
+def test_a_table_that_is_locked_at_the_start_does_not_end_the_night(db, conn, clock, imports, run):
+    [user] = add_users(conn, 1)
+    other = psycopg.connect(db)
+    other.execute("LOCK TABLE sync_runs")
+    waits = []
+
+    def wait(inbox, *, until, running):
+        if not imports.starts:
+            waits.append(until)
+            other.rollback()
+        return clock.wait(inbox, until=until, running=running)
+
+    summary = run(wait=wait)
+    other.close()
+
+    assert (summary.exit_code, summary.synced) == (0, 1)
+    assert waits[0] == NOW + timedelta(seconds=10)
+    assert imports.starts[user]
+
+
+# --- what every user would meet -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "outcome"),
+    [
+        (PlanExhausted("the plan is used up"), 5, "quota"),
+        (ApiGone("the API is gone", sure=True), 69, "away"),
+        (ApplicationSuspended("suspended", sure=True), 69, "away"),
+        (CertificateRejected("not trusted"), 69, "away"),
+    ],
+)
+def test_what_every_user_would_meet_ends_the_run_after_one(
+    conn, imports, run, error, code, outcome
+):
+    users = add_users(conn, 5)
+    for user in users:
+        imports.endings[user] = [error] * 9
+
+    summary = run(workers=1)
+
+    assert (summary.exit_code, summary.outcome) == (code, outcome)
+    assert list(imports.starts) == users[:1]
+    assert [state(conn, user) for user in users] == [None] * 5
+
+
+def test_an_api_that_is_gone_for_three_users_in_a_row_is_gone_for_all(conn, imports, run):
+    users = add_users(conn, 6)
+    for user in users:
+        imports.endings[user] = [ApiGone("no such page")] * 9
+
+    summary = run(workers=1)
+
+    assert (summary.exit_code, summary.outcome) == (69, "away")
+    assert list(imports.starts) == users[:3]
+
+
+def test_an_api_that_is_gone_for_one_user_is_that_user_s_failure(conn, imports, run):
+    one, *_ = add_users(conn, 6)
+    imports.endings[one] = [ApiGone("no such page")]
+
+    summary = run(workers=1)
+
+    assert (summary.exit_code, summary.outcome, summary.synced) == (3, "partial", 5)
+    assert imports.starts[one] == [timedelta(0)]
+
+
+def test_an_api_that_is_gone_for_the_only_user_is_away(conn, imports, run):
+    [one] = add_users(conn, 1)
+    imports.endings[one] = [ApiGone("no such page")]
+
+    assert run().outcome == "away"
+
+
+def test_a_suspended_account_fails_alone_and_is_not_tried_again(conn, imports, run):
+    one, _ = add_users(conn, 2)
+    imports.endings[one] = [AccountSuspended("suspended")]
+
+    summary = run()
+
+    assert (summary.exit_code, summary.synced) == (3, 1)
+    assert len(imports.starts[one]) == 1
+
+
+def test_a_database_without_room_for_anybody_is_away(conn, imports, run):
+    for user in add_users(conn, 2):
+        imports.endings[user] = [DatabaseExhausted("full")] * 9
+
+    assert run().outcome == "away"

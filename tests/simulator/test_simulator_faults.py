@@ -1,15 +1,17 @@
-"""The simulator's faults: what each does to an answer, and which requests it strikes."""
+"""The simulator's faults: the effect of each on an answer, and the requests it strikes."""
 
 from __future__ import annotations
 
 import json
+import re
+import socket
 import time
 from typing import get_args
 
 import pytest
 import requests
 
-from checkinsync.simulator.faults import SPOILT, Kind
+from checkinsync.simulator.faults import LIMITED, SPOILT, Kind
 from checkinsync.simulator.server import Fault, Server
 from checkinsync.simulator.world import World
 from support.simulator import CHECKINS, calling, error_of
@@ -44,6 +46,10 @@ def ben(server):
         ("invalid_auth", (401, 401, "invalid_auth")),
         ("quota_exceeded", (429, 429, "quota_exceeded")),
         ("rate_limit_exceeded", (403, 403, "rate_limit_exceeded")),
+        ("credits_exhausted", (402, 402, "credits_exhausted")),
+        ("user_suspended", (403, 403, "user_suspended")),
+        ("application_suspended", (403, 403, "application_suspended")),
+        ("gone", (410, 410, "deprecated")),
     ],
 )
 def test_some_faults_are_refusals_in_the_envelope(ada, server, kind, error):
@@ -63,7 +69,13 @@ def test_a_rate_limit_says_when_it_ends(ada, server):
 
 @pytest.mark.parametrize(
     ("kind", "status"),
-    [("bad_gateway", 502), ("html", 200), ("html_401", 401), ("html_403", 403)],
+    [
+        ("bad_gateway", 502),
+        ("html", 200),
+        ("html_401", 401),
+        ("html_403", 403),
+        ("gone_html", 410),
+    ],
 )
 def test_some_faults_are_web_pages(ada, server, kind, status):
     server.fail(Fault(kind))
@@ -72,6 +84,80 @@ def test_some_faults_are_web_pages(ada, server, kind, status):
     assert struck.status_code == status
     assert struck.headers["Content-Type"].startswith("text/html")
     assert struck.text.startswith("<!DOCTYPE html>")
+
+
+def test_a_limit_without_a_name_stands_in_the_headers_alone(ada, server):
+    server.fail(Fault("limit_unnamed", seconds=90))
+
+    struck = ada.get()
+    assert (struck.status_code, struck.content) == (403, b"")
+    assert struck.headers["X-RateLimit-Remaining"] == "0"
+    assert struck.headers["X-RateLimit-Reset"] == str(int(NOW) + 90)
+
+
+def test_the_newer_gateway_has_no_envelope(ada, server):
+    server.fail(Fault("credits_message"))
+
+    struck = ada.get()
+    assert (struck.status_code, struck.json()) == (429, {"message": "No API credits remaining."})
+
+
+def test_a_redirect_names_the_address(ada, server):
+    server.fail(Fault("redirect", body="https://elsewhere.test/"))
+
+    struck = ada.session.get(f"{server.url}/{CHECKINS}", allow_redirects=False, timeout=10)
+    assert (struck.status_code, struck.headers["Location"]) == (302, "https://elsewhere.test/")
+
+
+def test_what_a_fault_says_comes_with_its_headers(ada, server):
+    headers = {"Retry-After": "7", "Content-Type": "text/html"}
+    server.fail(Fault("says", status=429, body="<p>", headers=headers))
+
+    struck = ada.get()
+    assert (struck.status_code, struck.text) == (429, "<p>")
+    assert (struck.headers["Retry-After"], struck.headers["Content-Type"]) == ("7", "text/html")
+
+
+@pytest.mark.parametrize("kind", ["gzip", "x_gzip", "gzip_members", "deflate", "deflate_raw"])
+def test_a_packed_body_is_the_same_when_it_is_unpacked(ada, server, kind):
+    good = ada.ids()
+    server.fail(Fault(kind))
+
+    struck = ada.get()
+    assert struck.headers["Content-Encoding"] in {"gzip", "x-gzip", "deflate"}
+    assert [item["id"] for item in struck.json()["response"]["checkins"]["items"]] == good
+
+
+def test_a_damaged_body_can_not_be_unpacked(ada, server):
+    server.fail(Fault("gzip_damaged"))
+
+    with pytest.raises(requests.exceptions.ContentDecodingError):
+        ada.get()
+
+
+def test_early_hints_come_before_the_answer(ada, server):
+    server.fail(Fault("early_hints"))
+    port = int(server.url.rpartition(":")[2].partition("/")[0])
+
+    with socket.create_connection(("127.0.0.1", port)) as peer:
+        peer.sendall(b"GET /v2/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        said = b"".join(iter(lambda: peer.recv(65536), b""))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"103", b"404"]
+
+
+@pytest.mark.parametrize(("kind", "garbled"), [("latin_1", 2), ("latin_1_item", 1)])
+def test_a_garbled_body_is_not_utf_8(server, kind, garbled):
+    server.world.add_account("cafe")
+    for at in (2, 1):
+        server.world.add("cafe", {"id": f"{at:024x}", "createdAt": at, "shout": "Café"})
+    server.fail(Fault(kind))
+
+    with calling(server, "cafe") as caller:
+        body = caller.get().content
+
+    assert body.count(b"Caf\xe9") == garbled
+    assert body.count("Café".encode()) == 2 - garbled
 
 
 def test_cut_json_looks_complete_to_http(ada, server):
@@ -171,10 +257,11 @@ def test_the_first_of_several_faults_shows_and_all_are_used_up(ada, server):
 
 
 def test_every_kind_can_strike_every_answer(server):
-    kinds = [kind for kind in get_args(Kind) if kind not in ("reset", "cut_transfer")]
+    unread = ("reset", "cut_transfer", "early_hints", "gzip_damaged")
+    kinds = [kind for kind in get_args(Kind) if kind not in unread]
     with calling(server, "token-1") as caller:
         for path in (CHECKINS, "users/self", "nowhere"):
             for kind in kinds:
                 server.fail(Fault(kind))
                 assert caller.get(path).status_code >= 200
-    assert SPOILT.keys() | {"rate_limit_exceeded"} == set(get_args(Kind))
+    assert SPOILT.keys() | {*LIMITED} == set(get_args(Kind))

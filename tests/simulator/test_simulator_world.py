@@ -161,6 +161,15 @@ def test_twins_share_their_second_and_the_second_pair_its_venue():
     assert odd[TWINS[1][0]]["venue"] == odd[TWINS[1][1]]["venue"]
 
 
+def test_an_item_may_be_any_text():
+    world = World()
+    world.add_account("token")
+    world.add_text("token", '{"id": "x", "zz": NaN', created_at=7, item_id="x")
+
+    [entry] = world.accounts["token"].newest_first()
+    assert (entry.id, entry.created_at, entry.encoded) == ("x", 7, b'{"id": "x", "zz": NaN')
+
+
 def test_what_postgresql_refuses_is_among_the_variants():
     odd = variants()
 

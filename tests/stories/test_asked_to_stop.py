@@ -1,19 +1,25 @@
-"""Ctrl-C and SIGTERM: the current page is finished, the lease released; the next run resumes."""
+"""Signals that ask to stop: the page in hand is finished, the lease released, nothing is lost."""
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from checkinsync import shutdown
 from checkinsync.simulator.faults import Fault
 from support.stories import QUIET
 
 CHECKINS = "users/self/checkins"
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+OTHERS = [number for number in shutdown.ASKING if number not in dict(SIGNALS)]
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
@@ -58,6 +64,64 @@ def test_an_import_that_is_asked_to_stop_finishes_its_page(story, number, code):
     assert nothing_held(story)
     assert story.run("import-user", "Ada").code == 0
     assert story.complete(ada)
+
+
+@pytest.mark.parametrize("number", OTHERS)
+def test_every_signal_that_asks_to_stop_is_heard_as_sigterm_is(story, number):
+    ada = story.person("Ada", 900)
+    story.simulator.fail(Fault("slow", path=CHECKINS, nth=2, seconds=0.7))
+    by_hand = story.start("import-user", "Ada")
+    story.until(lambda: len(pages(story, ada)) == 2)
+
+    by_hand.signal(number)
+    ended = by_hand.ended()
+
+    assert ended.code == 128 + number
+    assert number.name in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert len(story.stored(ada)) == 495
+    assert nothing_held(story)
+
+
+def test_under_nohup_a_closed_terminal_does_not_stop_it(story):
+    ada = story.person("Ada", 900)
+    story.simulator.fail(Fault("slow", path=CHECKINS, nth=2, seconds=0.7))
+    command = ["nohup", sys.executable, "-m", "checkinsync", "import-user", "Ada"]
+    by_hand = story.start_program(command)
+    story.until(lambda: len(pages(story, ada)) == 2)
+
+    by_hand.signal(signal.SIGHUP)
+
+    assert by_hand.ended().code == 0
+    assert story.complete(ada)
+
+
+ON_ITS_TERMINAL = """
+import fcntl, runpy, sys, termios
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.argv[1:] = ["orchestrate"]
+runpy.run_module("checkinsync", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_terminal_that_closes_stops_the_run_after_its_page(story):
+    """Nothing can be printed any more: that is not another error."""
+    ada = story.person("Ada", 900)
+    story.simulator.fail(Fault("slow", path=CHECKINS, nth=2, seconds=0.7))
+    ours, theirs = pty.openpty()
+    terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    command = [sys.executable, "-c", ON_ITS_TERMINAL]
+    with subprocess.Popen(command, **terminal, env=story.environ, start_new_session=True) as run:
+        os.close(theirs)
+        story.until(lambda: len(pages(story, ada)) == 2)
+
+        os.close(ours)
+
+        assert run.wait(60) == 128 + signal.SIGHUP
+    assert len(story.stored(ada)) == 495
+    assert nothing_held(story)
+    assert story.rows("SELECT outcome FROM sync_runs") == [("interrupted",)]
 
 
 def test_asked_twice_it_ends_at_once(story):

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from subprocess import PIPE
 from urllib.parse import urlsplit
 
@@ -18,10 +19,10 @@ from support.stories import QUIET, Person, Started, Story
 BROWSER = """
 import os, sys, requests
 page = requests.get(sys.argv[1], timeout=30)
-print("a browser babbles")
+print("output of the browser")
 open(sys.argv[2], "w").write(f"{page.status_code} {page.text} {sorted(os.environ)}")
 """
-"""A browser: it requests the page, where the simulator allows the login, and records the answer."""
+"""A user who allows the access, since the simulator is set so."""
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def story(story: Story, back: str) -> Story:
 
 
 def asked(story: Story, process: Started) -> str:
-    """Return the address that a login prints."""
+    """Return the address that a running process asks to open."""
     address = rf"^{re.escape(story.simulator.oauth_url)}/authenticate\?\S+$"
     story.until(lambda: re.search(address, process.err.read_text(), re.M) or gone(process))
     return re.search(address, process.err.read_text(), re.M)[0]
@@ -63,7 +64,7 @@ def gone(process: Started) -> bool:
 
 
 def sent_back_to(address: str, *, decision: str = "allow", user: str | None = None) -> str:
-    """Return the address to which Foursquare redirects after a decision."""
+    """Return the address to which Foursquare sends a browser after this decision."""
     answer = requests.get(
         address, params={"decision": decision, "user": user}, allow_redirects=False, timeout=30
     )
@@ -87,18 +88,21 @@ def test_the_browser_opens_and_whoever_allows_is_a_user_who_can_be_imported(stor
     script, shown = story.folder / "browser.py", story.folder / "page"
     script.write_text(BROWSER)
     story.environ["BROWSER"] = f"{sys.executable} {script} %s {shown}"
+    for name in ("FOURSQUARE_CLIENT_SECRET", "PGPASSWORD", "ENCRYPTION_KEY", "MAPS_API_KEY"):
+        story.environ[name] = "withheld"
 
     done = story.run("login", "--port", str(port))
 
     assert (done.code, done.out.count("\n")) == (0, 1)
-    assert "user 1 (Ada Lovelace) is added" in done.out
+    assert "user 1 (Ada Lovelace) added" in done.out
     assert "checkinsync import-user 1" in done.out
     assert f"http://localhost:{port}/callback" in done.err
     story.until(shown.exists)
     story.until(lambda: shown.read_text().startswith("200 <!DOCTYPE html>"))
     assert "user 1 (Ada Lovelace) is connected" in shown.read_text()
     assert "PATH" in shown.read_text()
-    assert "CHECKINSYNC_" not in shown.read_text()
+    for name in ("CHECKINSYNC_", "SECRET", "PGPASSWORD", "ENCRYPTION_KEY", "API_KEY", "TERM"):
+        assert name not in shown.read_text()
     assert story.run("import-user", "1").code == 0
     assert story.complete(Person(1, "Ada", token))
 
@@ -132,7 +136,7 @@ def test_the_login_of_somebody_else_changes_nothing(story, port):
     assert (done.code, done.out) == (2, "")
     assert f"belongs to Foursquare user {ben_s}, not to user {ada.id} (Ada)" in done.err
     assert page.status_code == 400
-    assert "It did not work" in page.text
+    assert "Login failed" in page.text
     assert "nothing was changed" in page.text
     assert unchanged(story, before)
 
@@ -182,16 +186,16 @@ def test_on_a_server_the_address_is_pasted_and_checked_the_same_way(story, port,
     token = story.account("Ada", 3)
     process = story.start("login", "--no-browser", "--port", str(port), given=PIPE)
     address = sent_back_to(asked(story, process))
-    with pytest.raises(requests.ConnectionError):  # no server listens here
+    with pytest.raises(requests.ConnectionError):  # no program listens here
         visit(address)
 
     process.type(f"\nwhat?\n{back}?code=c&state=forged\n{address[:-5]}\n")
-    story.until(lambda: process.err.read_text().count("That won't do") == 3)
+    story.until(lambda: process.err.read_text().count("Not accepted") == 3)
     process.type(f'  "{address}#_=_"\r\n')
 
     done = process.ended()
     assert done.code == 0
-    assert "user 1 (Ada Lovelace) is added" in done.out
+    assert "user 1 (Ada Lovelace) added" in done.out
     [(encrypted,)] = story.rows("SELECT access_token_encrypted FROM users")
     assert story.keyring.decrypt(encrypted) == token
 
@@ -201,7 +205,7 @@ def test_the_end_of_standard_input_ends_the_login(story):
         done = story.run("login", "--no-browser", given=given)
 
         assert (done.code, done.out) == (4, "")
-        assert "before anybody came back" in done.err
+        assert "without an answer from Foursquare" in done.err
 
 
 def test_what_is_pasted_without_a_line_s_end_counts(story):
@@ -245,7 +249,7 @@ def test_nobody_is_waited_for_longer_than_was_said(story, port, mode):
     done = story.start("login", "--timeout", "1s", *words, given=PIPE).ended()
 
     assert (done.code, done.out) == (4, "")
-    assert "nobody came back from Foursquare within 1s" in done.err
+    assert "no answer from Foursquare within 1s" in done.err
 
 
 @pytest.mark.parametrize("words", [["--no-browser"], []])
@@ -258,7 +262,25 @@ def test_a_login_can_be_interrupted(story, port, words, number, code):
 
     done = process.ended()
     assert (done.code, done.out) == (code, "")
-    assert done.err.endswith("anybody came back from Foursquare; nothing was changed\n")
+    assert done.err.endswith("before an answer from Foursquare; nothing was changed\n")
+
+
+@pytest.mark.parametrize("path", ["oauth2/access_token", "users/self"])
+def test_a_login_can_be_interrupted_while_foursquare_is_asked(story, port, path):
+    story.account("Ada", 3)
+    story.simulator.fail(Fault("slow", path=path, seconds=300, times=None))
+    process = story.start("login", "--port", str(port))
+    address = sent_back_to(asked(story, process))
+    with ThreadPoolExecutor() as browsers:
+        browser = browsers.submit(visit, address)
+        story.until(lambda: any(seen.path == path for seen in story.requests()))
+
+        process.signal(signal.SIGINT)
+
+        done, page = process.ended(), browser.result()
+    assert (done.code, done.out) == (130, "")
+    assert (page.status_code, "Login failed" in page.text) == (400, True)
+    assert story.rows("SELECT FROM users") == []
 
 
 def test_where_no_browser_opens_that_is_said(story, port):
@@ -299,7 +321,7 @@ def test_an_application_that_is_not_set_is_named_with_what_it_lacks(story):
         (Fault("bad_gateway", path="oauth2/access_token"), {}, 69, "not JSON"),
         (Fault("html", path="oauth2/access_token"), {}, 69, "not JSON"),
         (Fault("reset", path="oauth2/access_token"), {}, 69, "can't be reached"),
-        (Fault("invalid_auth", path="users/self", times=None), {}, 4, "log in again"),
+        (Fault("invalid_auth", path="users/self", times=None), {}, 4, "does not accept"),
         (None, {"client_secret": "another"}, 78, "CHECKINSYNC_CLIENT_SECRET"),
     ],
 )
@@ -317,7 +339,7 @@ def test_an_exchange_that_fails_stores_nothing_and_says_why(
     done = process.ended()
     assert (done.code, done.out, page.status_code) == (code, "", 400)
     assert told in done.err
-    assert "It did not work" in page.text
+    assert "Login failed" in page.text
     assert story.rows("SELECT FROM users") == []
 
 

@@ -1,4 +1,4 @@
-"""The login in a real browser."""
+"""The login in a real browser, with clicks on its pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def port() -> int:
 
 
 def logging_in(story: Story, port: int) -> tuple[Started, str]:
-    """Start a login; return it and the address that it opens."""
+    """Start a login; returns it with the address that it opens."""
     opened = story.folder / "opened"
     opened.unlink(missing_ok=True)
     opener = story.folder / "opener"
@@ -42,7 +42,7 @@ def logging_in(story: Story, port: int) -> tuple[Started, str]:
 def test_somebody_clicks_through_the_login_and_is_imported(
     browser: Browser, story: Story, port: int
 ):
-    """Ada denies; then Ben allows, after stating that they are not Ada."""
+    """Ada denies; then Ben, who first has to choose another user than Ada, allows."""
     story.account("Ada", 3, last_name=None)
     token = story.account("Ben", 30, last_name=None)
     client = story.simulator.client
@@ -56,7 +56,7 @@ def test_somebody_clicks_through_the_login_and_is_imported(
     process, address = logging_in(story, port)
     browser.open(address)
     browser.click("Deny")
-    assert "It did not work" in browser.text
+    assert "Login failed" in browser.text
     assert "denied" in browser.text
     assert process.ended().code == 4
 
@@ -68,7 +68,7 @@ def test_somebody_clicks_through_the_login_and_is_imported(
     assert "user 1 (Ben) is connected" in browser.text
     done = process.ended()
     assert done.code == 0
-    assert "user 1 (Ben) is added" in done.out
+    assert "user 1 (Ben) added" in done.out
 
     assert story.run("import-user", "1").code == 0
     assert story.complete(Person(1, "Ben", token))

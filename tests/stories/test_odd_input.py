@@ -100,9 +100,12 @@ def test_an_output_that_takes_nothing_spoils_no_work(story, line, code):
 def test_a_log_whose_disk_is_full_is_told_once_and_the_night_goes_on(story):
     ada = story.person("Ada", 3)
 
-    night = story.run("--log-file", "/dev/full", "orchestrate")
+    log = story.folder / "small.log"
+    log.write_bytes(b"x" * 1000)  # of 1024 or 512 bytes that the shell's limit allows a file
+
+    night = shell(story, f"ulimit -f 1; CS --log-file {log} orchestrate").ended()
 
     assert night.code == 0
     assert story.complete(ada)
-    assert "/dev/full can't be written any more (No space left on device)" in night.err
+    assert f"cannot write to the log file {log} any more (File too large)" in night.err
     assert len(night.err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Key rotation by an operator: killed at any moment, beside imports and the application."""
+"""Rotating keys: killed at any moment, beside imports and the application."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PRINT = {NEW_KEY: Keyring([NEW_KEY]).keys[0].fingerprint, KEY: Keyring([KEY]).ke
 
 @pytest.fixture(autouse=True)
 def _keys(story: Story) -> None:
-    """A story with the new key before the old one, and an application that has connected."""
+    """The new key in front of the old one, and traces of the application."""
     story.secrets |= {NEW_KEY}
     story.environ["CHECKINSYNC_ENCRYPTION_KEY"] = BOTH
     story.conn.execute("CREATE TABLE migrations (name TEXT)")
 
 
 def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
-    """Add users; return their tokens by id."""
+    """Add so many users; returns their tokens by id."""
     keyring = Keyring([key])
     tokens = {number: f"A-TOKEN-NOBODY-MAY-SEE-{number}" for number in range(1, count + 1)}
     with (
@@ -50,22 +50,22 @@ def crowd(story: Story, count: int, *, key: str = KEY) -> dict[int, str]:
     return tokens
 
 
-def opened(story: Story, *keys: str) -> dict[int, str]:
-    """Return the stored tokens, decrypted."""
+def decrypted(story: Story, *keys: str) -> dict[int, str]:
+    """Decrypt all stored tokens."""
     keyring = Keyring(keys)
     rows = story.rows("SELECT id, access_token_encrypted FROM users")
     return {number: keyring.decrypt(text) for number, text in rows}
 
 
-def sealed_with(story: Story, key: str) -> int:
-    """Return the number of tokens that a key decrypts."""
+def encrypted_with(story: Story, key: str) -> int:
+    """Count the tokens that this key decrypts."""
     keyring = Keyring([key])
     rows = story.rows("SELECT access_token_encrypted FROM users")
     return sum(keyring.can_decrypt(text) for (text,) in rows)
 
 
 def killed(story: Story) -> None:
-    """Wait until the server has ended the sessions of a killed process."""
+    """Wait until the server has ended the session of a killed process."""
     story.until(
         lambda: (
             story.rows("SELECT 1 FROM pg_stat_activity WHERE application_name = 'checkinsync'")
@@ -83,19 +83,19 @@ def test_killed_at_many_moments_every_token_stays_readable_and_it_is_finished_la
     stood = []
     for moment in moments:
         process = story.start("rotate-keys", SWITCHED)
-        story.until(lambda moment=moment: sealed_with(story, NEW_KEY) >= moment)
+        story.until(lambda moment=moment: encrypted_with(story, NEW_KEY) >= moment)
         process.signal(signal.SIGKILL)
         assert process.ended().code == -signal.SIGKILL
         killed(story)
-        assert opened(story, NEW_KEY, KEY) == tokens
-        stood.append(sealed_with(story, NEW_KEY))
+        assert decrypted(story, NEW_KEY, KEY) == tokens
+        stood.append(encrypted_with(story, NEW_KEY))
 
     last = story.run("rotate-keys", SWITCHED)
 
-    assert stood[-1] < len(tokens), "it was never cut off in its middle"
+    assert stood[-1] < len(tokens), "it was never interrupted half way"
     assert (last.code, last.err) == (0, "")
-    assert f"{stood[-1]} tokens sealed with it already" in last.out
-    assert opened(story, NEW_KEY) == tokens
+    assert f"{stood[-1]} tokens encrypted with it already" in last.out
+    assert decrypted(story, NEW_KEY) == tokens
 
 
 def test_killed_within_a_transaction_nothing_of_it_stays(story: Story):
@@ -109,7 +109,7 @@ def test_killed_within_a_transaction_nothing_of_it_stays(story: Story):
         """
     )
     process = story.start("rotate-keys", SWITCHED)
-    story.until(lambda: sealed_with(story, NEW_KEY))
+    story.until(lambda: encrypted_with(story, NEW_KEY))
     story.until(
         lambda: story.rows(
             "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%UPDATE users AS u%' "
@@ -120,11 +120,11 @@ def test_killed_within_a_transaction_nothing_of_it_stays(story: Story):
     process.ended()
     killed(story)
 
-    assert opened(story, NEW_KEY, KEY) == tokens
-    assert sealed_with(story, NEW_KEY) == 200
+    assert decrypted(story, NEW_KEY, KEY) == tokens
+    assert encrypted_with(story, NEW_KEY) == 200
     story.conn.execute("DROP TRIGGER slow ON users")
     assert story.run("rotate-keys", SWITCHED).code == 0
-    assert opened(story, NEW_KEY) == tokens
+    assert decrypted(story, NEW_KEY) == tokens
 
 
 # --- beside others -------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_what_the_application_stores_meanwhile_is_kept(story: Story):
     done = threading.Event()
 
     def application() -> None:
-        """Let users reconnect one after the other, their tokens encrypted with the key it knows."""
+        """Store new tokens of one user after another, encrypted with the new key."""
         keyring, number = Keyring([NEW_KEY]), 0
         with psycopg.connect(story.url, autocommit=True) as conn:
             while not done.is_set():
@@ -170,10 +170,10 @@ def test_what_the_application_stores_meanwhile_is_kept(story: Story):
         at_work.result()
 
     assert codes == [0, 0, 0]
-    assert opened(story, NEW_KEY) == tokens
+    assert decrypted(story, NEW_KEY) == tokens
 
 
-# --- output --------------------------------------------------------------------------------------
+# --- what an operator sees -----------------------------------------------------------------------
 
 
 def test_it_is_told_by_fingerprint_what_was_done_and_the_doctor_says_what_may_go(story: Story):
@@ -188,9 +188,9 @@ def test_it_is_told_by_fingerprint_what_was_done_and_the_doctor_says_what_may_go
 
     assert unchanged
     assert dry.out.splitlines() == [
-        f"key {PRINT[NEW_KEY]}, the first: 0 tokens sealed with it already",
-        f"key {PRINT[KEY]}: 3 tokens to be sealed anew",
-        f"3 tokens would be sealed anew with {PRINT[NEW_KEY]}; nothing was written",
+        f"key {PRINT[NEW_KEY]}, the first: 0 tokens encrypted with it already",
+        f"key {PRINT[KEY]}: 3 tokens to be re-encrypted",
+        f"3 tokens would be re-encrypted with {PRINT[NEW_KEY]}; nothing was written",
     ]
     assert f"key {PRINT[KEY]} opens 3 of 3 tokens: it is needed" in looked.out
     assert json.loads(real.out) == {
@@ -215,8 +215,8 @@ def test_tokens_that_no_key_opens_are_listed_and_left(story: Story):
     done = story.run("rotate-keys", SWITCHED)
 
     assert done.code == 3
-    assert "no key opens 2 tokens, left alone: user 1, user 2" in done.out
-    assert sealed_with(story, WRONG_KEY) == 2
+    assert "no key decrypts 2 tokens, left alone: user 1, user 2" in done.out
+    assert encrypted_with(story, WRONG_KEY) == 2
 
 
 def test_an_application_that_would_be_locked_out_is_told_of_before_anything_is_written(story):
@@ -231,8 +231,20 @@ def test_an_application_that_would_be_locked_out_is_told_of_before_anything_is_w
     assert "another key" in refused.err
     assert dry.code == 0
     assert "--application-switched" in dry.err
-    assert opened(story, KEY) == tokens
+    assert decrypted(story, KEY) == tokens
     assert story.run("rotate-keys").code == 0
+
+
+def test_a_key_that_was_given_in_quotes_is_told(story: Story):
+    """In a file of variables that no shell reads, quotes become part of the key."""
+    story.environ["CHECKINSYNC_ENCRYPTION_KEY"] = f'"{NEW_KEY}"'
+
+    added = story.run("users", "add", "--foursquare-id", "7", given="A-TOKEN")
+    looked = story.run("doctor")
+
+    assert (added.code, added.out) == (0, "1\n")
+    assert "WARNING encryption key 1 of 1 begins or ends with a quotation mark" in added.err
+    assert "begins or ends with a quotation mark, so it counts as a pass phrase" in looked.out
 
 
 # --- where keys come from ------------------------------------------------------------------------
@@ -259,9 +271,22 @@ def test_the_key_that_the_application_derived_from_its_address_opens_when_asked_
     assert by_argument.code == 2
     assert missing.code == 78
     assert by_file.out == by_input.out
-    assert "2 tokens would be sealed anew" in by_file.out
+    assert "2 tokens would be re-encrypted" in by_file.out
     assert by_environment.code == 0
-    assert opened(story, NEW_KEY) == tokens
+    assert decrypted(story, NEW_KEY) == tokens
+
+
+def test_a_key_file_may_begin_with_a_byte_order_mark(story: Story):
+    tokens = crowd(story, 2)
+    file = story.folder / "keys"
+    file.write_text(f"\ufeff{BOTH}\n", encoding="utf-8")
+    del story.environ["CHECKINSYNC_ENCRYPTION_KEY"]
+    story.environ["CHECKINSYNC_ENCRYPTION_KEY_FILE"] = str(file)
+
+    done = story.run("rotate-keys", SWITCHED)
+
+    assert (done.code, done.err) == (0, "")
+    assert decrypted(story, NEW_KEY) == tokens
 
 
 def test_keys_may_come_as_a_credential_of_systemd(story: Story):
@@ -273,7 +298,7 @@ def test_keys_may_come_as_a_credential_of_systemd(story: Story):
     story.environ["CREDENTIALS_DIRECTORY"] = str(folder)
 
     assert story.run("rotate-keys", SWITCHED).code == 0
-    assert opened(story, NEW_KEY) == tokens
+    assert decrypted(story, NEW_KEY) == tokens
 
 
 def test_the_embedded_database_is_ours_alone_and_keeps_its_keys_in_a_file(
@@ -295,7 +320,7 @@ def test_the_embedded_database_is_ours_alone_and_keeps_its_keys_in_a_file(
     looked = story.run("doctor")
 
     assert (rotated.code, rotated.err) == (0, "")
-    assert rotated.out.endswith(f"1 token sealed anew with {PRINT[NEW_KEY]}\n")
+    assert rotated.out.endswith(f"1 token re-encrypted with {PRINT[NEW_KEY]}\n")
     assert f"take it out of {keys}" in looked.out
     keys.write_text(f"{NEW_KEY}\n")
     assert "opens 1 of 1 tokens" in story.run("doctor").out

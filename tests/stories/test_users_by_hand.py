@@ -1,9 +1,14 @@
-"""Commands for single users."""
+"""Commands for single users, as an operator gives them."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
+
+import pytest
 
 from checkinsync.simulator.faults import Fault
 from support.stories import QUIET, Done
@@ -24,6 +29,20 @@ def test_nobody_is_added_twice(story):
     assert "user 1 (Ada Lovelace) already" in again.err
     assert "users set-token 1" in again.err
     assert story.rows("SELECT count(*) FROM users") == [(1,)]
+
+
+def test_at_a_terminal_the_user_is_told_by_name(story):
+    token = story.account("Zoë", 3, last_name="Ünit")
+    screen, terminal = os.openpty()
+    command = [sys.executable, "-m", "checkinsync", "users", "add"]
+
+    subprocess.run(
+        command, input=token.encode(), stdout=terminal, env=story.environ, timeout=60, check=True
+    )
+
+    os.close(terminal)
+    assert os.read(screen, 1000).decode() == "user 1 (Zoë Ünit) added\r\n"
+    os.close(screen)
 
 
 def test_the_secret_link_is_told_only_on_demand(story):
@@ -50,7 +69,30 @@ def test_a_token_that_foursquare_rejects_is_not_stored(story):
     refused = story.run("users", "add", given="NO-SUCH-TOKEN-1\n")
 
     assert refused.code == 4
+    assert "Foursquare does not accept this token" in refused.err
+    assert "the user must log in again" not in refused.err
     assert story.rows("SELECT FROM users") == []
+
+
+def test_a_token_that_foursquare_rejects_replaces_none(story):
+    ada = story.person("Ada", 3)
+    before = story.contents()
+    story.secrets.add("NO-SUCH-TOKEN-1")
+
+    refused = story.run("users", "set-token", str(ada.id), given="NO-SUCH-TOKEN-1\n")
+
+    assert refused.code == 4
+    assert "Foursquare does not accept this token" in refused.err
+    assert story.contents() == before
+
+
+def test_without_a_token_each_command_says_how_it_is_given(story):
+    added = story.run("users", "add", given="")
+    renewed = story.run("users", "set-token", "Ada Lovelace", given="two words\n")
+
+    assert (added.code, renewed.code) == (2, 2)
+    assert "`checkinsync users add < token.txt`" in added.err
+    assert "`checkinsync users set-token 'Ada Lovelace' < token.txt`" in renewed.err
 
 
 def test_a_new_token_by_hand_makes_a_rejected_user_due_again(story):
@@ -113,6 +155,24 @@ def test_a_listing_and_a_look_at_one_show_no_secret(story):
     assert "foursquare user id" in story.run("users", "show", f"fsq:{foursquare_id(story)}").out
 
 
+@pytest.mark.parametrize("encoding", ["iso-8859-2", "ascii"])
+def test_a_name_that_the_locale_lacks_is_escaped(story, encoding):
+    name = "Ñ 🦊 Чебурашка"
+    ada = story.person(name, 2)
+    story.environ["PYTHONIOENCODING"] = encoding
+
+    printed = [story.run("users", *words) for words in (("list",), ("show", "1"), ("pause", "1"))]
+    refused = story.run("import-user", "Чебурашка")
+    listed = json.loads(story.run("users", "list", "--json").out)
+
+    assert [done.code for done in printed] == [0, 0, 0]
+    assert [done.err for done in printed] == ["", "", ""]
+    assert encoding == "ascii" or all(r"\xd1 \U0001f98a \u0427" in done.out for done in printed)
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
+    assert [(user["id"], user["name"]) for user in listed] == [(ada.id, name)]
+
+
 def foursquare_id(story) -> str:
     return story.rows("SELECT foursquare_user_id FROM users")[0][0]
 
@@ -140,8 +200,8 @@ def test_why_is_one_line_in_every_state(story):
     assert "next run" in told["New"]
     assert "users resume" in told["Paused"]
     assert "log in again" in told["Rejected"]
-    assert "Goes on after" in told["Limited"]
-    assert "tried again" in told["Failing"]
+    assert "Is continued after" in told["Limited"]
+    assert "retried in the next run" in told["Failing"]
     assert "no login" in told["Idle"]
     assert "5 check-ins stored" in told["Fine\nand odd"]
 
@@ -226,14 +286,16 @@ def test_without_wait_it_says_until_when(story):
 
 
 def test_on_a_schema_that_lacks_something_commands_say_what_to_do(story):
-    story.conn.execute("DELETE FROM checkinsync_migrations WHERE name LIKE '006%'")
+    story.conn.execute("DELETE FROM checkinsync_migrations WHERE name LIKE '010%'")
     before = story.contents()
 
     for words in (("orchestrate",), ("import-user", "1"), ("status",), ("migrate", "--check")):
         told = story.run(*words)
 
         assert (told.code, told.out) == (6, "")
-        assert "006" in told.err
+        assert told.err == (
+            "checkinsync: 1 migration is pending (010); run `checkinsync migrate`\n"
+        )
     assert story.contents() == before
 
 

@@ -125,7 +125,7 @@ def test_nobody_to_verify_is_said(story):
     done = story.run("verify", "all")
 
     assert (done.code, done.out) == (0, "")
-    assert "nobody has connected yet" in done.err
+    assert "no user has connected yet" in done.err
 
 
 def test_deletions_that_are_not_believed_are_said_and_can_be_ordered(story, two):

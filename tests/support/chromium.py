@@ -1,4 +1,4 @@
-"""A real Chromium, controlled by its driver over WebDriver: plain JSON, no library needed."""
+"""A real Chromium, controlled over WebDriver in plain JSON, without a library."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # It connects to this machine only: other names are not resolved, the proxy does not exist.
+    # It reaches this machine only: no other name is resolved, and the proxy does not exist.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
     "--proxy-server=http://127.0.0.1:9",
 )
@@ -40,12 +40,12 @@ PATIENCE = 60.0
 
 @dataclass
 class Browser:
-    """One window."""
+    """A window."""
 
     session: str
 
     def open(self, address: str) -> None:
-        """Open a page and wait until it is loaded."""
+        """Go to this address, and wait until the page is loaded."""
         _ask("POST", f"{self.session}/url", {"url": address})
 
     def click(self, text: str) -> None:
@@ -56,28 +56,28 @@ class Browser:
 
     @property
     def address(self) -> str:
-        """The current address."""
+        """The address of the page."""
         return _ask("GET", f"{self.session}/url")
 
     @property
     def text(self) -> str:
-        """The visible text of the page."""
+        """The text of the page."""
         body = _ask("POST", f"{self.session}/element", {"using": "css selector", "value": "body"})
         return _ask("GET", f"{self.session}/element/{body[ELEMENT]}/text")
 
 
 def programs() -> tuple[str, str]:
-    """Return the paths of the browser and its driver; skip the test if there are none."""
+    """Find the browser and its driver; skips the test if they are not installed."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     driver = shutil.which("chromedriver")
     if not browser or not driver:
-        pytest.skip("no Chromium here (on Debian: apt-get install chromium chromium-driver)")
+        pytest.skip("Chromium is missing (on Debian: apt-get install chromium chromium-driver)")
     return browser, driver
 
 
 @contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """Start a browser with an empty profile below `folder`; end it and its processes."""
+    """Run a browser with an empty profile below `folder`; all its processes end with the block."""
     browser, driver = programs()
     options = {"binary": browser, "args": [*FLAGS, f"--user-data-dir={folder / 'profile'}"]}
     wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
@@ -91,7 +91,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
 
 @contextmanager
 def _driving(driver: str, folder: Path) -> Iterator[str]:
-    """Start the driver on a port that it chooses; yield its address."""
+    """Run the driver on a port that it chooses; yields its address."""
     said = folder / "chromedriver.said"
     with said.open("wb") as out:
         process = subprocess.Popen(
@@ -119,7 +119,7 @@ def _port(process: subprocess.Popen[bytes], said: Path) -> str:
 
 
 def _ask(method: str, address: str, given: dict[str, Any] | None = None) -> Any:
-    """Send one command of WebDriver; return its answer."""
+    """Send a command to WebDriver; returns its answer."""
     with requests.Session() as http:
         http.trust_env = False
         answer = http.request(method, address, json=given, timeout=PATIENCE)

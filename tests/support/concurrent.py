@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +44,15 @@ def start(
     *,
     careless: bool = True,
     python: str = sys.executable,
+    within: Sequence[str] = (),
     **popen: object,
 ) -> subprocess.Popen[str]:
     """Start a process that uses the server, prints its address and does something.
 
-    A careless server (`for_tests`) would lose commits in a crash.
+    A careless server (`for_tests`) would lose commits in a crash. `within`: a command that starts
+    it somewhere else, such as `unshare`.
     """
-    command = [python, "-c", PROGRAM, str(home), then, "careless" if careless else ""]
+    command = [*within, python, "-c", PROGRAM, str(home), then, "careless" if careless else ""]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, **pipes, **popen)
 
@@ -67,7 +69,7 @@ def another(home: Path, then: str = "sys.stdin.read()", **options: object) -> It
 
 
 def as_ordinary(user: Account) -> dict[str, object]:
-    """Return the options by which root runs Python as that user; skip the test if it can't."""
+    """Return how root starts a process as that user; skips if no Python can be reached."""
     new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
     for python in (sys.executable, "/usr/bin/python3"):
         if user.can_run(Path(python)) and user.run(python, "-c", new_enough).returncode == 0:

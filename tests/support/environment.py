@@ -13,7 +13,7 @@ from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.user import Profile, User
 from checkinsync.nightly.attempt import Ended
-from checkinsync.nightly.run import Inbox
+from checkinsync.nightly.wait import Inbox
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
 from checkinsync.store.lease_renewal import LeaseRenewer
@@ -157,16 +157,16 @@ class Env:
         missing = truth - set(stored) - set(self.quarantined(user))
         return len(stored) == len(set(stored)) and not missing
 
-    def writes(self) -> int:
-        """Return the number of writes to rows of `checkins` so far, as the server counts them."""
-        self.conn.execute("SELECT pg_stat_force_next_flush()")
-        row = self.conn.execute(
+    def writes(self) -> str:
+        """A mark that changes with each row of `checkins` that is written or locked."""
+        [mark] = self.conn.execute(
             """
-            SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables
-             WHERE relname = 'checkins'
+            SELECT md5(coalesce(string_agg(concat_ws(' ', ctid, xmin, xmax), ','
+                                           ORDER BY ctid), ''))
+              FROM checkins
             """
         ).fetchone()
-        return row[0]
+        return mark
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Real web servers in threads of the tests, and minimal applications behind the middleware."""
+"""Real web servers in threads, serving minimal applications behind the middleware."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Site:
 
     kind: str
     at: datetime = NOW
-    """The application's time."""
+    """The time as the middleware sees it."""
     url: str = ""
     open_ones: ExitStack = field(default_factory=ExitStack)
 
     def serve(self, url: str, *, threads: int = 8, **more: Any) -> Site:
-        """Start serving from this database."""
+        """Start the server, on this database."""
         more.setdefault("now", lambda: self.at)
         if self.kind == "wsgi":
             app = TokenAuth(wsgi_page, url=url, **more)
@@ -90,28 +90,28 @@ class Site:
 
 @contextmanager
 def waitress_serving(app: Any, *, threads: int = 8) -> Iterator[str]:
-    """Serve a WSGI application; yield its address."""
+    """Serve a WSGI application; yields its address."""
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=threads)
     with _running(server.run):
         try:
             yield f"http://127.0.0.1:{server.effective_port}"
         finally:
-            server.task_dispatcher.shutdown()  # first: its threads may still call `pull_trigger`
-            with suppress(OSError):  # awake already, it may close all before it is called
+            server.task_dispatcher.shutdown()  # first: its threads may still use the trigger
+            with suppress(OSError):  # if awake already, it may close everything earlier
                 server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
 
 
 @contextmanager
 def uvicorn_serving(app: Any, *, lifespan: Any = "auto") -> Iterator[str]:
-    """Serve an ASGI application; yield its address."""
+    """Serve an ASGI application; yields its address."""
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, lifespan=lifespan)
     )
     with _running(server.run) as thread:
         end = time.monotonic() + PATIENCE
         while not server.started:
-            assert thread.is_alive(), "it does not start"
-            assert time.monotonic() < end, "it never started"
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < end, "the server did not start in time"
             time.sleep(0.01)
         try:
             yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -127,4 +127,4 @@ def _running(run: Any) -> Iterator[threading.Thread]:
         yield thread
     finally:
         thread.join(PATIENCE)
-    assert not thread.is_alive(), "it does not stop"
+    assert not thread.is_alive(), "the server did not stop"

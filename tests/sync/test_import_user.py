@@ -483,3 +483,18 @@ def job(env):
     return env.conn.execute(
         "SELECT status, current_batch FROM import_jobs ORDER BY id DESC LIMIT 1"
     ).fetchone()
+
+
+def test_a_cursor_and_a_checkpoint_from_the_future_hide_no_check_in(env):
+    """A wrong clock wrote them: what was made since the last true walk is not known."""
+    env.simulator.world.add_account(ADA, count=600, newest=NEWEST)
+    user = env.add(ADA)
+    env.import_(user)
+    env.conn.execute("DELETE FROM checkins WHERE id IN (SELECT id FROM checkins LIMIT 400)")
+    env.conn.execute("UPDATE sync_state SET cursor = %s", [env.at + timedelta(days=400)])
+
+    env.import_(user)
+
+    assert env.has_everything(user, ADA)
+    cursor = env.conn.execute("SELECT cursor FROM sync_state").fetchone()
+    assert cursor == (env.at,)

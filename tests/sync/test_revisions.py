@@ -33,6 +33,12 @@ def revisions(env) -> list[tuple]:
     ).fetchall()
 
 
+def raw(env, item_id: str) -> dict:
+    return env.conn.execute(
+        "SELECT raw FROM checkins WHERE foursquare_id = %s", [item_id]
+    ).fetchone()[0]
+
+
 def newest(env) -> dict:
     return env.simulator.world.accounts[ADA].items[0]
 
@@ -44,12 +50,22 @@ def newest(env) -> dict:
         ({"private": True}, "private", False, True),
         ({"type": "shout"}, "kind", "checkin", "shout"),
         ({"photos": {"count": 0, "items": []}}, "photos", 1, 0),
+        ({"with": [{"id": "7", "firstName": "Grace"}]}, "with", None, [{"id": "7"}]),
+        (
+            {"event": {"id": "e1", "name": "Konzert"}},
+            "event",
+            None,
+            {"id": "e1", "name": "Konzert"},
+        ),
+        ({"sticker": {"id": "s1"}}, "sticker", None, {"id": "s1"}),
+        ({"brandNew": [1]}, "brandNew", None, [1]),
     ],
 )
 def test_an_edit_is_kept_with_what_was_there_before(env, ada, changes, part, before, after):
     world = env.simulator.world
     item = newest(env)
-    world.edit(ADA, item["id"], shout=None, private=False, photos={"count": 0, "items": []})
+    nothing = {"shout": None, "sticker": None, "with": []}
+    world.edit(ADA, item["id"], private=False, photos={"count": 0, "items": []}, **nothing)
     world.add_photo(ADA, item["id"])
     env.night(ada)
     env.conn.execute("DELETE FROM checkin_revisions")
@@ -59,9 +75,27 @@ def test_an_edit_is_kept_with_what_was_there_before(env, ada, changes, part, bef
     env.night(ada)
 
     [(foursquare_id, what, old, new, seen_at)] = revisions(env)
+    assert raw(env, foursquare_id)[next(iter(changes))] == next(iter(changes.values()))
     assert (foursquare_id, what, seen_at) == (item["id"], [part], env.at - timedelta(days=1))
     old, new = old[part], new[part]
     assert (len(old), len(new)) == (1, 0) if part == "photos" else (old, new) == (before, after)
+
+
+def test_who_may_see_a_photo_is_an_edit(env, ada):
+    world = env.simulator.world
+    item = newest(env)
+    world.add_photo(ADA, item["id"])
+    env.night(ada)
+    env.conn.execute("DELETE FROM checkin_revisions")
+    photos = world.accounts[ADA].entry(item["id"]).item["photos"]
+    shown = [photo | {"visibility": "private"} for photo in photos["items"]]
+    world.edit(ADA, item["id"], photos=photos | {"items": shown})
+
+    env.night(ada)
+
+    [(_, what, _, new, _)] = revisions(env)
+    assert what == ["photos"]
+    assert {visibility for _, visibility in new["photos"]} == {"private"}
 
 
 def test_a_time_is_kept_as_it_was(env, ada):

@@ -1,14 +1,16 @@
-"""Everything of a user in a zip of JSON: complete, his alone, nothing secret, in little memory."""
+"""A user's export as a zip of JSON: complete, only theirs, without secrets, in little memory."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,13 @@ import pytest
 from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.errors import FileInTheWay, FileNotWritten, UserRemoved
 from checkinsync.store.pool import Pool
-from checkinsync.users import accounts
-from checkinsync.users import queries as belongings
+from checkinsync.users import accounts, queries
 from checkinsync.users.export import export_user
 from support.environment import add_users
 from support.factories import NOW
 from support.stories import QUIET, Story
 
-NAMES = {"README.txt", "profile.json", *(f"{kind}.json" for kind in belongings.KINDS)}
+NAMES = {"README.txt", "profile.json", *(f"{kind}.json" for kind in queries.EXPORT)}
 
 
 def opened(file: Path | io.BytesIO) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def test_he_gets_all_of_it_and_only_his(story: Story) -> None:
         gone = account.ids[7]
         world.add_photo(ada.token, account.ids[3])
         world.add(ada.token, {"id": 12, "createdAt": "no time"})
-    assert story.run("orchestrate") == QUIET
+    assert story.run("orchestrate").code == 0
     story.conn.execute("UPDATE checkins SET deleted_at = now() WHERE foursquare_id = %s", [gone])
     story.conn.execute(
         """
@@ -106,6 +107,19 @@ def test_nothing_secret_is_in_it(story: Story) -> None:
 
     for hidden in (encrypted, secret, ada.token, "access_token", "secret_token", "lease_token"):
         assert not any(hidden in text for text in texts), hidden
+
+
+def test_the_text_in_it_is_about_them(conn: psycopg.Connection, pool: Pool) -> None:
+    [user] = add_users(conn, 1)
+    file = io.BytesIO()
+
+    export_user(accounts.find(str(user), pool=pool), file, pool=pool, now=NOW)
+
+    with zipfile.ZipFile(file) as archive:
+        text = archive.read("README.txt").decode()
+    assert "who they are" in text
+    assert not re.search(r"\b(he|him|his)\b", text)
+    assert {name for name in NAMES if name not in text} == {"README.txt"}
 
 
 def test_the_item_is_handed_on_as_it_was_received(conn: psycopg.Connection, pool: Pool) -> None:
@@ -184,7 +198,7 @@ def test_a_user_with_nothing_gets_empty_lists(conn: psycopg.Connection, pool: Po
 
     got = exported(pool, user)
 
-    assert {kind: got[kind] for kind in belongings.KINDS} == {kind: [] for kind in belongings.KINDS}
+    assert {kind: got[kind] for kind in queries.EXPORT} == {kind: [] for kind in queries.EXPORT}
 
 
 def test_who_was_removed_meanwhile_is_told_of(conn: psycopg.Connection, pool: Pool) -> None:
@@ -194,6 +208,54 @@ def test_who_was_removed_meanwhile_is_told_of(conn: psycopg.Connection, pool: Po
 
     with pytest.raises(UserRemoved):
         export_user(user, io.BytesIO(), pool=pool, now=NOW)
+
+
+class Meanwhile(io.BytesIO):
+    """A file whose first write changes the database before it goes on."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__()
+        self.change: Callable[[], object] | None = change
+
+    def write(self, data: Any) -> int:
+        change, self.change = self.change, None
+        if change is not None:
+            change()
+        return super().write(data)
+
+
+def test_all_rows_are_of_one_moment_whatever_changes_meanwhile(
+    conn: psycopg.Connection, pool: Pool
+) -> None:
+    [number] = add_users(conn, 1)
+    user = accounts.find(str(number), pool=pool)
+    conn.execute(
+        """
+        WITH made AS (INSERT INTO checkins (user_id, venue_name, checkin_date)
+                      SELECT id, 'before', now() FROM users RETURNING id)
+        INSERT INTO checkin_photos (checkin_id, photo_url)
+        SELECT id, 'https://example.org/before' FROM made
+        """
+    )
+
+    def change() -> None:
+        conn.execute(
+            """
+            DELETE FROM checkin_photos;
+            UPDATE checkins SET venue_name = 'after';
+            INSERT INTO import_jobs (user_id) SELECT id FROM users
+            """
+        )
+
+    file = Meanwhile(change)
+
+    export_user(user, file, pool=pool, now=NOW)
+
+    got = opened(file)
+    assert file.change is None
+    assert [row["venue_name"] for row in got["checkins"]] == ["before"]
+    assert [row["photo_url"] for row in got["photos"]] == ["https://example.org/before"]
+    assert got["jobs"] == []
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -259,7 +321,7 @@ def test_a_file_that_is_there_is_replaced_on_demand_only(story: Story) -> None:
     refused = export()
 
     assert (refused.code, refused.out) == (2, "")
-    assert "is there already" in refused.err
+    assert "already exists" in refused.err
     assert path.read_text() == "precious"
     assert export("--force").code == 0
     assert opened(path)["profile"]["id"] == ada.id
@@ -281,11 +343,11 @@ def test_where_nothing_can_be_written_a_sentence_says_so(story: Story) -> None:
 
     nowhere = story.run("users", "export", "Ada", "-o", "/nonexistent/x.zip")
     folder = story.run("users", "export", "Ada", "-o", str(story.folder), "--force")
-    nobody = story.run("users", "export", "Eve", "-o", str(story.folder / "x.zip"))
+    unknown = story.run("users", "export", "Eve", "-o", str(story.folder / "x.zip"))
 
     assert (nowhere.code, len(nowhere.err.splitlines())) == (1, 1)
     assert "No such file or directory" in nowhere.err
-    assert (folder.code, nobody.code) == (2, 2)
+    assert (folder.code, unknown.code) == (2, 2)
     assert not (story.folder / "x.zip").exists()
 
 
@@ -330,4 +392,4 @@ def test_a_terminal_is_spared_the_zip(story: Story) -> None:
     os.close(terminal)
     os.close(screen)
     assert told.returncode == 2
-    assert "nothing for a terminal" in told.stderr
+    assert "a terminal can't show this" in told.stderr

@@ -1,4 +1,4 @@
-"""Who comes back from Foursquare, and what becomes of him; no browser, real HTTP."""
+"""Returns from Foursquare and their results, over real HTTP but without a browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def oauth(env: Env) -> Iterator[OAuth]:
 
 
 class Person:
-    """Somebody at a browser, and what he is told."""
+    """A Foursquare user at a browser, and the results shown to them."""
 
     def __init__(self, env: Env, oauth: OAuth, token: str) -> None:
         self.env = env
@@ -47,7 +47,7 @@ class Person:
         self.stored_when_told: list[tuple] = []
 
     def back(self, *, decision: str = "allow", state: str = STATE) -> Arrival:
-        """Back from the page at Foursquare."""
+        """Decide on Foursquare's page and come back from it."""
         address = f"{self.oauth.address(state)}&user={self.user_id}&decision={decision}"
         answer = requests.get(address, allow_redirects=False, timeout=10)
         return self.arriving(urlsplit(answer.headers["Location"]).query)
@@ -172,7 +172,7 @@ def test_a_used_code_ends_the_login(env, oauth, ada):
 
 
 def test_when_nobody_comes_back_that_is_said(env, oauth):
-    with pytest.raises(LoginFailed, match="before anybody came back"):
+    with pytest.raises(LoginFailed, match="without an answer from Foursquare"):
         logging_in(env, oauth)
 
 

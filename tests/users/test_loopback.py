@@ -1,8 +1,9 @@
-"""The loopback port: who is heard there, who is not, and when a page is shown."""
+"""The loopback port: which requests it takes, and which page each browser gets."""
 
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -12,10 +13,10 @@ import pytest
 import requests
 
 from checkinsync.errors import LoginFailed, SettingsError
-from checkinsync.users.loopback import HOST, Loopback, redirect
+from checkinsync.users.loopback import HOST, LONGEST_HEAD, Loopback, redirect
 
 A_WHILE = timedelta(seconds=30)
-NO_TIME = timedelta(seconds=0)
+A_MOMENT = timedelta(seconds=0.05)
 
 
 def free_port() -> int:
@@ -42,15 +43,27 @@ def browsers() -> Iterator[ThreadPoolExecutor]:
 
 
 def coming(browsers: ThreadPoolExecutor, port: int, query: str) -> Future[requests.Response]:
-    """A browser on its way back; it waits for its page."""
+    """Send a browser back, which waits for its page."""
     return browsers.submit(requests.get, f"{redirect(port)}?{query}", timeout=30)
 
 
-def nobody_else(loopback: Loopback) -> bool:
-    """Whether no other visit waits."""
-    with pytest.raises(LoginFailed):
-        next(loopback.visits(within=NO_TIME))
-    return True
+def sending(browsers: ThreadPoolExecutor, port: int, said: bytes) -> Future[bytes]:
+    """Connect and send this; returns the answer to come."""
+
+    def send() -> bytes:
+        with socket.create_connection((HOST, port), timeout=30) as sock:
+            sock.sendall(said)
+            return sock.recv(4096)
+
+    return browsers.submit(send)
+
+
+def not_heard(loopback: Loopback, browser: Future[bytes]) -> bytes:
+    """Serve until the connection is answered, without a visit; returns the answer."""
+    while not browser.done():
+        with pytest.raises(LoginFailed):
+            next(loopback.visits(within=A_MOMENT))
+    return browser.result()
 
 
 def test_whoever_comes_back_waits_for_a_page_until_it_is_decided(loopback, browsers, port):
@@ -96,22 +109,44 @@ def test_several_are_heard_one_after_the_other(loopback, browsers, port):
         ("OPTIONS", "/callback?code=c"),
     ],
 )
-def test_nothing_else_is_answered_or_heard(loopback, port, method, target):
-    with socket.create_connection((HOST, port), timeout=30) as sock:
-        sock.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        status = sock.recv(4096).split()[1]
+def test_nothing_else_is_answered_or_heard(loopback, browsers, port, method, target):
+    request = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
-    assert status in {b"404", b"501"}
-    assert nobody_else(loopback)
+    answer = not_heard(loopback, sending(browsers, port, request))
+
+    assert answer.startswith(b"HTTP/1.1 404 ")
 
 
-def test_nonsense_is_not_heard_and_leaves_no_trace(loopback, port, capfd):
-    with socket.create_connection((HOST, port)) as sock:
-        sock.sendall(b"\x16\x03\x01\x02\x00code=c\r\n\r\n")
-        sock.recv(1024)
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01\x02\x00code=c\r\n\r\n",
+        b"\r\n\r\n",
+        b"GET /callback?code=c\r\n\r\n",
+        b"GET /callback?" + LONGEST_HEAD * b"c",
+    ],
+)
+def test_nonsense_is_not_heard_and_leaves_no_trace(loopback, browsers, port, capfd, said):
+    not_heard(loopback, sending(browsers, port, said))
 
-    assert nobody_else(loopback)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_request_may_come_in_pieces_and_others_are_heard_meanwhile(loopback, browsers, port):
+    with socket.create_connection((HOST, port), timeout=30) as slow:
+        for piece in (b"GET /call", b"back?code=slow HTTP/1.1\r\n", b"Host: localhost\r\n"):
+            slow.sendall(piece)
+            browser = coming(browsers, port, "code=quick")
+            visit = next(loopback.visits(within=A_WHILE))
+            visit.answer("fine")
+            assert (visit.query, browser.result().text) == ("code=quick", "fine")
+        slow.sendall(b"\r\n")
+
+        visit = next(loopback.visits(within=A_WHILE))
+
+        assert visit.query == "code=slow"
+        visit.answer("fine, too")
+        assert slow.recv(4096).endswith(b"\r\n\r\nfine, too")
 
 
 def test_a_visit_leaves_no_trace_in_the_output(loopback, browsers, port, capfd):
@@ -148,16 +183,43 @@ def test_whoever_was_not_looked_at_is_told_that_it_is_over(browsers, port):
 
     for page in (first.result(), second.result()):
         assert page.status_code == HTTPStatus.GONE
-        assert "over" in page.text
+        assert "has ended" in page.text
+
+
+def test_who_comes_too_late_is_told_that_it_is_over(browsers, port):
+    with Loopback(port) as loopback:
+        late = socket.create_connection((HOST, port), timeout=30)
+        browser = coming(browsers, port, "code=c")
+        visit = next(loopback.visits(within=A_WHILE))
+        late.sendall(b"GET /callback?code=c HTTP/1.1\r\n\r\n")
+        visit.answer("fine")
+        assert browser.result().text == "fine"
+
+    with late:
+        assert late.recv(4096).startswith(b"HTTP/1.1 410 ")
+
+
+def test_a_browser_that_is_gone_before_its_page_is_no_error(loopback, browsers, port):
+    with socket.create_connection((HOST, port)) as gone:
+        gone.sendall(b"GET /callback?code=c HTTP/1.1\r\n\r\n")
+        visit = next(loopback.visits(within=A_WHILE))
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+
+    visit.answer("to nobody")
+
+    browser = coming(browsers, port, "code=d")
+    next(loopback.visits(within=A_WHILE)).answer("fine")
+    assert browser.result().text == "fine"
 
 
 def test_who_connects_and_says_nothing_holds_nobody_up(browsers, port):
-    with Loopback(port) as loopback, socket.create_connection((HOST, port)) as silent:
+    with Loopback(port) as loopback:
+        silent = socket.create_connection((HOST, port), timeout=1)
         browser = coming(browsers, port, "code=c")
         next(loopback.visits(within=A_WHILE)).answer("fine")
         assert browser.result().text == "fine"
-        loopback.__exit__(None, None, None)  # closed at once, not when the silent one is given up
-        silent.settimeout(1)
+
+    with silent:  # closed with the port, not by a time-out
         assert silent.recv(1) == b""
 
 

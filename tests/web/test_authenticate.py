@@ -1,4 +1,4 @@
-"""The SQL function `authenticate`: whose token it is, and when its user was last here."""
+"""The SQL function `authenticate`: finds the user of a token and records their login."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WRITTEN = """
     $$;
     CREATE TRIGGER note AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION note()
 """
-"""Each write is a row: the server's own counters arrive when it pleases them."""
+"""Logs each write as a row; the server's own counters may be late."""
 
 
 def test_a_token_finds_its_user_and_nothing_secret(conn, ada):
@@ -147,7 +147,7 @@ def test_forty_sessions_at_once_write_once_in_five_minutes(db, conn, ada, isolat
 
 @contextmanager
 def holding(db: str, statement: str) -> Iterator[psycopg.Connection]:
-    """Another transaction that has done this and not ended."""
+    """Keep another transaction open that has executed this."""
     with psycopg.connect(db) as other:
         other.execute(statement)
         yield other
@@ -248,7 +248,7 @@ def test_a_trigger_that_fails_keeps_nobody_out(conn, ada):
 
 @pytest.fixture
 def visitor(conn: psycopg.Connection) -> Iterator[psycopg.Connection]:
-    """A connection with the rights of a role that has hardly any."""
+    """A connection with the rights of a role that has very few."""
     conn.execute(
         """
         CREATE ROLE visitor;
@@ -285,7 +285,7 @@ def test_it_lends_nobody_rights(conn, ada, visitor):
 
 
 def looked(conn: psycopg.Connection) -> dict[str, int]:
-    """How often each index of `users` was looked into, and the table read through."""
+    """Count the scans of each index of `users`, and of the table itself."""
     conn.execute("SELECT pg_stat_force_next_flush()")
     rows = conn.execute(
         """

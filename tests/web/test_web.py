@@ -1,4 +1,4 @@
-"""The web's door, behind real servers: waitress for WSGI, uvicorn for ASGI."""
+"""The middleware behind real servers: waitress for WSGI, uvicorn for ASGI."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def asgi_site() -> Iterator[Site]:
 
 
 def refused(message: str, *, status: int = 401, error: str = "Unauthorized") -> tuple:
-    """What `ask` returns of a request that went no further."""
+    """Return the result of `ask` for a refused request."""
     return status, False, {"error": error, "message": message}
 
 
 MISSING = refused("A token is needed: in the query as ?token= or in the header X-Auth-Token")
 WRONG = refused("The token is not valid")
 AWAY = refused(
-    "Nobody can be authenticated just now; try again later",
+    "Users can't be authenticated now; try again later",
     status=503,
     error="Service Unavailable",
 )
@@ -168,7 +168,7 @@ def test_where_no_login_is_required_everybody_is_let_in_and_users_are_known(
 
 
 def test_the_application_is_asked_about_options_by_everybody(site: Site, db: str, conn, ada: int):
-    """A browser asks before it sends the header, and without it."""
+    """Browsers send OPTIONS first, without the header."""
     site.serve(db)
 
     for path in ("/", f"/?token={TOKEN}", f"/?token={ANOTHER}"):
@@ -200,8 +200,8 @@ def test_an_answer_to_head_has_no_body(site: Site, db: str):
 
 
 def test_a_user_of_an_outer_layer_is_not_believed(db: str, conn, ada: int):
-    """Whatever stood under the key before, it is the token that says who it is."""
-    environ = {"REQUEST_METHOD": "GET", middleware.USER: "somebody"}
+    """Only the token counts, not what the environ contained before."""
+    environ = {"REQUEST_METHOD": "GET", middleware.USER: "an outer layer's"}
     app = TokenAuth(wsgi_page, url=db, required=False)
 
     assert list(app(environ, lambda *_: None)) == [b"null"]
@@ -312,8 +312,8 @@ def test_a_database_that_stops_and_comes_back(site: Site, used_home, caplog):
         site.open_ones.close()
 
     told = [r.getMessage() for r in caplog.records if r.name == "checkinsync.web"]
-    assert told[0].startswith("nobody can be authenticated: ")
-    assert told[-1] == "users are authenticated again"
+    assert told[0].startswith("users can't be authenticated: ")
+    assert told[-1] == "users can be authenticated again"
     assert len(told) < 6
     assert TOKEN not in caplog.text
 
@@ -328,7 +328,7 @@ def test_a_connection_that_was_cut_off_in_the_pool_fails_no_request(site: Site, 
 
 
 def cut_off(conn: psycopg.Connection) -> None:
-    """End the sessions of the middleware, of which there are some."""
+    """End the sessions of the middleware; there must be some."""
     assert conn.execute(
         """
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -379,7 +379,7 @@ def test_no_repr_shows_the_address(kind: Any):
 
 
 def test_an_error_of_the_application_has_no_token_of_ours_in_its_frames(db: str, conn, ada: int):
-    """Tools that report errors send along the local variables of each frame."""
+    """Error reporting tools collect the local variables of each frame."""
 
     def fails(environ: Any, _: Any) -> list[bytes]:
         raise RuntimeError(environ[middleware.USER].display_name)
@@ -545,7 +545,7 @@ def test_the_lifespan_is_the_application_s(db: str, conn, ada: int):
 
 @pytest.mark.parametrize("lifespan", ["auto", "off"])
 def test_an_application_without_a_lifespan_is_served(db: str, ada: int, lifespan: str):
-    """It raises on one, as it may; the connections are made when they are needed."""
+    """It may raise on lifespan events; connections are opened when they are needed."""
 
     async def page(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -557,7 +557,7 @@ def test_an_application_without_a_lifespan_is_served(db: str, ada: int, lifespan
 
 
 def test_each_request_may_have_an_event_loop_of_its_own(db: str, conn, ada: int):
-    """As test clients do it, and servers that run functions."""
+    """As in test clients, and in servers that run functions."""
     app = AsyncTokenAuth(asgi_page, url=db)
     scope = {"type": "http", "method": "GET", "headers": [(b"X-Auth-Token", TOKEN.encode())]}
     told: list[Any] = []
@@ -573,11 +573,11 @@ def test_each_request_may_have_an_event_loop_of_its_own(db: str, conn, ada: int)
 
 
 def test_a_query_that_waits_holds_up_no_other_request(asgi_site: Site, db: str, conn, ada: int):
-    """The event loop goes on: others are answered while one waits for a locked table."""
+    """The event loop answers other requests while one waits for a locked table."""
     asgi_site.serve(db)
-    with psycopg.connect(db) as other, ThreadPoolExecutor(1) as somebody:
+    with psycopg.connect(db) as other, ThreadPoolExecutor(1) as background:
         other.execute("LOCK TABLE users")
-        waiting = somebody.submit(asgi_site.ask, X_Auth_Token=TOKEN)
+        waiting = background.submit(asgi_site.ask, X_Auth_Token=TOKEN)
         until(lambda: sessions(conn) == 1 and blocked(conn))
 
         assert asgi_site.ask() == MISSING
@@ -603,7 +603,7 @@ def blocked(conn: psycopg.Connection) -> bool:
 
 
 def talk(site: Site, path: str = "/", **headers: str) -> str:
-    """What a websocket is told first."""
+    """Return the first message on a websocket."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     address = site.url.replace("http://", "ws://") + path
     with connect(address, additional_headers=named, open_timeout=30) as socket:
@@ -652,7 +652,7 @@ def test_a_websocket_without_a_database_is_told_to_come_again(asgi_site: Site):
 
 @pytest.mark.parametrize(("url", "code"), [(None, 1008), (NOWHERE, 1013)])
 def test_a_server_that_can_only_close_a_websocket_closes_it(db: str, url: str | None, code: int):
-    """The older of the two ways: the server answers 403 then, and knows the close code."""
+    """Without the extension the server answers 403, and gets the close code."""
     closed = []
     app = AsyncTokenAuth(asgi_page, url=url or db)
 

@@ -1,8 +1,9 @@
-"""A file for its owner's eyes that is there whole or not at all, and replaces none by surprise."""
+"""Writes files that only their owner can read: completely, or not at all."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,34 +15,49 @@ from checkinsync.errors import FileInTheWay, FileNotWritten
 
 @contextmanager
 def write_atomically(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
-    """Written beside `path` (mode 0600) and put there at the block's end; on an error, nowhere.
+    """Open a file that appears, complete, at the block's end; on an error it does not.
 
-    Raises FileInTheWay where there is one and `replace` was not said, FileNotWritten.
+    Raises as `draft_of` does.
     """
-    _refuse(path, replace=replace)
+    with draft_of(path, replace=replace) as draft, draft.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def draft_of(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Make a file beside `path` (mode 0600), renamed at the block's end; on an error, removed.
+
+    Replaces regular files only, and follows no link. Raises FileInTheWay if there is a file and
+    `replace` is False, FileNotWritten.
+    """
+    _check(path, replace=replace)
     try:
         number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     except OSError as error:
         raise _not_written(path, error) from None
     draft = Path(name)
     try:
-        with os.fdopen(number, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _refuse(path, replace=replace)
+        yield draft
+        os.fsync(number)
+        _check(path, replace=replace)
         draft.replace(path)
     except OSError as error:
         raise _not_written(path, error) from None
     finally:
+        os.close(number)
         draft.unlink(missing_ok=True)
 
 
-def _refuse(path: Path, *, replace: bool) -> None:
-    if path.is_dir():
-        raise FileInTheWay(f"{path} is a folder; name a file")
-    if not replace and os.path.lexists(path):
-        raise FileInTheWay(f"{path} is there already; name another file, or say --force")
+def _check(path: Path, *, replace: bool) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # no such file; or no such folder: making the draft will fail
+        return
+    if not stat.S_ISREG(mode):
+        kind = "folder" if stat.S_ISDIR(mode) else "symbolic link or special file"
+        raise FileInTheWay(f"{path} is a {kind}; name a file")
+    if not replace:
+        raise FileInTheWay(f"{path} already exists; name another file, or use --force")
 
 
 def _not_written(path: Path, error: OSError) -> FileNotWritten:

@@ -1,4 +1,4 @@
-"""What all commands share: settings read once, the log, signals, the opened App."""
+"""Shared by all commands: settings read once, the log, signals, the opened App."""
 
 from __future__ import annotations
 
@@ -22,15 +22,25 @@ from checkinsync.config.settings import (
     read_settings,
 )
 from checkinsync.errors import SettingsError
+from checkinsync.shutdown import Shutdown, signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.app import App
-    from checkinsync.shutdown import Shutdown
     from checkinsync.store.pool import Pool
+
+MAKERS = frozenset({"migrate", "users add", "login", "setup", "db restore"})
+"""Commands that make a private database where there is none; any other would be shown, or fill,
+the wrong one without a word."""
+
+LOOKING = ("plan", "status", "check", "baseline")
+"""Options with which such a command looks at the database that there is."""
+
+OF_LIBPQ = "PG"
+"""The beginning of the variables that PostgreSQL's library listens to."""
 
 
 class Duration(click.ParamType[timedelta]):
-    """`90s`, `2m`, `4h`, `14d`, or plain seconds."""
+    """`90s`, `2m`, `1h30m`, `14d`, or plain seconds."""
 
     name = "duration"
 
@@ -40,7 +50,7 @@ class Duration(click.ParamType[timedelta]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """The text as a time span; a usage error where it is none."""
+        """Return the text as a time span; a usage error where it is not one."""
         if isinstance(value, timedelta):
             return value
         try:
@@ -53,7 +63,7 @@ DURATION = Duration()
 
 
 def duration_of(setting: str) -> Duration:
-    """What the setting of this name may be."""
+    """Return the type of an option that is a setting, too."""
     return Duration(parser_of(setting))
 
 
@@ -62,14 +72,15 @@ class Context:
     """The global options, and what is opened with them."""
 
     verbosity: int
-    log_format: str
+    log_format: str | None
     log_file: str | None
 
     def settings(self, **options: Any) -> Settings:
-        """From the environment and the file; options that were given win. Sets up the log."""
+        """Return the settings, options that were given first. Sets up the log."""
         settings = read_settings(os.environ)
         given = {name: value for name, value in options.items() if value is not None}
-        settings = replace(settings, **given)
+        settings = replace(settings, **given, may_make_database=_may_make_database())
+        shield(settings)
         self._log(settings)
         heard = logging.WARNING if on_terminal() else logging.INFO  # a good night prints nothing
         for notice in settings.notices:
@@ -77,8 +88,9 @@ class Context:
         return settings
 
     def examined(self) -> Examined:
-        """The settings as far as they can be used, and what is wrong with them. Sets up the log."""
+        """Return the settings as far as they can be used, and their problems. Sets up the log."""
         examined = examine_settings(os.environ)
+        shield(examined.settings)
         try:
             self._log(examined.settings)
         except SettingsError as error:
@@ -89,22 +101,17 @@ class Context:
         from checkinsync.cli import log  # noqa: PLC0415 - the overview needs no log
 
         path = self.log_file or settings.log_file
-        try:
-            log.configure(
-                verbosity=self.verbosity,
-                style=self.log_format,
-                path=None if path is None else str(path),
-            )
-        except OSError as error:
-            raise SettingsError(
-                f"the log file {path} can't be written ({error.strerror}); "
-                "name another by --log-file or CHECKINSYNC_LOG_FILE"
-            ) from None
+        log.configure(
+            verbosity=self.verbosity,
+            style=self.log_format or settings.log_format,
+            path=None if path is None else str(path),
+        )
 
     @contextmanager
     def app(self, **options: Any) -> Iterator[App]:
-        """The App, opened with these options."""
-        from checkinsync.app import open_app  # noqa: PLC0415 - loads the database and HTTP
+        """Open the App with these options."""
+        with signals_deferred():
+            from checkinsync.app import open_app  # noqa: PLC0415 - loads the database and HTTP
 
         settings = self.settings(**options)
         with open_app(settings, listening()) as app:
@@ -112,8 +119,9 @@ class Context:
 
     @contextmanager
     def pool(self) -> Iterator[tuple[Settings, Pool]]:
-        """The database alone, for commands that need no key and no Foursquare."""
-        from checkinsync.resources import open_pooled  # noqa: PLC0415
+        """Open the database alone, for commands that need no key and no Foursquare."""
+        with signals_deferred():
+            from checkinsync.resources import open_pooled  # noqa: PLC0415
 
         settings = self.settings()
         listening()
@@ -122,9 +130,26 @@ class Context:
 
 
 def listening() -> Shutdown:
-    """Signals are heard from now on."""
-    from checkinsync.shutdown import Shutdown  # noqa: PLC0415
+    """Hear signals from now on."""
+    shutdown = Shutdown()
+    shutdown.listen()
+    return shutdown
 
-    stop = Shutdown()
-    stop.listen()
-    return stop
+
+def shield(settings: Settings) -> None:
+    """Remove libpq's variables where the embedded database is used, which listens to none."""
+    if settings.database_url is None:
+        for name in [name for name in os.environ if name.startswith(OF_LIBPQ)]:
+            del os.environ[name]
+
+
+def _may_make_database() -> bool:
+    """Return True if the command that is being run makes a private database where there is none."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None or any(ctx.params.get(name) for name in LOOKING):
+        return False
+    names: list[str] = []
+    while ctx is not None and ctx.parent is not None:
+        names.insert(0, ctx.info_name or "")
+        ctx = ctx.parent
+    return " ".join(names) in MAKERS

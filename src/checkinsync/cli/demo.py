@@ -14,7 +14,7 @@ import click
 
 from checkinsync.app import App, open_app
 from checkinsync.cli import log
-from checkinsync.cli.context import Context, listening
+from checkinsync.cli.context import Context, listening, shield
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render_run
 from checkinsync.cli.render import status as render_status
@@ -57,16 +57,17 @@ QUERIES = (
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep the database in DIR, to look around in afterwards.",
+    help="Keep the database in DIR, to explore it afterwards.",
 )
 @click.pass_context
 def demo(ctx: click.Context, *, keep: Path | None) -> None:
-    """A whole nightly run against a simulated Foursquare that misbehaves a little.
+    """Show a whole nightly run against a simulated Foursquare that misbehaves a little.
 
     Needs nothing but the package with the extra `embedded`: no server, no settings, no network.
     """
-    door: Context = ctx.obj
-    log.configure(verbosity=door.verbosity, style=door.log_format, path=door.log_file)
+    context: Context = ctx.obj
+    style = context.log_format or "text"
+    log.configure(verbosity=context.verbosity, style=style, path=context.log_file)
     with _home(keep) as home:
         played = play(home, stop=listening(), say=click.echo, watching=run_progress)
     click.echo(f"\n{render_run.as_table(played.summary)}")
@@ -77,13 +78,13 @@ def demo(ctx: click.Context, *, keep: Path | None) -> None:
     click.echo()
     click.echo(_where(keep))
     if not played.went_as_planned:
-        raise click.ClickException("the night did not go as planned; this is a bug, please report")
+        raise click.ClickException("the night did not go as planned; please report this bug")
     click.echo("\nEvery check-in that Foursquare shows is stored, once.")
 
 
 @contextmanager
 def _home(keep: Path | None) -> Iterator[Path]:
-    """The folder to keep, or one that goes with the demo."""
+    """Yield the folder to keep, or one that is removed with the demo."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
@@ -100,39 +101,40 @@ def _home(keep: Path | None) -> Iterator[Path]:
 
 def _where(keep: Path | None) -> str:
     if keep is None:
-        return "The database is gone again; `checkinsync demo --keep DIR` leaves it in DIR."
+        return "The database was removed; `checkinsync demo --keep DIR` keeps it in DIR."
     shell = f"CHECKINSYNC_HOME={keep.absolute()} checkinsync db shell"
     queries = "\n".join(f"  {query}" for query in QUERIES)
-    return f"The data are in {keep.absolute()}. Look around with\n\n  {shell}\n\n{queries}"
+    return f"The data are in {keep.absolute()}. Explore them with\n\n  {shell}\n\n{queries}"
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What came of it."""
+    """The result of the demo."""
 
     summary: RunSummary
     report: status.Report
     proofs: tuple[VerificationResult | Unfinished, ...]
-    """What Foursquare says to it, id by id."""
+    """The comparison with Foursquare, id by id."""
     went_as_planned: bool
     """One token was revoked on purpose; everything else is stored, once."""
 
 
 def settings_for(home: Path, api_url: str) -> Settings:
-    """A stagger that one can watch; everything else as it is at night."""
+    """Return settings with a stagger short enough to watch; all else is as it is at night."""
     return Settings(
         home=home,
         api_url=api_url,
         stagger=timedelta(seconds=1.5),
         retry_delay=timedelta(seconds=2),
         disposable=True,
+        may_make_database=True,
     )
 
 
 def play(
     home: Path, *, stop: Shutdown, say: Say, watching: Callable[[], AbstractContextManager[None]]
 ) -> Night:
-    """Play it, with data below `home`; `watching` is entered while the run goes on."""
+    """Run the demo, with data below `home`; `watching` is entered during the run."""
     with Server(people.demo_world()) as foursquare, _opened(home, foursquare, stop, say) as app:
         members = [_member(app, people.demo_token(name)) for name, _, _ in people.PEOPLE]
         say(f"{len(members)} users have connected: {', '.join(map(str, members))}")
@@ -151,8 +153,9 @@ def play(
 @contextmanager
 def _opened(home: Path, foursquare: Server, stop: Shutdown, say: Say) -> Iterator[App]:
     settings = settings_for(home, foursquare.url)
+    shield(settings)
     with embedded_database(settings) as running:
-        say(f"a PostgreSQL of its own runs on a socket in {running.socket_dir}")
+        say(f"a private PostgreSQL is running on a socket in {running.socket_dir}")
         applied = migrate.up(running.url)
         say(f"its schema is up to date ({len(applied)} migrations applied)")
         with open_app(settings, stop) as app:
@@ -174,7 +177,7 @@ def _proved(app: App, member: User) -> VerificationResult | Unfinished:
 
 
 def _arrange(app: App, foursquare: Server, members: list[User], say: Say) -> None:
-    """The little troubles of the night."""
+    """Arrange the small troubles of the night."""
     ada, ben, chloe, emi, hiro = (people.demo_token(name) for name, _, _ in people.PEOPLE)
     import_user(members[2], services=app.services, scope=Nightly(app.settings.overlap))
     say(f"{members[2]} was imported last night and is caught up")
@@ -187,11 +190,13 @@ def _arrange(app: App, foursquare: Server, members: list[User], say: Say) -> Non
         Fault("reset", token=hiro, path=CHECKINS, nth=1),
         Fault("html", token=chloe, path=CHECKINS, nth=1),
     )
-    say("Foursquare will stumble: a 500, cut JSON, a reset connection, an HTML page, a rate limit")
+    say(
+        "Foursquare will misbehave: a 500, cut JSON, a reset connection, an HTML page, a rate limit"
+    )
 
 
 def _as_planned(app: App, foursquare: Server, members: list[User], summary: RunSummary) -> bool:
-    """Whether each check-in that Foursquare shows is stored once, Emi's excepted."""
+    """Return True if each check-in that Foursquare shows is stored once, Emi's excepted."""
     if (summary.synced, summary.failed) != (len(members) - 1, 1):
         return False
     with transaction(app.services.pool) as conn:

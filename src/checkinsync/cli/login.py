@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from http import HTTPStatus
 import click
 
 from checkinsync.app import open_oauth
-from checkinsync.cli import terminal
+from checkinsync.cli import children, terminal
 from checkinsync.cli.context import Context, Duration
 from checkinsync.cli.render import login as render
 from checkinsync.config import validators
@@ -29,9 +28,6 @@ from checkinsync.users.loopback import PORT, Loopback, Visit, redirect
 
 OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 
-OURS = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY")
-"""How variables begin that hold our secrets: a browser lives long, and has no use for them."""
-
 
 @click.command()
 @click.argument("user", required=False)
@@ -40,29 +36,29 @@ OURS = ("CHECKINSYNC_", "DATABASE_URL", "ENCRYPTION_KEY")
     type=click.IntRange(1, 65535),
     default=PORT,
     show_default=True,
-    help="Of the address to come back to, as registered at Foursquare.",
+    help="Port of the redirect address, as registered at Foursquare.",
 )
-@click.option("--no-browser", is_flag=True, help="Paste the address you are sent to instead.")
+@click.option("--no-browser", is_flag=True, help="Open no browser; paste the address instead.")
 @click.option(
     "--timeout",
     type=Duration(validators.duration("1s", "1d")),
     default="5m",
     show_default=True,
-    help="How long to wait for whoever logs in.",
+    help="How long to wait for the login.",
 )
 @click.pass_obj
 def login(
-    door: Context, user: str | None, *, port: int, no_browser: bool, timeout: timedelta
+    context: Context, user: str | None, *, port: int, no_browser: bool, timeout: timedelta
 ) -> None:
-    """Log in at Foursquare in a browser: adds a user, or renews a token.
+    """Log in at Foursquare in a browser: add a user, or renew a token.
 
-    With USER the login has to be this user's; anybody else's is refused. The application has to be
+    With USER the login has to be this user's; another one is refused. The application has to be
     registered at Foursquare with the redirect address http://localhost:8902/callback, or with the
-    port of --port in it. Exit codes: 0 done, 2 somebody else's login, 4 no token came of it,
-    69 database or Foursquare away, 78 settings.
+    port of --port in it. Exit codes: 0 done, 2 another user's login, 4 no token was obtained,
+    69 database or Foursquare unreachable, 78 settings.
     """
     with ExitStack() as stack:
-        app = stack.enter_context(door.app())
+        app = stack.enter_context(context.app())
         oauth = stack.enter_context(open_oauth(app.settings, redirect(port)))
         named = accounts.find(user, pool=app.services.pool) if user else None
         loopback = None if no_browser else stack.enter_context(Loopback(port))
@@ -88,7 +84,7 @@ def login(
 
 
 def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
-    """Say what to do; on this machine, do it."""
+    """Say what to do; with a browser on this machine, open it."""
     where = "in a browser on this machine" if here else "in any browser, on any machine,"
     _say(f"Open this address {where} and allow the access:\n\n{address}\n")
     if here:
@@ -96,34 +92,30 @@ def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
         threading.Thread(target=_open, args=(address,), daemon=True).start()
     else:
         _say(
-            f"It then goes on to {redirect(port)}?…, which no browser finds elsewhere.\n"
-            f"Paste that address here, as it stands in the browser, within {written(timeout)}:"
+            f"It then redirects to {redirect(port)}?…, which a browser elsewhere can't load.\n"
+            f"Paste that address here, as the browser shows it, within {written(timeout)}:"
         )
 
 
 def _open(address: str) -> None:
-    """In a process of its own: what a browser prints is none of our results."""
+    """Open a browser in a process of its own, so that its output does not mix with ours."""
     opened = subprocess.run(  # noqa: S603 - our own words and our own address
         [sys.executable, "-c", OPENER, address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for us
-        env={
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(OURS) and name != "TERM"  # with it, one inside the terminal
-        },
+        env=children.environment("TERM"),  # with it, one opens inside the terminal
         check=False,
     )
     if opened.returncode:
-        _say("No browser opens by itself here: open it yourself, or start with --no-browser.")
+        _say("Can't open a browser: open the address yourself, or start again with --no-browser.")
 
 
 def _arrivals(
     loopback: Loopback | None, *, address: str, port: int, timeout: timedelta
 ) -> Iterator[Arrival]:
-    """Somebody is asked for, and whoever then comes back, in the browser or on standard input."""
+    """Ask for a login; yields what comes back, in a browser or on standard input."""
     try:
         _ask(address, port=port, timeout=timeout, here=loopback is not None)
         if loopback is None:
@@ -132,7 +124,7 @@ def _arrivals(
             yield from map(_of_browser, loopback.visits(within=timeout))
     except Interrupted as interrupted:
         raise Interrupted(
-            "interrupted before anybody came back from Foursquare; nothing was changed",
+            "interrupted before an answer from Foursquare; nothing was changed",
             exit_code=interrupted.exit_code,
         ) from None
 
@@ -141,18 +133,18 @@ def _of_browser(visit: Visit) -> Arrival:
     def tell(result: LoggedIn | CheckinsyncError) -> None:
         status = HTTPStatus.OK if isinstance(result, LoggedIn) else HTTPStatus.BAD_REQUEST
         visit.answer(render.page(result), status=status)
-        if isinstance(result, StrayReturn):  # all else is told in the end
+        if isinstance(result, StrayReturn):  # the end of the command says anything else
             _say(f"A browser came back, but {result}. Still waiting …")
 
     return Arrival(visit.query, tell)
 
 
 def _of_line(line: str) -> Arrival:
-    """The address as it was pasted, in quotes perhaps, or only what stands behind its `?`."""
+    """Take an address as it was pasted, perhaps in quotes, or only the part after its `?`."""
 
     def tell(result: LoggedIn | CheckinsyncError) -> None:
         if isinstance(result, StrayReturn):
-            _say(f"That won't do: {result}. Paste the address that the browser was sent to then:")
+            _say(f"Not accepted: {result}. Paste the address that the browser was sent to last:")
 
     address = line.strip("<>'\"").partition("#")[0]
     return Arrival(address.rpartition("?")[2], tell)

@@ -7,26 +7,27 @@ import click
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import migrate as render
 from checkinsync.cli.terminal import say_json
-from checkinsync.migrations import migrate as verbs
+from checkinsync.migrations import migrate as migrations
+from checkinsync.migrations.refusals import refused
 from checkinsync.resources import available_keyring, migration_url
 
 
 @click.command()
 @click.option(
-    "--plan", is_flag=True, help="Tell what is there and what is going to be done; write nothing."
+    "--plan", is_flag=True, help="Print what is there, what is pending and its SQL; write nothing."
 )
 @click.option("--status", is_flag=True, help="List each file: applied when, pending, changed.")
-@click.option("--check", is_flag=True, help="Exit with 6 when something is pending.")
+@click.option("--check", is_flag=True, help="Exit with code 6 when something is pending.")
 @click.option(
     "--baseline",
     type=click.IntRange(min=1),
     metavar="NNN",
-    help="Note the files up to NNN as applied, on a database that has what they add.",
+    help="Record the files up to NNN as applied, on a database that has what they add.",
 )
 @click.option("--json", "as_json", is_flag=True, help="With --plan: as JSON.")
 @click.pass_obj
 def migrate(
-    door: Context, *, plan: bool, status: bool, check: bool, baseline: int | None, as_json: bool
+    context: Context, *, plan: bool, status: bool, check: bool, baseline: int | None, as_json: bool
 ) -> None:
     """Bring the database's schema up to date; run it at each deploy.
 
@@ -37,22 +38,29 @@ def migrate(
         raise click.UsageError("--plan, --status, --check and --baseline exclude each other")
     if as_json and not plan:
         raise click.UsageError("--json goes with --plan")
-    settings = door.settings()
+    settings = context.settings()
     stop = listening()
     with migration_url(settings) as url:
         if plan:
             keyring = available_keyring(settings)
-            planned = verbs.plan(url, can_decrypt=keyring.can_decrypt if keyring else None)
-            if as_json:
-                say_json(render.plan_json(planned))
-            else:
-                click.echo(render.plan(planned))
+            can_decrypt = keyring.can_decrypt if keyring else None
+            _show(migrations.plan(url, can_decrypt=can_decrypt), as_json=as_json)
         elif status:
-            click.echo(render.status(verbs.status(url)))
+            click.echo(render.status(migrations.status(url)))
         elif check:
-            verbs.check(url)
+            migrations.check(url)
             click.echo("the schema is up to date")
         elif baseline is not None:
-            click.echo(render.applied(verbs.baseline(url, baseline, sleep=stop.sleep)))
+            click.echo(render.applied(migrations.baseline(url, baseline, sleep=stop.sleep)))
         else:
-            click.echo(render.applied(verbs.up(url, sleep=stop.sleep)))
+            click.echo(render.applied(migrations.up(url, sleep=stop.sleep)))
+
+
+def _show(plan: migrations.Plan, *, as_json: bool) -> None:
+    """Print the plan. Raises MigrationRefused where `migrate` would."""
+    if as_json:
+        say_json(render.plan_json(plan))
+    else:
+        click.echo(render.plan(plan))
+    if plan.refusals:
+        raise refused(plan.refusals)

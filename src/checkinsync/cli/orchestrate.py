@@ -62,7 +62,9 @@ def orchestrate(
 
 
 def _print(summary: RunSummary, *, as_json: bool) -> None:
-    if summary.exit_code and not on_terminal():  # first: nobody may read our output to its end
+    for notice in summary.notices:
+        click.echo(f"checkinsync: {notice}", err=True)
+    if summary.exit_code and not on_terminal():  # first: output may not be read to its end
         for line in render.trouble(summary):
             click.echo(f"checkinsync: {line}", err=True)
     if as_json:

@@ -18,7 +18,7 @@ from checkinsync.resources import open_keyring
 
 PARTIAL = 3
 ENVIRONMENT = " "
-"""What stands for the option without a file; no file has that name."""
+"""Stands for the option without a file; not the name of any file."""
 
 
 @click.command(name="rotate-keys")
@@ -33,10 +33,10 @@ ENVIRONMENT = " "
     is_flag=False,
     flag_value=ENVIRONMENT,
     metavar="[FILE]",
-    help="Also open what is sealed with the key that the application derived from its "
-    "DATABASE_URL: from the environment, or from FILE (- is standard input).",
+    help="Also decrypt with the key that the application derived from its DATABASE_URL, which is "
+    "read from the environment, or from FILE (- is standard input).",
 )
-@click.option("--dry-run", is_flag=True, help="Say what there is to do; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def rotate_keys(
@@ -47,15 +47,16 @@ def rotate_keys(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Seal every stored token anew with the first key of CHECKINSYNC_ENCRYPTION_KEY.
+    """Re-encrypt every stored token with the first key.
 
-    May run beside imports and the application, and be cut off and run again at any time.
-    Exit codes: 0 all tokens are sealed with the first key, 3 some are not (no key opens them),
-    78 the application would be locked out.
+    That is the first one in CHECKINSYNC_ENCRYPTION_KEY. May run beside imports and the
+    application; if interrupted, run it again. Exit codes: 0 all tokens are encrypted with the
+    first key, 3 some are not (no key decrypts them, or their rows stayed locked), 78 the
+    application could not decrypt them any more.
     """
-    door: Context = ctx.obj
+    context: Context = ctx.obj
     also = () if address is None else (_database_url(address),)
-    with door.pool() as (settings, pool):
+    with context.pool() as (settings, pool):
         stop = listening()
         keyring = open_keyring(settings, also=also)
         if settings.database_url is not None and not application_switched:
@@ -79,20 +80,20 @@ def rotate_keys(
 
 
 def _database_url(file: str) -> str:
-    """The application's DATABASE_URL to the letter: the old key was derived from this very text.
+    """Return the application's DATABASE_URL, unchanged: the old key was derived from this text.
 
-    Never from the command line, where everybody could read the password in it.
+    Never from the command line, where other users of the machine could read the password in it.
     """
     if "://" in file:
         raise click.UsageError(
-            "--from-database-url takes no address, since everybody can read a command line; put "
-            "it into a file, or into DATABASE_URL"
+            "--from-database-url does not take the address itself, since others can read a command "
+            "line; put it into a file, or into DATABASE_URL"
         )
     text = _read(file)
     if not text:
         raise SettingsError(
-            "--from-database-url needs the DATABASE_URL that the application had when it sealed "
-            "the tokens, to the letter: in the environment, or in a file that is named"
+            "--from-database-url needs the DATABASE_URL that the application had when it encrypted "
+            "the tokens, character by character: in the environment, or in the file that you name"
         )
     return text
 
@@ -101,7 +102,7 @@ def _read(file: str) -> str | None:
     if file == ENVIRONMENT:
         return as_the_application_has_it(os.environ, "DATABASE_URL")
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
     except (OSError, ValueError):
         raise SettingsError(f"--from-database-url: {file} can't be read as text") from None
     return text.removesuffix("\n").removesuffix("\r")

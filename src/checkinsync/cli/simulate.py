@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import click
 
-from checkinsync.errors import SettingsError
+from checkinsync.cli.context import listening
+from checkinsync.errors import Interrupted, SettingsError
 from checkinsync.simulator import demo
 from checkinsync.simulator.server import Server
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=demo.PORT, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other people.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Another seed makes other users."
+)
 def simulate(*, port: int, seed: int) -> None:
     """Serve a simulated Foursquare on a loopback port, until Ctrl-C.
 
@@ -27,11 +30,12 @@ def simulate(*, port: int, seed: int) -> None:
             click.echo(f"{demo.demo_token(first_name)}  {first_name}, {count} check-ins")
         click.echo("serving until Ctrl-C", err=True)
 
+    listening()
     try:
         demo.serve(port, seed, ready=ready)
     except OSError as error:
         raise SettingsError(
             f"port {port} can't be used ({error.strerror}); choose another with --port"
         ) from None
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
+    except Interrupted as asked:
+        raise Interrupted("stopped", exit_code=asked.exit_code) from None

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import click
 
-from checkinsync.app import utc_now
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.render import status as render
 from checkinsync.cli.terminal import say_json
 from checkinsync.nightly import status as verbs
+from checkinsync.resources import utc_now
 
 STALE = 7
 

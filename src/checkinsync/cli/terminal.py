@@ -1,4 +1,4 @@
-"""Lines that somebody pastes, waited for no longer than was said."""
+"""Standard input and output: pasted lines, tokens, questions, JSON and files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from checkinsync.users.loopback import nobody_came
+from checkinsync.users.loopback import time_is_up
 
 CHUNK = 4096
 
 
 def lines(*, within: timedelta) -> Iterator[str]:
-    """The lines of standard input, as they come, to its end. Raises LoginFailed out of time.
+    """Yield the lines of standard input as they come. Raises LoginFailed when the time is up.
 
-    Read past Python's own buffer: what it holds back can't be waited for.
+    Reads past Python's own buffer, since `select` doesn't see what that holds.
     """
     stdin: TextIO | None = sys.stdin
-    if stdin is None:  # it was closed before we began
+    if stdin is None:  # it was closed before we started
         return
     deadline = time.monotonic() + within.total_seconds()
     held = b""
@@ -35,10 +35,10 @@ def lines(*, within: timedelta) -> Iterator[str]:
 
 
 def _chunk(number: int, deadline: float, within: timedelta) -> bytes:
-    """What is there, at the end nothing."""
+    """Read what is there; empty at the end."""
     ready, _, _ = select.select([number], [], [], max(0.0, deadline - time.monotonic()))
     if not ready:
-        raise nobody_came(within)
+        raise time_is_up(within)
     return os.read(number, CHUNK)
 
 
@@ -47,28 +47,30 @@ def _text(line: bytes) -> str:
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches."""
+    """Return True if standard output and error are a terminal."""
     return is_terminal(sys.stdout) and is_terminal(sys.stderr)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # None: it was closed before we began
+    return stream is not None and stream.isatty()  # None: it was closed before we started
 
 
 def say_json(value: object) -> None:
-    """A result for programs."""
+    """Print a result for programs; in ASCII where the locale is not UTF-8."""
     import json  # noqa: PLC0415
 
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    stdout: TextIO | None = sys.stdout
+    is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
+    click.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
 
 
 @contextmanager
 def stdout_at_once() -> Iterator[BinaryIO]:
-    """Standard output for bytes, which gets them all at the block's end, or on an error none."""
+    """Collect bytes for standard output, written at the block's end, or on an error not at all."""
     import tempfile  # noqa: PLC0415
 
     if is_terminal(sys.stdout):
-        raise click.UsageError("this is nothing for a terminal: redirect it, or name a file")
+        raise click.UsageError("a terminal can't show this; redirect the output, or name a file")
     with tempfile.TemporaryFile() as file:
         yield file
         file.seek(0)
@@ -76,8 +78,8 @@ def stdout_at_once() -> Iterator[BinaryIO]:
             click.echo(chunk, nl=False)
 
 
-def token_from_stdin() -> str:
-    """A Foursquare token, never from argv, where everybody could read it."""
+def token_from_stdin(command: str) -> str:
+    """Read a Foursquare token for `command`; never from argv, which others can read."""
     stdin: TextIO | None = sys.stdin
     if is_terminal(stdin):
         token = click.prompt("Foursquare token", hide_input=True, err=True)
@@ -87,13 +89,13 @@ def token_from_stdin() -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise click.UsageError(
             "the Foursquare token is read from standard input, on one line: "
-            "`checkinsync users add < token.txt`"
+            f"`checkinsync {command} < token.txt`"
         )
     return token
 
 
 def confirm(question: str) -> None:
-    """Ask before what can't be undone. Raises Abort on a no."""
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"nobody is there to be asked: {question} Say --yes if you mean it")
+    """Ask before something that can't be undone. Raises Abort on a no."""
+    if not is_terminal(sys.stdin):
+        raise click.UsageError(f"no terminal to ask: {question} If so, use --yes")
     click.confirm(question, abort=True, err=True)

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import click
 
-from checkinsync.app import utc_now
 from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
-from checkinsync.cli.terminal import confirm, say_json, stdout_at_once, token_from_stdin
-from checkinsync.model.user import Profile
+from checkinsync.cli.terminal import (
+    confirm,
+    is_terminal,
+    say_json,
+    stdout_at_once,
+    token_from_stdin,
+)
+from checkinsync.model.user import Profile, User
 from checkinsync.nightly import status as standing
+from checkinsync.resources import utc_now
 from checkinsync.users import accounts, removal
 from checkinsync.users.export import export_user
 
 
 @click.group()
 def users() -> None:
-    """Add, list, show, pause, resume and remove users, and renew their tokens."""
+    """Add, list, pause, export and remove users; renew their tokens."""
 
 
 @users.command()
@@ -28,14 +36,16 @@ def users() -> None:
 @click.option("--name", metavar="NAME", help="The display name, with --foursquare-id.")
 @click.option("--show-secret", is_flag=True, help="Print the user's secret token as well.")
 @click.pass_obj
-def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool) -> None:
+def add(
+    context: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool
+) -> None:
     """Read a Foursquare token from standard input and add its user."""
     if name and not foursquare_id:
-        raise click.UsageError("--name goes with --foursquare-id")
+        raise click.UsageError("--name needs --foursquare-id")
     if foursquare_id is not None and not re.fullmatch(r"[0-9]{1,20}", foursquare_id):
         raise click.UsageError("--foursquare-id is Foursquare's number for the user, digits only")
-    token = token_from_stdin()
-    with door.app() as app:
+    token = token_from_stdin("users add")
+    with context.app() as app:
         asked = (
             None if foursquare_id else accounts.who_is(token, foursquare=app.services.foursquare)
         )
@@ -47,7 +57,8 @@ def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secr
             keyring=app.services.keyring,
             now=app.services.now(),
         )
-    click.echo(added.id)
+    user = User(added.id, profile.foursquare_user_id, profile.name, None)
+    click.echo(f"{user} added" if is_terminal(sys.stdout) else added.id)
     if show_secret:
         click.echo(added.secret_token)
 
@@ -56,10 +67,10 @@ def add(door: Context, *, foursquare_id: str | None, name: str | None, show_secr
 @click.argument("user")
 @click.option("--unchecked", is_flag=True, help="Do not ask Foursquare whose token it is.")
 @click.pass_obj
-def set_token(door: Context, user: str, *, unchecked: bool) -> None:
+def set_token(context: Context, user: str, *, unchecked: bool) -> None:
     """Read a new Foursquare token for USER from standard input."""
-    token = token_from_stdin()
-    with door.app() as app:
+    token = token_from_stdin(f"users set-token {shlex.quote(user)}")
+    with context.app() as app:
         found = accounts.find(user, pool=app.services.pool)
         profile = None if unchecked else accounts.who_is(token, foursquare=app.services.foursquare)
         accounts.set_token(
@@ -70,15 +81,15 @@ def set_token(door: Context, user: str, *, unchecked: bool) -> None:
             keyring=app.services.keyring,
             now=app.services.now(),
         )
-    click.echo(f"{found} has a new token and is imported in the next run")
+    click.echo(f"{found} has a new token and is due in the next run")
 
 
 @users.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the names of `status`.")
 @click.pass_obj
-def list_users(door: Context, *, as_json: bool) -> None:
-    """A line per user."""
-    with door.pool() as (settings, pool):
+def list_users(context: Context, *, as_json: bool) -> None:
+    """List the users, a line for each."""
+    with context.pool() as (settings, pool):
         report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
     if as_json:
         say_json(render.status_json(report)["users"])
@@ -89,9 +100,9 @@ def list_users(door: Context, *, as_json: bool) -> None:
 @users.command()
 @click.argument("user")
 @click.pass_obj
-def show(door: Context, user: str) -> None:
-    """Everything that is known of USER, but secrets."""
-    with door.pool() as (settings, pool):
+def show(context: Context, user: str) -> None:
+    """Show everything that is known about USER, except secrets."""
+    with context.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)
         status, _ = standing.of_user(
             found, pool=pool, now=utc_now(), active_days=settings.active_days
@@ -102,20 +113,20 @@ def show(door: Context, user: str) -> None:
 @users.command()
 @click.argument("user")
 @click.pass_obj
-def pause(door: Context, user: str) -> None:
+def pause(context: Context, user: str) -> None:
     """Leave USER out of the nightly runs."""
-    with door.pool() as (_, pool):
+    with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
         accounts.pause(found, pool=pool, now=utc_now())
-    click.echo(f"{found} is paused; `checkinsync users resume {found.id}` ends it")
+    click.echo(f"{found} is paused until `checkinsync users resume {found.id}`")
 
 
 @users.command()
 @click.argument("user")
 @click.pass_obj
-def resume(door: Context, user: str) -> None:
+def resume(context: Context, user: str) -> None:
     """Take USER into the nightly runs again."""
-    with door.pool() as (_, pool):
+    with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
         accounts.pause(found, pool=pool, now=None)
     click.echo(f"{found} is imported again, if active and connected")
@@ -125,21 +136,21 @@ def resume(door: Context, user: str) -> None:
 @click.argument("user")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def remove(door: Context, user: str, *, yes: bool) -> None:
-    """Remove USER and everything of theirs, check-ins included; cut off, run it again.
+def remove(context: Context, user: str, *, yes: bool) -> None:
+    """Remove USER and everything of theirs, check-ins included; if interrupted, run it again.
 
-    `checkinsync users export USER` gives them all of it first.
+    `checkinsync users export USER` saves all of it first.
     """
-    with door.pool() as (settings, pool):
+    with context.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)
         if not yes:
             status, _ = standing.of_user(
                 found, pool=pool, now=utc_now(), active_days=settings.active_days
             )
-            question = f"Remove {found} with {status.checkins} check-ins for ever?"
+            question = f"Remove {found} with {status.checkins} check-ins for good?"
             confirm(question)
-        gone = removal.remove(found, pool=pool, now=utc_now())
-    told = ", ".join(f"{count} {kind}" for kind, count in gone.items())
+        removed = removal.remove(found, pool=pool, now=utc_now())
+    told = ", ".join(f"{count} {kind}" for kind, count in removed.items())
     click.echo(f"removed {found}: {told}")
 
 
@@ -154,10 +165,10 @@ def remove(door: Context, user: str, *, yes: bool) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.pass_obj
-def export(door: Context, user: str, *, output: Path | None, force: bool) -> None:
-    """Write everything that is stored of USER into a zip of JSON, for USER; no token is in it."""
+def export(context: Context, user: str, *, output: Path | None, force: bool) -> None:
+    """Write everything that is stored about USER, except tokens, into a zip of JSON."""
     to_stdout = output == Path("-")
-    with door.pool() as (_, pool):
+    with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
         path = output or Path(f"checkinsync-user-{found.id}.zip")
         with stdout_at_once() if to_stdout else write_atomically(path, replace=force) as file:

@@ -64,7 +64,7 @@ def verify(
     with door.app() as app:
         chosen = _chosen(user, pool=app.services.pool)
         if not chosen:
-            click.echo("nobody has connected yet: there is nothing to verify", err=True)
+            click.echo("no user has connected yet: there is nothing to verify", err=True)
         results = []
         with app.shutdown.gracefully():
             for result in _results(
@@ -87,7 +87,7 @@ def _chosen(text: str, *, pool: Pool) -> list[User]:
 def _results(
     app: App, chosen: list[User], *, repair: bool, accept_deletions: bool, wait: bool
 ) -> Iterator[VerificationResult | Unfinished]:
-    """One after the other, until somebody asks to stop, or asking on is no use."""
+    """One after the other, until asked to stop, or while Foursquare answers."""
     unanswered = 0
     for user in chosen:
         with import_bar(str(user)) if on_terminal() else nullcontext(lambda _: None) as on_page:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from checkinsync.app import utc_now
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
 from checkinsync.nightly import status as verbs
+from checkinsync.resources import utc_now
 from checkinsync.users import accounts
 
 

@@ -1,27 +1,38 @@
-"""Durations as people write them: `90s`, `2m`, `4h`, `14d`, or plain seconds."""
+"""Durations as people write them: `90s`, `2m`, `1h30m`, `14d`, or plain seconds."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 
-UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
+UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_BARE = re.compile(_NUMBER)
+_PART = re.compile(rf"({_NUMBER})\s*([dhms])\s*")
+_PARTS = re.compile("".join(rf"(?:{_NUMBER}\s*{unit}\s*)?" for unit in UNITS))
 
 
 def parse_duration(text: str) -> timedelta:
-    """The time span; ValueError with a sentence where the text is none."""
-    written = _WRITTEN.fullmatch(text.strip())
-    if written is None:
-        raise ValueError(f"{text!r} is no duration; write 90s, 2m, 4h, 14d, or plain seconds")
+    """Return the time span. Raises ValueError, which says how a duration is written."""
+    text = text.strip()
+    parts = _PART.findall(text) if _PARTS.fullmatch(text) else []
+    if is_bare(text):
+        parts = [(text, "s")]
+    if not parts:
+        raise ValueError(f"{text!r} is not a duration; write 90s, 2m, 1h30m, 14d, or plain seconds")
     try:
-        return timedelta(**{UNITS[written[2]]: float(written[1])})
+        return timedelta(**{UNITS[unit]: float(number) for number, unit in parts})
     except OverflowError:
         raise ValueError(f"{text!r} is longer than a duration can be") from None
 
 
+def is_bare(text: str) -> bool:
+    """Return True for a number without a unit."""
+    return _BARE.fullmatch(text.strip()) is not None
+
+
 def written(span: timedelta) -> str:
-    """As `parse_duration` reads it, in the largest unit that leaves no rest."""
+    """Return the span as `parse_duration` reads it, in the largest unit that leaves no rest."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % size == 0:

@@ -1,4 +1,4 @@
-"""What was given, by the environment or by the file: read by name, all problems kept together.
+"""The places a setting may be given in: read by name, all problems kept together.
 
 Knows how a setting is found and nothing of what settings there are. A parser takes text and
 returns a value, or raises ValueError with what is allowed; it never repeats a secret.
@@ -6,70 +6,116 @@ returns a value, or raises ValueError with what is allowed; it never repeats a s
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PREFIX = "CHECKINSYNC_"
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""Where systemd puts the credentials of a service: a file each, which only the service reads."""
+"""The variable that names systemd's folder of credentials: a file each, for this service only."""
+
+LARGEST = 2**20
+"""Bytes that a file with settings or a secret may have."""
+
+QUOTES = frozenset("\"'`“”„«»")
+"""Characters that may stand around a value that was copied from somewhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A parser's value, and what an operator should know of it."""
+
+    value: Any
+    notes: tuple[str, ...]
+
 
 Parser = Callable[[str], Any]
 
 
-class Sources:
-    """The environment and the file; the environment wins, and empty text counts as nothing."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The text of a setting, or the path of a file that holds it."""
 
-    def __init__(self, environ: Mapping[str, str], file: Mapping[str, Any]) -> None:
+    label: str
+    """Its origin: a variable, a key of which file, a credential."""
+    text: str
+    is_path: bool = False
+
+
+class Sources:
+    """The environment and the settings file; the environment wins, and empty text is not given."""
+
+    def __init__(
+        self, environ: Mapping[str, str], file: Mapping[str, Any], *, path: Path | None = None
+    ) -> None:
         self.problems: list[str] = []
+        self.notes: list[str] = []
         self.broken: set[str] = set()
-        """Settings that were given, but not so that they can be used."""
+        """Settings that were given, but can't be used as they are."""
+        self.labels: dict[str, str] = {}
+        """The origin of each value, by the setting's name."""
         self.secret_files: list[Path] = []
         """Files that hold a secret, in the order in which they were read."""
         self._environ = environ
         self._file = file
+        self._path = path or "the file"
 
     def read(
         self, parsers: Mapping[str, Parser], *, secrets: Collection[str] = ()
     ) -> dict[str, Any]:
-        """The values of those that were given; `secrets` may be given as `NAME_FILE`, too, or as
-        a credential of systemd."""
+        """Return the values of those that were given.
+
+        One of `secrets` may be given as `NAME_FILE`, too, or as a credential of systemd.
+        """
         values: dict[str, Any] = {}
         for name, parser in parsers.items():
             with self._about(name):
-                secret = name in secrets
-                found = self._find(name, secret=secret) or (
-                    self._credential(name) if secret and name not in self.broken else None
-                )
-                if found is not None:
-                    self._parse(values, name, parser, *found)
+                self._parse(values, name, parser, self._find(name, secret=name in secrets))
         return values
 
     def fall_back(self, values: dict[str, Any], name: str, variable: str, parser: Parser) -> None:
-        """Another program's variable stands in for a setting that was not given; it is a secret."""
+        """Let another program's variable, a secret, stand in for a setting that was not given."""
         if name in values:
             return
-        path_variable = f"{variable}_FILE"
         with self._about(name):
             found = self._one(
-                (variable, self._environ.get(variable)),
-                (path_variable, self._environ.get(path_variable)),
+                self._variable(variable), self._variable(f"{variable}_FILE", is_path=True)
             )
-            if found is not None and found[0] == path_variable:
-                found = self._content(*found)
-            if found is not None:
-                self._parse(values, name, parser, *found)
+            self._parse(values, name, parser, found)
+
+    def borrow(
+        self, values: dict[str, Any], name: str, variables: Collection[str], parser: Parser
+    ) -> None:
+        """Let the first usable of the variables that many programs share stand in for a setting.
+
+        One that can't be used is noted, and is not a problem: it is not ours.
+        """
+        for given in filter(None, map(self._variable, variables)):
+            if name in values or name in self.broken:
+                return
+            try:
+                values[name], self.labels[name] = parser(given.text), given.label
+            except ValueError as problem:
+                self.notes.append(f"{given.label}: {problem}; it is ignored")
+
+    def refuse(self, name: str, problem: str) -> None:
+        """Add a problem of a setting that was read."""
+        self.problems.append(f"{self.labels[name]}: {problem}")
+        self.broken.add(name)
 
     def refuse_unknown_keys(self, known: Collection[str]) -> None:
-        """A key of the file that no setting has is a slip of the pen."""
+        """Add a problem for each key of the file that is not a setting."""
         for key in self._file:
             if key not in known:
-                self.problems.append(f"{key} in the file is no setting{_meant(key, known)}")
+                self.problems.append(f"{self._in_file(key)} is not a setting{_meant(key, known)}")
 
     def unknown_variables(self, known: Collection[str]) -> list[str]:
-        """Ours by their prefix, yet unknown: maybe a newer version's."""
+        """Return a notice for each variable with our prefix that is unknown: a newer version's?"""
         names = {PREFIX + name.upper() for name in known}
         strange = sorted(set(self._environ) - names)
         return [
@@ -80,72 +126,80 @@ class Sources:
 
     @contextmanager
     def _about(self, name: str) -> Iterator[None]:
-        """A problem told within the block is this setting's."""
+        """Count a problem within the block as this setting's."""
         told = len(self.problems)
         yield
         if len(self.problems) > told:
             self.broken.add(name)
 
     def _parse(
-        self, values: dict[str, Any], name: str, parser: Parser, label: str, text: str
+        self, values: dict[str, Any], name: str, parser: Parser, found: _Given | None
     ) -> None:
-        try:
-            values[name] = parser(text)
-        except ValueError as problem:
-            self.problems.append(f"{label}: {problem}")
-
-    def _find(self, name: str, *, secret: bool) -> tuple[str, str] | None:
-        """Where a setting stands and its text; None where nobody gave it, or not readably."""
-        variable = PREFIX + name.upper()
-        path_variable, path_key = f"{variable}_FILE", f"{name}_file"
-        found = self._one(
-            (variable, self._environ.get(variable)),
-            (path_variable, self._environ.get(path_variable) if secret else None),
-        ) or self._one(
-            (name, self._from_file(name)),
-            (path_key, self._from_file(path_key) if secret else None),
-        )
+        if found is not None and found.is_path:
+            found = self._content(found)
         if found is None:
-            return None
-        label, text = found
-        if secret and label in {path_variable, path_key}:
-            return self._content(label, text)
-        return label, text
+            return
+        try:
+            value = parser(found.text)
+        except ValueError as problem:
+            self.problems.append(f"{found.label}: {problem}")
+            return
+        if isinstance(value, Noted):
+            self.notes.extend(f"{found.label}: {note}" for note in value.notes)
+            value = value.value
+        values[name], self.labels[name] = value, found.label
 
-    def _credential(self, name: str) -> tuple[str, str] | None:
-        """What systemd's LoadCredential= hands to the service under the setting's name."""
+    def _find(self, name: str, *, secret: bool) -> _Given | None:
+        """Return what was given for a setting: by the environment, the file, or systemd."""
+        variable, told = PREFIX + name.upper(), len(self.problems)
+        found = self._one(
+            self._variable(variable),
+            self._variable(f"{variable}_FILE", is_path=True) if secret else None,
+        ) or self._one(self._key(name), self._key(f"{name}_file", is_path=True) if secret else None)
+        if found is None and secret and len(self.problems) == told:
+            return self._credential(name)
+        return found
+
+    def _variable(self, name: str, *, is_path: bool = False) -> _Given | None:
+        text = self._environ.get(name)
+        return _Given(name, text, is_path) if text else None
+
+    def _key(self, key: str, *, is_path: bool = False) -> _Given | None:
+        value = self._file.get(key)
+        if isinstance(value, bool) or not isinstance(value, int | float | str | None):
+            self.problems.append(f"{self._in_file(key)} must be text or a number")
+            return None
+        return None if value in {None, ""} else _Given(self._in_file(key), str(value), is_path)
+
+    def _in_file(self, key: str) -> str:
+        return f"{key} in {self._path}"
+
+    def _credential(self, name: str) -> _Given | None:
+        """Return what systemd's LoadCredential= hands to the service under the setting's name."""
         folder = self._environ.get(CREDENTIALS)
-        if not folder or not (Path(folder) / name).exists():
+        if not folder or not os.path.lexists(Path(folder) / name):
             return None
-        return self._content(f"the credential {name}", str(Path(folder) / name))
+        return _Given(f"the credential {name}", str(Path(folder) / name), is_path=True)
 
-    def _one(self, *candidates: tuple[str, str | None]) -> tuple[str, str] | None:
-        present = [(label, text) for label, text in candidates if text]
+    def _one(self, *candidates: _Given | None) -> _Given | None:
+        present = [given for given in candidates if given]
         if len(present) > 1:
-            labels = " and ".join(label for label, _ in present)
+            labels = " and ".join(given.label for given in present)
             self.problems.append(f"{labels} are both given; keep one of them")
         return present[0] if present else None
 
-    def _from_file(self, key: str) -> str | None:
-        value = self._file.get(key)
-        if value is None or isinstance(value, str):
-            return value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.problems.append(f"{key} in the file must be text or a number")
-            return None
-        return str(value)
-
-    def _content(self, label: str, path: str) -> tuple[str, str] | None:
-        """A secret from its own file, without the newline that editors put at the end.
+    def _content(self, given: _Given) -> _Given | None:
+        """Return a secret from its own file, without the newline that editors put at the end.
 
         A problem shows the path only where it looks like one: it may be the secret itself.
         """
+        path, label = given.text, given.label
         named = path if path.startswith(("/", "~", ".")) else "the file it names"
         try:
             file = Path(path).expanduser()
-            text = file.read_text(encoding="utf-8")
+            text = read_text(file)
         except (OSError, RuntimeError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "no path of a text in UTF-8"
+            why = error.strerror if isinstance(error, OSError) else "not a path of text in UTF-8"
             self.problems.append(f"{label}: {named} can't be read ({why})")
             return None
         self.secret_files.append(file)
@@ -153,11 +207,27 @@ class Sources:
         if not text:
             self.problems.append(f"{label}: {named} is empty")
             return None
-        return label, text
+        return _Given(f"{label} ({file})", text)
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text without a byte order mark. Raises OSError, and ValueError for no text.
+
+    A FIFO without a writer is empty, instead of waited for.
+    """
+    with open(path, "rb", opener=_at_once) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError("too large")
+    return content.decode("utf-8-sig")
+
+
+def _at_once(path: str, flags: int) -> int:
+    number = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(number, True)
+    return number
 
 
 def _meant(name: str, known: Collection[str]) -> str:
-    import difflib  # noqa: PLC0415 - for a slip of the pen only
-
     near = difflib.get_close_matches(name, known, n=1)
     return f" (is {near[0]} meant?)" if near else ""

@@ -271,7 +271,7 @@ class _Visit:
         return None if key is None or embedded else Keyring([key]).keys[0].fingerprint
 
     def _runs(self, conn: Connection) -> Iterator[Finding]:
-        with server.reading(conn):
+        with server.reading_tables(conn):
             last = queries.latest(conn, most=1)
         yield diagnosis.of_last_run(last[0] if last else None, now=self.now())
 
@@ -297,7 +297,7 @@ class _Visit:
     def _somebody(self, conn: Connection) -> list[str]:
         """The first active user whose token can be opened."""
         assert self.keyring is not None
-        with server.reading(conn):
+        with server.reading_tables(conn):
             days = self.examined.settings.active_days
             candidates = users.active(conn, at=self.now(), days=days)
         encrypted = ((c.user.id, c.user.encrypted_token or "") for c in candidates)
@@ -306,7 +306,7 @@ class _Visit:
     def _ask(self, conn: Connection, text: str) -> Iterator[Finding]:
         assert self.online is not None
         assert self.keyring is not None
-        with server.reading(conn):
+        with server.reading_tables(conn):
             user = users.find(conn, text)
         try:
             if user.encrypted_token is None:
@@ -324,13 +324,13 @@ class _Visit:
 
 
 def _schema(conn: Connection) -> Iterator[Finding]:
-    with server.reading(conn):
+    with server.reading_tables(conn):
         applied, invalid = ledger.rows(conn), server.invalid_indexes(conn)
     yield from diagnosis.of_schema(files.read(), applied, invalid)
 
 
 def _batch(conn: Connection, last: int) -> list[User]:
-    with server.reading(conn):
+    with server.reading_tables(conn):
         return tokens.after(conn, last, most=BATCH)
 
 

@@ -21,7 +21,7 @@ from checkinsync.doctor.findings import (
 from checkinsync.embedded.place import Place
 from checkinsync.errors import MigrationRefused
 from checkinsync.keys.usage import Key, KeyUsage
-from checkinsync.migrations.files import Applied, Migration, State, standings, undone
+from checkinsync.migrations.files import Applied, Migration, State, pending_text, standings, undone
 from checkinsync.model.user import Profile, User
 from checkinsync.nightly.summary import RunRecord
 
@@ -186,8 +186,8 @@ def of_schema(
 
 def _pending(pending: Sequence[Migration], applied: int, newer: Sequence[str]) -> Finding:
     if pending:
-        names = ", ".join(file.name for file in pending)
-        return problem("schema", f"pending: {names}", "checkinsync migrate", exit_code=SCHEMA)
+        says = pending_text([file.name for file in pending])
+        return problem("schema", says, "checkinsync migrate", exit_code=SCHEMA)
     if newer:
         return warning(
             "schema",
@@ -211,12 +211,11 @@ def of_keys(
     for number, (key, count) in enumerate(zip(keys, usage.counts(), strict=True)):
         first = next(i for i, other in enumerate(keys) if other.fingerprint == key.fingerprint)
         known = application == key.fingerprint
-        if key.looks_cut:
+        if key.doubt:
             yield warning(
                 "keys",
-                f"key {key.fingerprint} is nothing but hex digits, yet not 64 of them, so it "
-                "counts as a pass phrase",
-                "compare it with where it came from: digits may have been lost",
+                f"key {key.fingerprint} {key.doubt}, so it counts as a pass phrase",
+                "compare it with where it came from; digits may have been lost, or quotes added",
             )
         if first < number:
             yield warning("keys", f"key {key.fingerprint} is given twice", "name it once")

@@ -9,6 +9,7 @@ import psycopg
 
 from checkinsync.doctor.findings import Pooling, Server
 from checkinsync.errors import DatabaseAway, DatabaseRefused, SchemaBehind
+from checkinsync.store import schema
 from checkinsync.store.driver_errors import is_away
 from checkinsync.store.pool import LOCK_TIMEOUT, STATEMENT_TIMEOUT, Connection, direct
 
@@ -40,6 +41,17 @@ def reading(conn: Connection) -> Iterator[Connection]:
         if error.sqlstate in ABSENT:
             raise SchemaBehind(f"not looked at, since the schema lacks it: {said}") from None
         raise DatabaseRefused(f"the database refuses to tell: {said}") from None
+
+
+@contextmanager
+def reading_tables(conn: Connection) -> Iterator[Connection]:
+    """As `reading`, and every name means the table in the application's schema.
+
+    Raises SettingsError where it is not clear which schema that is.
+    """
+    with reading(conn):
+        schema.use(conn)
+        yield conn
 
 
 def facts(conn: Connection) -> Server:

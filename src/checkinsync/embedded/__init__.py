@@ -1,7 +1,7 @@
-"""A PostgreSQL of our own for when no database is named; it never listens on the network.
+"""A private PostgreSQL for when no database is named; it never listens on the network.
 
 The data lie in `postgres/data` below CHECKINSYNC_HOME and are found again next night. Commands
-that run at once share the server; the last one out stops it. Nothing outside `postgres/` changes.
+that run at once share the server; the last one stops it. Nothing outside `postgres/` changes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -27,27 +27,35 @@ __all__ = ["Running", "serving"]
 
 log = logging.getLogger(__name__)
 
-UNSPEAKABLE = frozenset('"$`\\\n')
-"""What pg_ctl can't have in a path: it hands paths to a shell between double quotes."""
+UNUSABLE = frozenset('"$`\\\n')
+"""Characters that pg_ctl can't have in a path: it hands paths to a shell in double quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server at work, as its users see it."""
+    """A running server, as its users see it."""
 
     socket_dir: Path
     bindir: Path
     """Where psql, pg_dump and pg_restore of the server's version are."""
+    made: bool = field(default=False, compare=False)
+    """True: the data were made just now."""
 
     @property
     def url(self) -> str:
-        """Address of our database; it holds no secret."""
+        """The address of our database; it holds no secret."""
         return self.url_for(DATABASE)
 
     def url_for(self, dbname: str) -> str:
-        """Address of another database of the same server."""
+        """Return the address of another database of the same server.
+
+        It names a file of passwords that does not exist, or libpq would look into `~/.pgpass`.
+        """
         host = os.fsencode(self.socket_dir)
-        where = urlencode({"host": host, "port": PORT, "user": ROLE}, quote_via=quote)
+        passwords = os.fsencode(self.socket_dir / "no-passwords")
+        where = urlencode(
+            {"host": host, "port": PORT, "user": ROLE, "passfile": passwords}, quote_via=quote
+        )
         return f"postgresql:///{quote(dbname, safe='')}?{where}"
 
 
@@ -60,7 +68,7 @@ def serving(
     allow_nobody: bool = False,
     for_tests: bool = False,
 ) -> Iterator[Running]:
-    """Start or join the server whose data are below `home`; leave it, and stop it if we are last.
+    """Start or join the server whose data are below `home`; afterwards the last user stops it.
 
     `bindir` and `account` are CHECKINSYNC_PG_BINDIR and CHECKINSYNC_PG_ACCOUNT. `allow_nobody` is
     for data that are worth nothing. `for_tests` trades safety after a power cut for speed.
@@ -70,16 +78,16 @@ def serving(
     with _explained(base):
         cluster, clients = _checked(base, bindir=bindir, account=account, nobody=allow_nobody)
         cluster.make_folders()
-        server, member = _joined(cluster, clients, for_tests=for_tests)
+        server, use, made = _joined(cluster, clients, for_tests=for_tests)
     try:
-        yield Running(cluster.socket_dir, clients.bindir)
+        yield Running(cluster.socket_dir, clients.bindir, made)
     finally:
-        _leave(server, member)
+        _leave(server, use)
 
 
 def _base(home: Path) -> Path:
     base = home.absolute().resolve() / "postgres"
-    if UNSPEAKABLE & set(str(base)):
+    if UNUSABLE & set(str(base)):
         raise SettingsError(
             f"CHECKINSYNC_HOME: PostgreSQL can't work in {base}: choose a path"
             " without quotation marks, dollar signs, backslashes and line breaks."
@@ -89,7 +97,7 @@ def _base(home: Path) -> Path:
 
 @contextmanager
 def _explained(base: Path) -> Iterator[None]:
-    """Tell an error of the system (a full disk, a closed folder) as one of ours."""
+    """Raise an error of the system (a full disk, a closed folder) as EmbeddedDatabaseError."""
     try:
         yield
     except OSError as error:
@@ -102,7 +110,7 @@ def _explained(base: Path) -> Iterator[None]:
 def _checked(
     base: Path, *, bindir: Path | None, account: str | None, nobody: bool
 ) -> tuple[Cluster, Programs]:
-    """What can be refused is refused here, before anything is made."""
+    """Refuse what can be refused before anything is made."""
     data = base / "data"
     cluster = Cluster(base, accounts.choose(account, data=data, allow_nobody=nobody))
     cluster.check()
@@ -111,29 +119,33 @@ def _checked(
     return cluster, clients
 
 
-def _joined(cluster: Cluster, clients: Programs, *, for_tests: bool) -> tuple[Server, SharedUse]:
-    """Be a user of the server before it is looked for, so that nobody stops it meanwhile."""
+def _joined(
+    cluster: Cluster, clients: Programs, *, for_tests: bool
+) -> tuple[Server, SharedUse, bool]:
+    """Use the server from before it is looked for, so that no other process stops it meanwhile."""
     with exclusive(cluster.base / "turn.lock"):
         service = binaries.within_reach(clients, cluster.account, base=cluster.base)
         server = Server(cluster, clients, service)
-        member = SharedUse(cluster.base / "users.lock")
+        use = SharedUse(cluster.base / "users.lock")
         with ExitStack() as undo:
-            undo.callback(_go, server, member)
-            if not cluster.exists:
+            undo.callback(_end, server, use)
+            made = not cluster.exists
+            if made:
                 cluster.make(service, for_tests=for_tests)
                 log.info("made a database in %s, served by %s", cluster.data, cluster.account.name)
             server.bring_up(for_tests=for_tests)
             server.make_database()
             undo.pop_all()
-    return server, member
+    return server, use, made
 
 
-def _leave(server: Server, member: SharedUse) -> None:
+def _leave(server: Server, use: SharedUse) -> None:
     with exclusive(server.cluster.base / "turn.lock"):
-        _go(server, member)
+        _end(server, use)
 
 
-def _go(server: Server, member: SharedUse) -> None:
-    """A server that does not stop is told, not raised: the work is done and stored."""
-    if member.leave() and (complaint := server.stop()):
+def _end(server: Server, use: SharedUse) -> None:
+    """End the use, and the server if it was the last. One that does not stop is only logged: the
+    work is done and stored."""
+    if use.leave() and (complaint := server.stop()):
         log.warning("the embedded database does not stop: %s", complaint)

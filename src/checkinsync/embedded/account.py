@@ -1,4 +1,4 @@
-"""Under which account the server runs; makes no account and never lets the server be root."""
+"""The account the server runs under; makes no account and never lets the server be root."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ class Account:
     uid: int
     gid: int
 
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """The program's end, its output and its complaints; PermissionError if out of reach."""
+    def run(self, *command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end as this account. Raises PermissionError if out of reach."""
         if os.geteuid() == self.uid:
-            return run(*command)
+            return run(*command, **more)
         groups = os.getgrouplist(self.name, self.gid)
-        return run(*command, user=self.uid, group=self.gid, extra_groups=groups)
+        return run(*command, user=self.uid, group=self.gid, extra_groups=groups, **more)
 
     def can_enter(self, folder: Path) -> bool:
-        """Whether every folder on the way lets this account pass."""
+        """Return True if every folder on the way lets this account pass."""
         return self.run("/bin/sh", "-c", 'test -x "$1"', "sh", folder).returncode == 0
 
     def can_run(self, program: Path) -> bool:
-        """Whether this account reaches the program and the libraries it needs."""
+        """Return True if this account reaches the program and the libraries it needs."""
         try:
             return self.run(program, "--version").returncode == 0
         except OSError:
             return False
 
 
-def run(*command: str | Path, text: str = "", **as_whom: Any) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, text: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
     """Run a program on `text` to its end, apart from our terminal and our environment.
 
-    Its own session keeps Ctrl-C away from a server that has pages to finish; without the
-    environment no PGPORT, PGOPTIONS or language of the caller's has a say.
+    Its own session keeps Ctrl-C away from a server that has pages to finish. Of our environment it
+    gets nothing: no PGPORT, PGOPTIONS or language, and no secret of ours.
     """
     return subprocess.run(  # noqa: S603  (no shell; the programs are the ones we found)
         command,
@@ -65,12 +65,12 @@ def run(*command: str | Path, text: str = "", **as_whom: Any) -> subprocess.Comp
         env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
         umask=0o077,
         start_new_session=True,
-        **as_whom,
+        **more,
     )
 
 
 def choose(wanted: str | None, *, data: Path, allow_nobody: bool) -> Account:
-    """Who runs the server: this user; for root the one asked for, the data's owner, a usual one.
+    """Return this user; for root the account asked for, the data's owner, or a usual one.
 
     Raises SettingsError where there is none.
     """
@@ -79,6 +79,12 @@ def choose(wanted: str | None, *, data: Path, allow_nobody: bool) -> Account:
     account = _named(wanted) if wanted else _owner_of(data) or _usual(allow_nobody=allow_nobody)
     if account is None:
         raise SettingsError(f"there is no account for the embedded database. {HOW_TO}")
+    if not _is_mapped(account.uid):
+        raise SettingsError(
+            f"root can't become {account.name} (user id {account.uid}) here: this user namespace,"
+            " such as a rootless container has, maps no such id. Map more ids, or run checkinsync"
+            " as an ordinary user."
+        )
     if account.uid == 0:
         whose = "CHECKINSYNC_PG_ACCOUNT names root" if wanted else f"{data} belongs to root"
         raise SettingsError(f"{whose}. {HOW_TO}")
@@ -127,6 +133,16 @@ def _usual(*, allow_nobody: bool) -> Account | None:
         if name in known:
             return _account(known[name])
     return None
+
+
+def _is_mapped(uid: int) -> bool:
+    """Return True if this user namespace has that id: else it only stands for unknown ones."""
+    try:
+        ranges = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+    except OSError:  # not Linux
+        return True
+    firsts = ((int(first), int(count)) for first, _, count in map(str.split, ranges))
+    return any(first <= uid < first + count for first, count in firsts)
 
 
 def _account(entry: pwd.struct_passwd) -> Account:

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are; installs none, and imports no package to find them."""
+"""Finds PostgreSQL's programs; installs none, and imports no package for that."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Programs:
 
 
 def find(bindir: Path | None, *, data: Path, major: int | None, places: Iterable[Path]) -> Programs:
-    """The programs to use: those asked for, else the first of `places` that fit the data.
+    """Return the programs asked for, else the first of `places` that fit the data.
 
     `major` is the version that made the data, None where there are none yet. Raises SettingsError.
     """
@@ -58,7 +58,7 @@ def find(bindir: Path | None, *, data: Path, major: int | None, places: Iterable
 
 
 def everywhere() -> Iterator[Path]:
-    """Where programs may be: in the wheels, then in the system, newest first."""
+    """Yield the folders that may hold programs: in the wheels, then in the system, newest first."""
     yield from _in_wheels()
     yield from _in_system()
 
@@ -69,7 +69,7 @@ def _other_version(data: Path, major: int | None, found: list[Programs]) -> str:
         f"{data} was made by PostgreSQL {major}, the programs found are of {here}."
         f" Nothing was changed. Install PostgreSQL {major}, name its programs in"
         " CHECKINSYNC_PG_BINDIR and run `checkinsync db dump FILE`; then move the folder away,"
-        " take the name back, and run `checkinsync db restore FILE`."
+        " unset CHECKINSYNC_PG_BINDIR, and run `checkinsync db restore FILE`."
     )
 
 
@@ -115,17 +115,17 @@ def _in(folder: Path) -> Programs | None:
 
 
 def within_reach(programs: Programs, account: Account, *, base: Path) -> Programs:
-    """The same programs where the account can run them: copied below `base`, if need be.
+    """Return the programs at a place where the account can run them: copied to `base`, if need be.
 
-    For root only: its Python often lies in a home that nobody else may enter.
+    For root only: its Python often lies in a home that no other user may enter.
     """
     if account.can_run(programs["postgres"]):
         return programs
     home = programs.bindir.parent
     if not home.name.startswith("pginstall"):
         raise EmbeddedDatabaseError(
-            f"the account {account.name} can't run {programs['postgres']}: open the folders on"
-            " the way to it, or name other programs in CHECKINSYNC_PG_BINDIR."
+            f"the account {account.name} can't run {programs['postgres']}: give it access to the"
+            " folders on the way, or name other programs in CHECKINSYNC_PG_BINDIR."
         )
     copy = base / "programs" / _name(programs)
     if not copy.exists():
@@ -140,7 +140,7 @@ def within_reach(programs: Programs, account: Account, *, base: Path) -> Program
 
 
 def forget_old_copies(service: Programs, *, base: Path) -> None:
-    """Remove the copies that `service` is not; for when no server runs."""
+    """Remove the copies other than `service`; to be called when no server runs."""
     for copy in (base / "programs").glob("*"):
         if not service.bindir.is_relative_to(copy):
             shutil.rmtree(copy, ignore_errors=True)
@@ -153,7 +153,7 @@ def _name(programs: Programs) -> str:
 
 
 def _copy(home: Path, copy: Path) -> None:
-    """Copy a wheel's programs and the libraries that they look for beside their package."""
+    """Copy a wheel's programs, and the libraries that they look for beside their package."""
     copy.parent.mkdir(exist_ok=True)
     copy.parent.chmod(0o755)
     package = home.parent

@@ -1,4 +1,4 @@
-"""The folder of a cluster: made whole or not at all, checked before use, never repaired."""
+"""The folder of a cluster: made whole or not at all, and checked before use."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from checkinsync.embedded.account import Account
 from checkinsync.embedded.binaries import Programs
+from checkinsync.embedded.place import is_closed
 from checkinsync.errors import EmbeddedDatabaseError
 
 ROLE = "checkinsync"
@@ -31,7 +32,7 @@ BUILTIN_LOCALE = 17
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where everything of one embedded database lies."""
+    """The folders of one embedded database."""
 
     base: Path
     account: Account
@@ -58,14 +59,23 @@ class Cluster:
         mark = hashlib.sha256(os.fsencode(self.base)).hexdigest()[:12]
         return Path(f"/tmp/checkinsync-{self.account.uid}-{mark}")  # noqa: S108  (0700, owner checked)
 
+    @property
+    def server_lock(self) -> Path:
+        """Held by a server until its last process has ended; goes where the data go."""
+        return self.data / "server.lock"
+
+    @property
+    def socket(self) -> Path:
+        return self.socket_dir / f".s.PGSQL.{PORT}"
+
     def forget_socket_dir(self) -> None:
-        """Leave nothing in /tmp; for when no server runs."""
+        """Leave nothing in /tmp; to be called when no server runs."""
         if not self.socket_dir.is_relative_to(self.base):
             with suppress(OSError):
                 self.socket_dir.rmdir()
 
     def make_folders(self) -> None:
-        """Make what is missing of the folders around the data."""
+        """Create what is missing of the folders around the data."""
         _make_base(self.base)
         if not self.account.can_enter(self.base):
             raise EmbeddedDatabaseError(
@@ -77,7 +87,7 @@ class Cluster:
             _make_private(folder, self.account)
 
     def check(self) -> None:
-        """Raise EmbeddedDatabaseError if there are data that this account can't or mustn't use."""
+        """Raise EmbeddedDatabaseError if there are data that this account can't or must not use."""
         try:
             found = self.data.stat()
         except FileNotFoundError:
@@ -88,6 +98,9 @@ class Cluster:
                 f" give it to that account (chown -R {self.account.name}), or run as its owner."
             )
         if self.exists and stat.S_IMODE(found.st_mode) not in (0o700, 0o750):
+            if is_closed(self.data):  # a copy, mostly: no other user can have been there
+                self.data.chmod(0o700)
+                return
             raise EmbeddedDatabaseError(
                 f"{self.data} has mode {stat.S_IMODE(found.st_mode):04o}, so others may have read"
                 " or changed the data, and PostgreSQL refuses it. Nothing was changed. If all is"
@@ -95,8 +108,8 @@ class Cluster:
             )
         if not self.exists and any(self.data.iterdir()):
             raise EmbeddedDatabaseError(
-                f"{self.data} holds files but no PG_VERSION: it is no database, or half of one."
-                " Nothing was changed. Move it away, or bring back what is missing."
+                f"{self.data} holds files but no PG_VERSION: it is not a database, or half of one."
+                " Nothing was changed. Move it away, or restore what is missing."
             )
 
     @property
@@ -104,7 +117,7 @@ class Cluster:
         return (self.data / "PG_VERSION").exists()
 
     def make(self, service: Programs, *, for_tests: bool) -> None:
-        """Make the data under another name and rename them: half a cluster never has this name."""
+        """Create the data under another name and rename them: half of it never has this name."""
         for left in self.base.glob("data.new-*"):  # by a process that was killed
             shutil.rmtree(left, ignore_errors=True)
         with _new_folder(self.base, self.account) as new:
@@ -120,7 +133,7 @@ class Cluster:
 
 
 def made_by(data: Path) -> int | None:
-    """The major version that made the data; None where there are none."""
+    """Return the major version that made the data; None where there are none."""
     try:
         return int((data / "PG_VERSION").read_text(encoding="ascii"))
     except FileNotFoundError:
@@ -132,7 +145,7 @@ def made_by(data: Path) -> int | None:
 
 
 def no_space(folder: Path) -> str:
-    """A sentence, if it is the disk that is full."""
+    """Return a sentence if the disk is full."""
     free = shutil.disk_usage(folder).free
     few = 64 * 2**20
     return f" Only {free // 2**20} MB are free there: make room." if free < few else ""
@@ -153,7 +166,7 @@ def _last_line(text: str) -> str:
 
 
 def _make_base(base: Path) -> None:
-    """As root others may pass through it (the account has to), for a user nobody may."""
+    """Create the folders; as root others may pass through (the account has to), else not."""
     mode = 0o755 if os.geteuid() == 0 else 0o700
     missing = [folder for folder in (*reversed(base.parents), base) if not folder.exists()]
     for folder in missing:
@@ -168,10 +181,11 @@ def _make_private(folder: Path, account: Account) -> None:
         if os.geteuid() == 0:
             os.chown(folder, account.uid, account.gid)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid or found.st_mode & 0o077:
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == account.uid
+    if not own or (found.st_mode & 0o077 and not is_closed(folder)):
         raise EmbeddedDatabaseError(
             f"{folder} should be a folder of {account.name} with mode 0700 and is not:"
-            " look who made it, and remove it."
+            " see who made it, and remove it."
         )
 
 

@@ -1,4 +1,4 @@
-"""What the server reads at its start; lies outside the data, so that a moved folder is found."""
+"""The server's configuration files; outside the data, so that a moved folder is found."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FOR_TESTS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "o
 
 
 def write(cluster: Cluster, *, major: int, for_tests: bool) -> None:
-    """Write the settings, who may come in, and which accounts become the superuser."""
+    """Write the settings, who may connect, and which accounts become the superuser."""
     settings = SERVER | {
         "unix_socket_directories": f'"{cluster.socket_dir}"',
         "hba_file": str(cluster.base / "hba.conf"),
@@ -54,7 +54,7 @@ def write(cluster: Cluster, *, major: int, for_tests: bool) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and not if it stands there already."""
+    """Write a file whole or not at all, and not if it is the same already."""
     content = os.fsencode(text)
     with suppress(FileNotFoundError):
         if path.read_bytes() == content:

@@ -1,4 +1,4 @@
-"""Where an embedded database lives, looked at without starting it or making anything."""
+"""The place an embedded database lives in, looked at without starting or making anything."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkinsync.errors import (
-    EmbeddedDatabaseError,
-)
+from checkinsync.errors import EmbeddedDatabaseError
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an embedded database lives."""
+    """The place an embedded database lives in."""
 
     folder: Path
     account: str
-    """Who runs it."""
+    """The name of the user who runs it."""
     free: int
     """Bytes left on its disk."""
 
 
 def look(home: Path) -> Place | None:
-    """What there is below `home`; None where no database was made yet.
+    """Return the place below `home`; None where no database was made yet.
 
     Raises EmbeddedDatabaseError where the folder is closed to us.
     """
@@ -37,9 +35,24 @@ def look(home: Path) -> Place | None:
     except OSError as error:
         raise EmbeddedDatabaseError(
             f"the embedded database in {folder} can't be looked at ({error.strerror}); run as the "
-            "user that runs checkinsync at night"
+            "user that checkinsync runs as at night"
         ) from None
     return Place(folder, _name(owner), free)
+
+
+def is_made(home: Path) -> bool:
+    """Return True if there are data below `home`, or if they can't be looked at."""
+    try:
+        return any((home / "postgres" / "data").iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def is_closed(path: Path) -> bool:
+    """Return True if a folder above lets only its owner pass, whatever the modes below it are."""
+    return any(folder.stat().st_mode & 0o011 == 0 for folder in path.absolute().parents)
 
 
 def _name(uid: int) -> str:

@@ -1,4 +1,7 @@
-"""Who uses the server: locks that the kernel lets go of at any death; no counting, no pid files."""
+"""The users of the server, by locks that the kernel releases at any death; nothing is counted.
+
+Locks hold across containers that share the folder, where a process number would mean nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ PATIENCE = 600.0
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock that lets one process at a time start or stop the server."""
+    """Hold the lock that lets one process at a time start or stop the server.
+
+    Raises EmbeddedDatabaseError where another one does not release it.
+    """
     fd = _open(path)
     try:
         deadline = time.monotonic() + PATIENCE
@@ -34,7 +40,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 class SharedUse:
-    """That this process uses the server: a shared lock, from `__init__` until `leave`."""
+    """This process's use of the server: a shared lock, from `__init__` until `leave`."""
 
     def __init__(self, path: Path) -> None:
         self._pid = os.getpid()
@@ -43,8 +49,8 @@ class SharedUse:
         _here.add(self._fd)
 
     def leave(self) -> bool:
-        """Use it no more. True: nobody else does; to be asked while it is one's `turn`."""
-        if os.getpid() != self._pid:  # a forked child never was a member
+        """End the use. Returns True if no other process uses it; call it inside `exclusive`."""
+        if os.getpid() != self._pid:  # a forked child never was a user of its own
             return False
         try:
             return _try(self._fd, fcntl.LOCK_EX)
@@ -53,8 +59,21 @@ class SharedUse:
             os.close(self._fd)
 
 
+@contextmanager
+def offered(path: Path) -> Iterator[int | None]:
+    """Lend a lock to hand on to a process that is started, which then holds it until its end.
+
+    Yields the file's number; None where a process holds the lock already.
+    """
+    fd = _open(path)
+    try:
+        yield fd if _try(fd, fcntl.LOCK_EX) else None
+    finally:
+        os.close(fd)
+
+
 _here: set[int] = set()
-"""The open locks of this process: a forked child closes them, or it would keep them alive."""
+"""The locks of this process: a forked child closes its copies, which would keep them alive."""
 
 
 def _let_go() -> None:

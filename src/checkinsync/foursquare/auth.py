@@ -1,4 +1,4 @@
-"""How a token travels: in a header, or in the query where the header is not understood.
+"""Sends a token: in a header, or in the query where the header is not understood.
 
 As `AuthBase`, since `requests` lets a `.netrc` replace an `Authorization` header given as a header.
 """
@@ -27,7 +27,7 @@ class InHeader(AuthBase):
 
 
 class InQuery(AuthBase):
-    """`oauth_token=`: what recorded clients send."""
+    """`oauth_token=`: the form that recorded clients send."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -44,7 +44,7 @@ WAYS: dict[Way, type[InHeader] | type[InQuery]] = {"header": InHeader, "query": 
 
 
 def sendable(token: str) -> str:
-    """The token without blanks around it; raises TokenUnreadable where it can't be sent at all."""
+    """Return the token without blanks around it; raises TokenUnreadable where it can't be sent."""
     token = token.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise TokenUnreadable(
@@ -55,10 +55,10 @@ def sendable(token: str) -> str:
 
 
 class TokenPlacement:
-    """Which way of sending a token an endpoint takes: found out once, known to all threads.
+    """The way of sending a token that each endpoint takes: found out once, known to all threads.
 
-    What one endpoint takes says nothing of the next. Setting a name is atomic, and two threads
-    that find out at once find the same.
+    One endpoint's way says nothing of the next. Setting a name is atomic, and two threads that
+    find out at once find the same.
     """
 
     def __init__(self, token_in: str, remembered: str | None) -> None:
@@ -71,8 +71,9 @@ class TokenPlacement:
         self.doubted: set[tuple[str, str]] = set()
         """Tokens, by the endpoint that refused them in the header before any way was known."""
 
-    def to_try(self, path: str, token: str) -> tuple[Way, ...]:
-        """The way that is given; else both, first the one that worked here, or for check-ins.
+    def candidates(self, path: str, token: str) -> tuple[Way, ...]:
+        """Return the way that is given; else both, first the one that worked here, or for
+        check-ins.
 
         None is left for a token that was refused in what turned out to be the way that works.
         """
@@ -83,19 +84,19 @@ class TokenPlacement:
         likely = self.worked.get(path) or self.worked.get(CHECKINS)
         return ("query", "header") if likely == "query" else ("header", "query")
 
-    def settles(self, path: str, refusal: Exception) -> bool:
-        """Whether a refusal is the last word: the way is known to work, so it is the token."""
+    def is_final(self, path: str, refusal: Exception) -> bool:
+        """Return True if the way is known to work, so that the refusal is about the token."""
         return path in self.worked and isinstance(refusal, TokenRejected)
 
-    def doubts(self, path: str, token: str) -> bool:
-        """Whether a refusal may be the way's fault as well as the token's; noted if so."""
+    def may_be_placement(self, path: str, token: str) -> bool:
+        """Return True if a refusal may be about the way as well as the token; noted if so."""
         doubtful = not self._given and path not in self.worked
         if doubtful:
             self.doubted.add((path, token))
         return doubtful
 
     def remember(self, path: str, way: Way) -> None:
-        """A request sent this way was answered as we like it."""
+        """Note that a request sent this way got a good answer."""
         self.worked[path] = way
 
 

@@ -1,4 +1,4 @@
-"""Foursquare's check-in API: pages of check-ins, and whose token it is. Nothing is stored here."""
+"""Foursquare's check-in API: pages of check-ins, and the user of a token. Stores nothing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 import tenacity
 
 from checkinsync.errors import FoursquareAway, RequestRefused
-from checkinsync.foursquare import auth, parse, responses
+from checkinsync.foursquare import auth, limits, parse, responses
 from checkinsync.foursquare.responses import CredentialsNotSeen, InvalidAuth
-from checkinsync.foursquare.transport import Patience, Transport
+from checkinsync.foursquare.transport import Transport
 from checkinsync.model.checkin import Item
 from checkinsync.model.listing import Page
 from checkinsync.model.user import Profile
@@ -30,7 +31,7 @@ ALWAYS: Mapping[str, str] = {
 }
 
 FAULTY = 500
-"""From this HTTP status on it is Foursquare that stumbles."""
+"""From this HTTP status on the error is Foursquare's own."""
 
 NO_SUCH_ID = {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}
 """Statuses of a `param_error` that speaks about the id asked for: the same request without one
@@ -40,14 +41,15 @@ PAGES = "users/"
 """The group of endpoints that pages come from."""
 
 TRIES = 3
-"""Requests in all where the service stumbles; longer waits are the run's business."""
+"""Requests in all where the service fails; longer waits are the run's business."""
 
 WAITS = tenacity.wait_exponential(multiplier=0.5) + tenacity.wait_random(0, 0.25)
-"""Seconds: 0.5, then 1, and a little more by chance, so that workers don't knock together."""
+"""Seconds: 0.5, then 1, and a little more by chance, so that workers don't retry together."""
 
 
 class Foursquare:
-    """The API as all threads share it: the address, the connections, the way that worked."""
+    """The part of the API's client that all threads share: address, connections, the way that
+    worked."""
 
     def __init__(
         self,
@@ -58,17 +60,16 @@ class Foursquare:
         now: Callable[[], datetime],
         remembered_way: str | None = None,
         proxies_from_environment: bool = False,
-        patience: Patience | None = None,
+        ca_file: Path | None = None,
     ) -> None:
-        """`token_in`: `auto`, `header` or `query`; `remembered_way`: what `token_way` once said.
+        """`token_in`: `auto`, `header` or `query`; `remembered_way`: an earlier `token_way`;
+        `ca_file`: certificates to trust instead of the usual ones.
 
         `sleep` takes seconds and may raise, which ends the request; `now` is aware, UTC.
         Raises SettingsError.
         """
         self.transport = Transport(
-            api_url,
-            proxies_from_environment=proxies_from_environment,
-            patience=patience or Patience(),
+            api_url, proxies_from_environment=proxies_from_environment, ca_file=ca_file
         )
         self.ways = auth.TokenPlacement(token_in, remembered_way)
         self.sleep = sleep
@@ -81,32 +82,34 @@ class Foursquare:
 
     @property
     def token_way(self) -> str | None:
-        """How tokens were sent for check-ins when it worked: `header`, `query`; None: not yet."""
+        """The way in which tokens were sent for check-ins when it worked: `header`, `query`; None:
+        not yet known."""
         return self.ways.worked.get(auth.CHECKINS)
 
     @property
     def requests(self) -> int:
-        """HTTP requests sent in all conversations, tries included."""
+        """HTTP requests sent for all users, retries included."""
         return self._requests
 
     def user_client(self, token: str, *, defer_retry: bool = False) -> UserClient:
-        """Talk for one user. Raises TokenUnreadable where the token can't be one.
+        """Return the client of one user. Raises TokenUnreadable where the token can't be one.
 
-        `patient`: where no way of sending tokens is known yet, a token that is refused in one way
-        is not sent in the other at once: other users may show which way works, and spare a request.
+        `defer_retry`: where no way of sending tokens is known yet, a token that is refused in one
+        way is not sent in the other at once: other users may show which way works, and spare a
+        request.
         """
         return UserClient(self, auth.sendable(token), defer_retry=defer_retry)
 
     def count(self) -> None:
-        """One more request is sent."""
+        """Count one more request."""
         with self._lock:
             self._requests += 1
 
-    def tell_once(self, notice: str) -> None:
-        """Log a warning the first time it is called for."""
+    def tell_once(self, subject: str, notice: str) -> None:
+        """Log a warning the first time there is one on this subject."""
         with self._lock:
-            known = notice in self._told_of
-            self._told_of.add(notice)
+            known = subject in self._told_of
+            self._told_of.add(subject)
         if not known:
             log.warning(notice)
 
@@ -116,22 +119,22 @@ class Foursquare:
 
 
 class UserClient:
-    """What is said to Foursquare with one user's token; for one thread at a time."""
+    """The client bound to one user's token; for one thread at a time."""
 
     def __init__(self, foursquare: Foursquare, token: str, *, defer_retry: bool = False) -> None:
         self._foursquare = foursquare
         self._token = token
         self._defer_retry = defer_retry
         self.requests = 0
-        """HTTP requests sent, tries included."""
+        """HTTP requests sent, retries included."""
         self.answered = False
-        """Whether any of them had an answer that is Foursquare's and no 5xx."""
+        """True once any of them had an answer that is Foursquare's and not a 5xx."""
         self.remaining: int | None = None
         """`X-RateLimit-Remaining` as last seen: requests for pages left in this moving hour. Each
         top-level group of endpoints has an hour of its own."""
 
     def __repr__(self) -> str:
-        return f"<Conversation: {self.requests} requests>"
+        return f"<UserClient: {self.requests} requests>"
 
     @property
     def token_way(self) -> str | None:
@@ -139,11 +142,12 @@ class UserClient:
         return self._foursquare.token_way
 
     def page(self, *, offset: int, limit: int) -> Page:
-        """The user's check-ins from `offset` on, at most `limit` (250 is the API's most).
+        """Return the user's check-ins from `offset` on, at most `limit` (250 is the API's most).
 
-        Newest first is asked for; what comes is for the caller to check. The time filters are
-        never sent: behind them the end of the window can't be told from a short page.
-        Raises TokenRejected, RateLimited, QuotaExceeded, RequestRefused, FoursquareAway.
+        Newest first is asked for; the caller has to check the order. The time filters are never
+        sent: behind them the end of the window can't be told from a short page.
+        Raises TokenRejected, AccountSuspended, RateLimited, QuotaExceeded, PlanExhausted,
+        RequestRefused, ApiGone, FoursquareAway, CertificateRejected.
         """
         query: dict[str, str | int] = {"limit": limit, "offset": offset, "sort": "newestfirst"}
         return self._ask(
@@ -153,10 +157,10 @@ class UserClient:
         )
 
     def checkin(self, checkin_id: str) -> Item | None:
-        """One check-in by its id; None: Foursquare says that there is none.
+        """Return one check-in by its id; None: Foursquare says that there is none.
 
         Source: documented; an unknown or deleted one is answered by 400 `param_error`.
-        Raises as `page` does; RequestRefused where the endpoint does not answer such questions.
+        Raises as `page` does; RequestRefused, or ApiGone, where the endpoint does not exist.
         """
         path = f"checkins/{quote(checkin_id, safe='')}"
         try:
@@ -167,7 +171,7 @@ class UserClient:
             raise
 
     def who_is(self) -> Profile:
-        """Whose token it is. Raises as `page` does."""
+        """Return the user that the token belongs to. Raises as `page` does."""
         return self._ask("users/self", {}, parse.profile)
 
     def _ask(
@@ -184,36 +188,33 @@ class UserClient:
         """
         ways, endpoint = self._foursquare.ways, way_of or path
         refusals: list[InvalidAuth | CredentialsNotSeen] = []
-        for way in ways.to_try(endpoint, self._token):
+        for way in ways.candidates(endpoint, self._token):
             try:
                 value = self._persist(path, query, way, read)
             except (InvalidAuth, CredentialsNotSeen) as refusal:
                 refusals.append(refusal)
-                if ways.settles(endpoint, refusal):
+                if ways.is_final(endpoint, refusal):
                     break
-                if self._doubts(endpoint, way, refusal):
+                if self._is_left_to_others(endpoint, way, refusal):
                     raise
             else:
                 ways.remember(endpoint, way)
                 return value
-        if (
-            endpoint,
-            self._token,
-        ) in ways.doubted:  # refused in the header before, and now for good
-            raise InvalidAuth(responses.REJECTED)
+        if (endpoint, self._token) in ways.doubted:  # refused in the header before, now for good
+            raise InvalidAuth(responses.REJECTED.format(words=""))
         raise worst(refusals)
 
-    def _doubts(self, path: str, way: auth.Way, refusal: Exception) -> bool:
-        """Whether it is left to others to show if the way is at fault or the token."""
+    def _is_left_to_others(self, path: str, way: auth.Way, refusal: Exception) -> bool:
+        """Return True if other users are to show whether the way or the token is at fault."""
         if not self._defer_retry or way != "header" or not isinstance(refusal, InvalidAuth):
             return False
-        refusal.sure = not self._foursquare.ways.doubts(path, self._token)
+        refusal.sure = not self._foursquare.ways.may_be_placement(path, self._token)
         return not refusal.sure
 
     def _persist(
         self, path: str, query: Mapping[str, str | int], way: auth.Way, read: Callable[[bytes], T]
     ) -> T:
-        """Ask again while the service stumbles, a few times within seconds."""
+        """Ask again while the service fails, a few times within seconds."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(FoursquareAway),
             stop=tenacity.stop_after_attempt(TRIES),
@@ -230,18 +231,20 @@ class UserClient:
         sender = auth.WAYS[way](self._token)
         before = self._foursquare.now()
         answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)
-        if (theirs := responses.date(answer.headers)) is not None:
+        if (theirs := limits.date(answer.headers)) is not None:
             self._foursquare.heard = (theirs, before, self._foursquare.now())
-        remaining = responses.remaining(answer.headers)
+        remaining = limits.remaining(answer.headers)
         if remaining is not None and path.startswith(PAGES):
             self.remaining = remaining
-        envelope = responses.opened(answer, token=self._token)
+        now = self._foursquare.now()
+        envelope = responses.opened(answer, token=self._token, now=now)
         self.answered = self.answered or answer.status < FAULTY
-        response = responses.response(answer, envelope, now=self._foursquare.now())
+        response = responses.response(answer, envelope, now=now)
         if envelope.error_type is not None:
             self._foursquare.tell_once(
+                envelope.name_of_error,
                 f"Foursquare answers {path} with a warning: {envelope.name_of_error}"
-                f"{envelope.detail}; the answer is used all the same"
+                f"{envelope.detail}; the answer is used all the same",
             )
         return response
 
@@ -249,6 +252,6 @@ class UserClient:
 def worst(
     refusals: list[InvalidAuth | CredentialsNotSeen],
 ) -> InvalidAuth | CredentialsNotSeen:
-    """What the refusals of all ways mean: one word against the token outweighs "not seen"."""
+    """Return what the refusals of all ways mean: one about the token outweighs "not seen"."""
     about_token = [refusal for refusal in refusals if isinstance(refusal, InvalidAuth)]
     return (about_token or refusals)[-1]

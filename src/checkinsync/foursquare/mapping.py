@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
+from decimal import ROUND_HALF_UP, Decimal
+from hashlib import blake2b, sha256
 
 from checkinsync.foursquare import schema
-from checkinsync.model.checkin import Checkin, Photo
+from checkinsync.model.checkin import NAMELESS, Checkin, Photo
 
 UNKNOWN = "Unknown"
-"""What stands for a missing city, country, category or venue name, as the application has it."""
+"""Stands for a missing city, country, category or venue name, as the application has it."""
 
 LONGEST_TEXT = 255
 """Characters of the application's VARCHAR(255) columns."""
@@ -22,63 +24,81 @@ LONGEST_TIME_ZONE = 50
 LARGEST_OFFSET = 24 * 60
 """Minutes; the real ones lie between -720 and +840."""
 
-NORTH_POLE, DATE_LINE = 90.0, 180.0
+NORTH_POLE, DATE_LINE = 90, 180
 """Degrees: the ends of latitude and longitude."""
+
+DECIMALS = Decimal("1E-8")
+"""Of the columns, DECIMAL(10, 8) and DECIMAL(11, 8)."""
+
+SHOWN_TO_OTHERS = {None, "friends", "public"}
+"""Values of `visibility` that do not make a check-in private. `closeFriends` does, for it is not
+shown to all friends; and so does a value that we do not know."""
 
 LARGEST_INTEGER = 2**31 - 1
 """Of PostgreSQL's INTEGER."""
 
 LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
-"""Unix seconds. What is later was given in another unit, or is no time."""
+"""Unix seconds. A later time was given in another unit, or is none."""
 
-FINGERPRINT = "1"
+FINGERPRINT = "2"
 """Goes into each fingerprint; a new one makes every stored check-in be written once more."""
+
+_in_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def key_of(item: schema.Item) -> str | None:
-    """Its id where it has a usable one; 24 hex digits are usual, but not asked for."""
-    usable = item.id and item.id.strip() and len(item.id) <= LONGEST_TEXT
-    return item.id if usable else None
+    """Return the item's id where it is usable: short enough for the index, and printable.
+
+    24 hex digits are usual, but not asked for.
+    """
+    item_id = item.id or ""
+    usable = item_id.strip() and item_id.isprintable() and len(item_id) <= LONGEST_TEXT
+    return item_id if usable else None
 
 
 def created_at(item: schema.Item) -> datetime | None:
-    """`createdAt`; None where it is missing or absurd."""
+    """Return `createdAt`; None where it is missing or absurd."""
     seconds = item.created_at
     if seconds is None or not 0 < seconds < LAST_SECOND:
         return None
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def checkin(key: str, at: datetime, item: schema.Item, raw: str) -> Checkin:
-    """The check-in `key` of the moment `at`, as it goes into the columns."""
+def checkin(key: str, at: datetime, item: schema.Item, raw: str, *, extras: str = "{}") -> Checkin:
+    """Return the check-in `key` of the moment `at`, as it goes into the columns.
+
+    `extras`: its other parts that count as edits; see `edits`.
+    """
     venue = item.venue or schema.Venue()
     place = venue.location or item.location or schema.Location()
     latitude, longitude = _position(place)
     values = Checkin(
         id=key,
         created_at=at,
-        kind=item.type or "checkin",
+        kind=_cut(item.type) or "checkin",
         venue_id=_cut(venue.id),
         venue_name=_named(venue.name) or _named(place.name) or UNKNOWN,
         venue_category=_cut(_category(venue.categories or ())) or UNKNOWN,
         latitude=latitude,
         longitude=longitude,
         city=_cut(_named(place.city)) or UNKNOWN,
-        country=_cut(_named(place.country)) or UNKNOWN,
+        country=_cut(_named(place.country) or _named(place.cc)) or UNKNOWN,
         time_zone=_cut(item.time_zone, LONGEST_TIME_ZONE),
         time_zone_offset=_within(item.time_zone_offset, -LARGEST_OFFSET, LARGEST_OFFSET),
         shout=item.shout or None,
-        is_private=item.private is True,
-        photos=_photos(item.photos),
+        is_private=item.private is True or item.visibility not in SHOWN_TO_OTHERS,
+        photos=tuple(_photos(item.photos)),
         raw=raw,
         fingerprint=b"",
+        visibility=None if item.visibility is None else item.visibility[:LONGEST_TEXT],
+        extras=extras,
     )
     object.__setattr__(values, "fingerprint", fingerprint(values))  # half the time of a copy
     return values
 
 
 def fingerprint(values: Checkin) -> bytes:
-    """16 bytes over all that goes into columns, and over the photos' ids and addresses.
+    """Return 16 bytes over all that goes into columns, the photos, and `extras`.
 
     BLAKE2b over a JSON list in ASCII, degrees written with the column's eight decimals and photos
     sorted by id: the same on every machine and Python. Counters and `raw` are left out, since
@@ -92,35 +112,54 @@ def fingerprint(values: Checkin) -> bytes:
         values.venue_id,
         values.venue_name,
         values.venue_category,
-        _decimals(values.latitude),
-        _decimals(values.longitude),
+        _written(values.latitude),
+        _written(values.longitude),
         values.city,
         values.country,
         values.time_zone,
         values.time_zone_offset,
         values.shout,
         values.is_private,
-        sorted((photo.id, photo.url) for photo in values.photos),
+        values.visibility,
+        sorted((photo.id, photo.url, photo.visibility or "") for photo in values.photos),
+        values.extras,
     ]
-    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
-    return blake2b(text.encode("ascii"), digest_size=16).digest()
+    return blake2b(_in_ascii(parts).encode("ascii"), digest_size=16).digest()
 
 
 def address(photo: schema.Photo) -> str | None:
-    """URL of the photo in its full size: prefix + `original` + suffix."""
-    if not photo.prefix or not photo.suffix:
-        return None
-    return f"{photo.prefix}original{photo.suffix}"
+    """Return the URL of the photo in its full size: prefix + `original` + suffix.
+
+    A photo of the old form has a `url` of its own, or one in each of its `sizes`.
+    """
+    if photo.prefix and photo.suffix:
+        return f"{photo.prefix}original{photo.suffix}"
+    return photo.url or _largest(photo).url
 
 
-def _position(place: schema.Location) -> tuple[float, float] | tuple[None, None]:
-    """Degrees, both or none: half a position is none, and 0/0 is what a shout has for none."""
-    latitude, longitude = place.lat, place.lng
-    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
-        return None, None
-    if abs(latitude) > NORTH_POLE or abs(longitude) > DATE_LINE:
+def _largest(photo: schema.Photo) -> schema.Size:
+    """The largest size of a photo of the old form that has an address."""
+    sizes = photo.sizes.items if photo.sizes and photo.sizes.items else []
+    return max(
+        (size for size in sizes if size.url),
+        key=lambda size: (size.width or 0) * (size.height or 0),
+        default=schema.Size(),
+    )
+
+
+def _position(place: schema.Location) -> tuple[Decimal, Decimal] | tuple[None, None]:
+    """Degrees, both or none: half a position is none, and 0/0 stands on a shout for none."""
+    latitude, longitude = _degrees(place.lat, NORTH_POLE), _degrees(place.lng, DATE_LINE)
+    if latitude is None or longitude is None or not (latitude or longitude):
         return None, None
     return latitude, longitude
+
+
+def _degrees(written: Decimal | None, most: int) -> Decimal | None:
+    """Degrees as the column holds them: rounded as PostgreSQL rounds, half away from zero."""
+    if written is None or not written.is_finite() or not -most <= written <= most:
+        return None
+    return written.quantize(DECIMALS, ROUND_HALF_UP) + 0  # without the sign of -0
 
 
 def _category(categories: Sequence[schema.Category]) -> str | None:
@@ -130,21 +169,38 @@ def _category(categories: Sequence[schema.Category]) -> str | None:
     return (primary or named)[0].name if named else None
 
 
-def _photos(photos: schema.Photos | None) -> tuple[Photo, ...]:
-    if photos is None or not photos.items:
-        return ()
-    found: dict[str, Photo] = {}
-    for each in photos.items:
+def _photos(photos: schema.Photos | None) -> Iterator[Photo]:
+    """The photos that have an address, each once.
+
+    Of several under one id the first address in alphabetical order has the id, whatever order they
+    come in; the others go by their addresses.
+    """
+    by_id: defaultdict[str, dict[str, schema.Photo]] = defaultdict(dict)
+    for each in photos.items if photos and photos.items else ():
         url = address(each)
-        if url is not None:
-            found.setdefault(each.id or url, _photo(each, url))
-    return tuple(found.values())
+        if url:
+            by_id[each.id or url].setdefault(url, each)
+    for photo_id, found in by_id.items():
+        for number, (url, each) in enumerate(sorted(found.items())):
+            yield _photo(each, url, photo_id if number == 0 else url)
 
 
-def _photo(photo: schema.Photo, url: str) -> Photo:
-    width = _within(photo.width, 0, LARGEST_INTEGER)
-    height = _within(photo.height, 0, LARGEST_INTEGER)
-    return Photo(photo.id or url, url, width, height)
+def _photo(photo: schema.Photo, url: str, photo_id: str) -> Photo:
+    size = _largest(photo) if photo.width is None and photo.height is None else photo
+    return Photo(
+        _bounded(photo_id),
+        url,
+        _within(size.width, 0, LARGEST_INTEGER),
+        _within(size.height, 0, LARGEST_INTEGER),
+        photo.visibility,
+    )
+
+
+def _bounded(photo_id: str) -> str:
+    """An id that fits into an index."""
+    if len(photo_id) <= LONGEST_TEXT:
+        return photo_id
+    return f"{NAMELESS}{sha256(photo_id.encode(errors='replace')).hexdigest()}"
 
 
 def _cut(text: str | None, length: int = LONGEST_TEXT) -> str | None:
@@ -159,5 +215,5 @@ def _within(number: int | None, least: int, most: int) -> int | None:
     return number if number is not None and least <= number <= most else None
 
 
-def _decimals(degrees: float | None) -> str | None:
-    return None if degrees is None else f"{degrees:.8f}"
+def _written(degrees: Decimal | None) -> str | None:
+    return None if degrees is None else f"{degrees:f}"

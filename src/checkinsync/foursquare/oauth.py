@@ -1,6 +1,6 @@
-"""Foursquare's login by OAuth 2: the address that asks, the way back, and a code made a token.
+"""Foursquare's login by OAuth 2: the address that asks, the way back, and a token for a code.
 
-No scopes, no expiry, no refresh: a token is good until its user takes it back (documented).
+No scopes, no expiry, no refresh: a token is good until its user revokes it (documented).
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
-
-import msgspec
 
 from checkinsync.config import validators
 from checkinsync.errors import (
@@ -24,18 +23,18 @@ from checkinsync.errors import (
     StrayReturn,
     TokenUnreadable,
 )
-from checkinsync.foursquare import auth
-from checkinsync.foursquare.responses import Answer
-from checkinsync.foursquare.transport import Patience, Transport
+from checkinsync.foursquare import auth, envelope, outline, sanitize, unexpected
+from checkinsync.foursquare.envelope import Answer
+from checkinsync.foursquare.transport import Transport
 
 FAULTY = 500
-"""From this HTTP status on it is Foursquare that stumbles."""
+"""From this HTTP status on the error is Foursquare's own."""
 
 LONGEST_CODE = 1000
 """Characters; Foursquare's codes have 48 (seen)."""
 
 _NAME = re.compile(r"[a-z_]{1,40}")
-"""What OAuth's errors look like; anything else is not repeated in a message."""
+"""OAuth's errors look like this; anything else is not repeated in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +43,6 @@ class Client:
 
     id: str
     secret: str = field(repr=False)
-
-
-class _Said(msgspec.Struct, frozen=True):
-    """`{"access_token": …}` or `{"error": …}`, without the envelope of the API."""
-
-    access_token: Any = None
-    error: Any = None
-
-
-_said = msgspec.json.Decoder(_Said).decode
 
 
 class OAuth:
@@ -66,11 +55,12 @@ class OAuth:
         client: Client,
         redirect: str,
         proxies_from_environment: bool = False,
-        patience: Patience | None = None,
+        ca_file: Path | None = None,
     ) -> None:
-        """`redirect`: where Foursquare sends browsers back to, as it is registered there.
+        """`redirect`: the address that Foursquare sends browsers back to, as it is registered
+        there; `ca_file`: certificates to trust instead of the usual ones.
 
-        Raises SettingsError where `oauth_url` would give secrets away.
+        Raises SettingsError where `oauth_url` would give secrets away, or `ca_file` can't be used.
         """
         self._base = validators.base_url(oauth_url, setting=validators.OAUTH)
         self._client = client
@@ -78,12 +68,12 @@ class OAuth:
         self._transport = Transport(
             oauth_url,
             proxies_from_environment=proxies_from_environment,
-            patience=patience or Patience(),
+            ca_file=ca_file,
             setting=validators.OAUTH,
         )
 
     def address(self, state: str) -> str:
-        """Where a browser is to go, so that its user is asked; `state` comes back with it."""
+        """Return the address that asks a browser's user; `state` comes back with the browser."""
         asked = {
             "client_id": self._client.id,
             "response_type": "code",
@@ -93,11 +83,12 @@ class OAuth:
         return f"{self._base}/authenticate?{urlencode(asked)}"
 
     def token(self, code: str) -> str:
-        """The token for a code, which is good for once.
+        """Return the token for a code, which can be used once.
 
-        By POST, though GET is what is documented and both are in use: the secret and the code then
-        stand in no address, and addresses are what logs and errors show.
-        Raises LoginFailed, SettingsError, RequestRefused, FoursquareAway.
+        By POST, though GET is documented and both are in use: the secret and the code then stand
+        in no address, and addresses are what logs and errors show.
+        Raises LoginFailed, SettingsError, RequestRefused, ApiGone, FoursquareAway,
+        CertificateRejected.
         """
         form = {
             "client_id": self._client.id,
@@ -107,36 +98,44 @@ class OAuth:
             "code": code,
         }
         answer = self._transport.post("access_token", form)
-        said = _decoded(answer)
-        if said.access_token is None:
-            raise self._refusal(answer, _name_of(said.error))
+        outer = envelope.decoded(answer.body)
+        words = envelope.words_of(outer, self._client.secret, code)
+        if outer is None or unexpected.is_redirect(answer.status):
+            raise unexpected.not_understood(answer, outer, words, setting=validators.OAUTH)
+        token = _member(answer.body, "access_token")
+        if token is None:
+            error = _name_of(outer.error)
+            if not error:
+                raise unexpected.not_understood(answer, outer, words, setting=validators.OAUTH)
+            raise self._refusal(answer, error, words)
         try:
-            return auth.sendable(said.access_token)
+            return auth.sendable(token)
         except (AttributeError, TokenUnreadable):
-            problem = "with a token that can't be one"
-        raise FoursquareAway(f"{_came(answer)} {problem}; try again later")
+            pass
+        raise FoursquareAway(f"{_came(answer)} with a token that can't be one; try again later")
 
-    def _refusal(self, answer: Answer, error: str) -> CheckinsyncError:
-        """What an answer without a token means."""
+    def _refusal(self, answer: Answer, error: str, words: str) -> CheckinsyncError:
+        """The error that an answer without a token means."""
+        said = f"{error}: {words}" if words and words != error else error
         match error:
             case "invalid_grant":
                 return LoginFailed(
-                    "Foursquare does not accept the code it sent (invalid_grant): it was used "
+                    f"Foursquare does not accept the code it sent ({said}): it was used "
                     "before, or is too old; run `checkinsync login` again"
                 )
             case "invalid_client" | "unauthorized_client":
                 return SettingsError(
-                    f"Foursquare does not know this application ({error}); check "
+                    f"Foursquare does not know this application ({said}); check "
                     "CHECKINSYNC_CLIENT_ID and CHECKINSYNC_CLIENT_SECRET"
                 )
             case "redirect_uri_mismatch":
                 return SettingsError(
-                    "Foursquare does not know the address to come back to (redirect_uri_mismatch);"
+                    f"Foursquare does not know the address to come back to ({said});"
                     f" register exactly {self._redirect} for the application there"
                 )
-        if not error or answer.status >= FAULTY:
-            return FoursquareAway(f"{_came(answer)} with neither token nor reason; try again later")
-        return RequestRefused(f"Foursquare calls our request for a token wrong: {error}")
+        if answer.status >= FAULTY:
+            return FoursquareAway(f"{_came(answer)} with an error ({said}); try again later")
+        return RequestRefused(f"Foursquare calls our request for a token wrong: {said}")
 
     def close(self) -> None:
         """Close all connections."""
@@ -144,7 +143,7 @@ class OAuth:
 
 
 def code_in(query: str, *, state: str) -> str:
-    """The code in the query that a browser comes back with; `state` is this login's.
+    """Return the code in the query that a browser comes back with; `state` is this login's.
 
     Raises StrayReturn where it is not of this login, LoginFailed where Foursquare gave no code.
     A refusal may come without a `state` (none is documented there); it can do no more than end
@@ -176,12 +175,12 @@ def _reason(error: str) -> str:
     return f"Foursquare ended the login ({error or 'for no known reason'}); nothing was changed"
 
 
-def _decoded(answer: Answer) -> _Said:
+def _member(body: bytes, name: str) -> Any:
+    """A value of the answer's object; None where it is missing, or can't be read."""
     try:
-        return _said(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        problem = "with something that is not JSON, or is cut off"
-    raise FoursquareAway(f"{_came(answer)} {problem}; try again later")
+        return sanitize.lenient(sanitize.fit(outline.members(body).get(name, b"null")))
+    except sanitize.NotJsonError:
+        return None
 
 
 def _came(answer: Answer) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from checkinsync.errors import FoursquareAway
-from checkinsync.foursquare import mapping, sanitize, schema
+from checkinsync.foursquare import edits, mapping, outline, sanitize, schema
 from checkinsync.model.checkin import NAMELESS, Item, Unreadable
 from checkinsync.model.listing import Page
 from checkinsync.model.user import Profile
 
-COUNTERS = frozenset(
-    {"stats", "beenHere", "hereNow", "likes", "like", "comments", "posts", "score", "isMayor"}
-)
-"""Keys of an item, or of its venue, whose values drift without an edit."""
+MOST_LEVELS = 250
+"""Levels of nesting in an item, far below what a decoder or an encoder gives up at; the deepest
+real ones have six."""
+
+NOT_UTF8 = "its text is not UTF-8, so that characters were lost on the way"
+TOO_DEEP = f"it is nested more than {MOST_LEVELS} levels deep"
+
+REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Raised where a decoder refuses a text."""
 
 
 class _Checkins(msgspec.Struct):
@@ -28,48 +35,65 @@ class _WithCheckins(msgspec.Struct):
     checkins: _Checkins
 
 
-class _WithCheckin(msgspec.Struct):
-    checkin: msgspec.Raw
-
-
-class _User(msgspec.Struct):
-    id: str | int
-    first_name: Any = msgspec.field(default=None, name="firstName")
-    last_name: Any = msgspec.field(default=None, name="lastName")
-    photo: Any = None
-
-
-class _WithUser(msgspec.Struct):
-    user: _User
-
-
 _page = msgspec.json.Decoder(_WithCheckins).decode
-_one = msgspec.json.Decoder(_WithCheckin).decode
-_profile = msgspec.json.Decoder(_WithUser).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A list of check-ins as it came."""
+
+    items: Sequence[bytes]
+    count: object
+
+
+# --- pages ---------------------------------------------------------------------------------------
 
 
 def page(response: bytes, *, offset: int, limit: int) -> Page:
-    """The page in an answer's `response`, as asked for by `offset` and `limit` (items).
+    """Return the page in an answer's `response`, as asked for by `offset` and `limit` (items).
 
-    Raises FoursquareAway where it holds no list of check-ins; that too is worth a retry.
+    Raises FoursquareAway where it holds no list of check-ins, or one whose characters are garbled
+    altogether; both are worth a retry.
     """
+    listed = _listed(response) or _listed_one_by_one(response)
+    if listed is None:
+        raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later")
+    if _is_garbled(listed.items):
+        raise FoursquareAway(
+            "Foursquare's answer is not UTF-8, so that characters were lost on the way; "
+            "nothing of it was stored; try again later"
+        )
+    return Page(offset, limit, tuple(map(checkin, listed.items)), _total(listed.count))
+
+
+def _listed(response: bytes) -> _Listed | None:
     try:
         checkins = _page(response).checkins
-    except (msgspec.DecodeError, RecursionError):
-        checkins = None
-    if checkins is None:
-        raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later")
-    items = tuple(checkin(bytes(item)) for item in checkins.items)
-    return Page(offset, limit, items, _total(checkins.count))
+    except REFUSALS:
+        return None
+    return _Listed([bytes(item) for item in checkins.items], checkins.count)
 
 
-def one_checkin(response: bytes) -> Item:
-    """The check-in in an answer's `response`. Raises FoursquareAway where it holds none."""
+def _listed_one_by_one(response: bytes) -> _Listed | None:
+    """The same where one odd item makes a decoder refuse all."""
     try:
-        return checkin(bytes(_one(response).checkin))
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    raise FoursquareAway("Foursquare's answer holds no check-in; try again later")
+        checkins = outline.members(outline.members(response)["checkins"])
+        items = outline.elements(checkins["items"])
+    except (KeyError, sanitize.NotJsonError):
+        return None
+    try:
+        count = sanitize.lenient(sanitize.fit(checkins.get("count", b"null")))
+    except sanitize.NotJsonError:
+        count = None
+    return _Listed(items, count)
+
+
+def _is_garbled(items: Sequence[bytes]) -> bool:
+    """Return True if several items are not UTF-8, and more than half of those that would show it:
+    then the whole answer went through a wrong encoding, and not one item."""
+    telling = [item for item in items if not item.isascii()]
+    broken = sum(not sanitize.is_utf8(item) for item in telling)
+    return broken > 1 and 2 * broken > len(telling)
 
 
 def _total(count: object) -> int | None:
@@ -77,72 +101,119 @@ def _total(count: object) -> int | None:
     return number if number is not None and number >= 0 else None
 
 
-def checkin(raw: bytes) -> Item:
-    """One item of a page; never raises, whatever the bytes are."""
+def one_checkin(response: bytes) -> Item:
+    """Return the check-in in an answer's `response`. Raises FoursquareAway where it holds none."""
     try:
-        shape, text = _shaped(sanitize.fit(raw))
+        return checkin(outline.members(response)["checkin"])
+    except (KeyError, sanitize.NotJsonError):
+        pass
+    raise FoursquareAway("Foursquare's answer holds no check-in; try again later")
+
+
+# --- one item ------------------------------------------------------------------------------------
+
+
+def checkin(raw: bytes) -> Item:
+    """Return one item of a page; never raises, whatever the bytes are."""
+    text = sanitize.fit(raw)
+    if not sanitize.is_utf8(raw):
+        return _unreadable(_id_in(text), raw, f"the item can't be read: {NOT_UTF8}")
+    if _is_deep(text):
+        return _unreadable(_id_in(text), raw, f"the item can't be read: {TOO_DEEP}")
+    try:
+        shape, extras, text = _shaped(text)
     except sanitize.NotJsonError as problem:
         return _unreadable(None, raw, f"the item can't be read: {problem}")
     key, at = mapping.key_of(shape), mapping.created_at(shape)
     if key is None:
         return _unreadable(
-            _steady_key(text), raw, "its `id` is missing, empty, too long, or no text"
+            _steady_key(text),
+            raw,
+            "its `id` is missing, empty, too long, or not a text that can be shown",
         )
     if at is None:
         return _unreadable(key, raw, "its `createdAt` is missing, or no Unix time before 2100")
-    return mapping.checkin(key, at, shape, text)
+    return mapping.checkin(key, at, shape, text, extras=extras)
 
 
-def _shaped(text: str) -> tuple[schema.Item, str]:
-    """The item's shape, and its text as JSON to the letter; raises NotJsonError."""
+def _is_deep(text: str) -> bool:
+    brackets = text.count("[") + text.count("{")
+    return brackets > MOST_LEVELS and outline.depth(text.encode()) > MOST_LEVELS
+
+
+def _shaped(text: str) -> tuple[schema.Item, str, str]:
+    """The item's shape, its other parts that count as edits, and its text as JSON to the letter.
+
+    Raises NotJsonError.
+    """
     try:
         if not sanitize.has_endless_number(text):
-            return schema.strictly(text), text
-    except (msgspec.DecodeError, RecursionError):
+            return schema.strictly(text), edits.of_text(text), text
+    except REFUSALS:
         pass
     value = sanitize.lenient(text)
     if not isinstance(value, dict):
-        raise sanitize.NotJsonError("it is no object")
-    return schema.leniently(value), text if sanitize.is_json(text) else sanitize.dumped(value)
+        raise sanitize.NotJsonError("it is not an object")
+    text = text if sanitize.is_json(text) else sanitize.dumped(value)
+    try:
+        return schema.leniently(value), edits.of_value(value), text
+    except RecursionError:
+        pass
+    raise sanitize.NotJsonError(TOO_DEEP)
+
+
+def _id_in(text: str) -> str | None:
+    """The id of an item whose other values can't be read."""
+    try:
+        item_id = sanitize.lenient(outline.members(text.encode()).get("id", b"null").decode())
+    except sanitize.NotJsonError:
+        return None
+    return mapping.key_of(schema.leniently({"id": item_id}))
 
 
 def _steady_key(text: str) -> str:
     """For an item without an id: all of it but the counters that drift from night to night."""
     try:
-        steady = sanitize.dumped(_without_counters(sanitize.lenient(text)))
+        steady = sanitize.dumped(edits.without_counters(sanitize.lenient(text)))
     except (RecursionError, sanitize.NotJsonError):
         steady = text
     return f"{NAMELESS}{sha256(steady.encode(errors='replace')).hexdigest()}"
-
-
-def _without_counters(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_counters(part) for part in value]
-    if isinstance(value, dict):
-        return {k: _without_counters(v) for k, v in sorted(value.items()) if k not in COUNTERS}
-    return value
 
 
 def _unreadable(key: str | None, raw: bytes, problem: str) -> Unreadable:
     return Unreadable(key or f"{NAMELESS}{sha256(raw).hexdigest()}", raw, problem)
 
 
-def profile(response: bytes) -> Profile:
-    """Who `users/self` says the token belongs to, from its answer's `response`.
+# --- users ---------------------------------------------------------------------------------------
 
-    Raises FoursquareAway where it does not say.
+
+def profile(response: bytes) -> Profile:
+    """Return the user whom `users/self` says the token belongs to, from its answer's `response`.
+
+    Raises FoursquareAway where it does not say, or their name is garbled.
     """
     try:
-        user = _profile(sanitize.fit(response)).user
-    except (msgspec.DecodeError, RecursionError):
-        user = None
-    if user is None or not str(user.id).strip() or len(str(user.id)) > mapping.LONGEST_TEXT:
+        user = outline.members(outline.members(response)["user"])
+        told = {name: sanitize.lenient(sanitize.fit(user.get(name, b"null"))) for name in _PROFILE}
+    except (KeyError, sanitize.NotJsonError):
+        told = {}
+    user_id = schema.key(told.get("id"))
+    if user_id is None or mapping.key_of(schema.Item(id=user_id)) is None:
         raise FoursquareAway("Foursquare does not say whose token this is; try again later")
-    return Profile(str(user.id), _name(user), _avatar(user.photo))
+    name = _name(told)
+    if name and sanitize.REPLACEMENT in name and not sanitize.is_utf8(response):
+        raise FoursquareAway(
+            "the user's name in Foursquare's answer is not UTF-8, so that characters were lost on "
+            "the way; try again later"
+        )
+    return Profile(user_id, name, _avatar(told.get("photo")))
 
 
-def _name(user: _User) -> str | None:
-    parts = [part for part in (user.first_name, user.last_name) if isinstance(part, str)]
+_PROFILE = ("id", "firstName", "lastName", "photo")
+
+
+def _name(told: dict[str, Any]) -> str | None:
+    parts = [part for part in (told["firstName"], told["lastName"]) if isinstance(part, str)]
     return " ".join(" ".join(parts).split())[: mapping.LONGEST_TEXT] or None
 
 

@@ -6,44 +6,32 @@ proxy's HTML has statuses too. Only JSON with an `errorType` speaks about a toke
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any
-
-import msgspec
 
 from checkinsync.errors import (
+    AccountSuspended,
+    ApiGone,
+    ApplicationSuspended,
+    CheckinsyncError,
     FoursquareAway,
     QuotaExceeded,
-    RateLimited,
     RequestRefused,
     TokenRejected,
 )
-from checkinsync.foursquare import sanitize
-
-HOUR = timedelta(hours=1)
-"""The limit is per token and moving hour, so after one hour without requests all of it is back."""
+from checkinsync.foursquare import envelope as envelopes
+from checkinsync.foursquare import limits, unexpected
+from checkinsync.foursquare.envelope import Answer, Envelope
 
 WRONG_REQUEST = {400, 404, 405, 410, 413, 414, 422}
 """Statuses that say our request is wrong. The other 4xx (401, 403, 407, 408, 429, 451, …) may come
 from whatever stands between us and Foursquare, and pass: without an `errorType` that we know they
 prove nothing about the token."""
 
-LONGEST_DETAIL = 200
-"""Characters of Foursquare's own words in a sentence of ours."""
+OF_APPLICATION = ("app", "client", "consumer", "developer", "project")
+"""Beginnings of a `…_suspended` that is about the application; any other is about the user."""
 
-_NAME = re.compile(r"[a-z_]{1,40}")
-"""What Foursquare's error types look like; anything else is not repeated in a message."""
-
-_DIGITS = re.compile(r"[0-9]{1,10}")
-"""Up to the year 2286 in Unix seconds: more is absurd, and no datetime holds much more."""
-
-
-REJECTED = "Foursquare says the token is invalid or was revoked; the user must log in again"
+REJECTED = "Foursquare says the token is invalid or was revoked{words}; the user must log in again"
 
 
 class InvalidAuth(TokenRejected):
@@ -54,118 +42,38 @@ class CredentialsNotSeen(RequestRefused):
     """400 `invalid_auth`: Foursquare found no credentials in the request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back over HTTP."""
+def opened(answer: Answer, *, token: str, now: datetime) -> Envelope:
+    """Return the envelope of an answer, `token` masked in its words; `now`: aware, UTC.
 
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    """Names are looked up in any case."""
-    body: bytes = field(repr=False)
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    """`{"meta": …, "response": …}`; both may be missing or of a wrong type."""
-
-    meta: Any = None
-    response: msgspec.Raw = msgspec.Raw(b"null")
-
-    @property
-    def error_type(self) -> str | None:
-        """`meta.errorType`, where there is one."""
-        return _text(self.meta, "errorType")
-
-    @property
-    def name_of_error(self) -> str:
-        """The error type for a message."""
-        name = self.error_type or ""
-        return name if _NAME.fullmatch(name) else "no known error type"
-
-    @property
-    def detail(self) -> str:
-        """What Foursquare says in words; in brackets behind a sentence of ours."""
-        words = _text(self.meta, "errorDetail") or _text(self.meta, "errorMessage")
-        return f" ({' '.join(words.split())[:LONGEST_DETAIL]})" if words else ""
-
-    @property
-    def has_response(self) -> bool:
-        """Whether `response` is an object with something in it."""
-        inside = bytes(self.response).strip()
-        return inside.startswith(b"{") and bool(inside[1:-1].strip())
-
-
-_envelope = msgspec.json.Decoder(Envelope).decode
-
-
-def opened(answer: Answer, *, token: str) -> Envelope:
-    """The envelope of an answer; raises FoursquareAway where it has none.
-
-    Should Foursquare repeat `token` in its words about an error, they are left out.
+    Raises the error that an answer without an envelope means: FoursquareAway, or one of those
+    that a bare status and its headers tell of (RateLimited, PlanExhausted, ApiGone).
     """
-    envelope = _decoded(answer.body)
-    if envelope is None:
-        raise FoursquareAway(f"{_came(answer)} that is not JSON, or is cut off; try again later")
-    if not isinstance(envelope.meta, dict):  # of the envelope only other parts may be absent
-        raise FoursquareAway(
-            f"{_came(answer)} that is not of Foursquare's form; try again later, "
-            "and if it stays so, check CHECKINSYNC_API_URL"
-        )
-    if token in envelope.detail:
-        return Envelope({**envelope.meta, "errorDetail": None, "errorMessage": None})
-    return envelope
-
-
-def _came(answer: Answer) -> str:
-    return f"Foursquare's address answered HTTP {answer.status} with something"
-
-
-def _decoded(body: bytes) -> Envelope | None:
-    try:
-        return _envelope(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        text = sanitize.fit(body)
-    try:
-        return _envelope(text)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:
-        value = sanitize.lenient(text)
-        if not isinstance(value, dict):
-            return None
-        response = sanitize.dumped(value.get("response")).encode()
-    except sanitize.NotJsonError:
-        return None
-    return Envelope(value.get("meta"), msgspec.Raw(response))
+    outer = envelopes.decoded(answer.body)
+    words = envelopes.words_of(outer, token)
+    is_ours = outer is not None and isinstance(outer.meta, dict)
+    if outer is not None and is_ours and not unexpected.is_redirect(answer.status):
+        return Envelope(outer.meta, bytes(outer.response), words)
+    raise unexpected.without_envelope(answer, outer, words, now=now)
 
 
 def response(answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
-    """The envelope's `response` as JSON, or the error the answer means, raised.
+    """Return the envelope's `response` as JSON, or raise the error that the answer means.
 
-    InvalidAuth and TokenRejected, CredentialsNotSeen and RequestRefused, RateLimited,
-    QuotaExceeded, FoursquareAway. `now`: aware, UTC.
+    InvalidAuth and TokenRejected, AccountSuspended, CredentialsNotSeen and RequestRefused,
+    RateLimited, QuotaExceeded and PlanExhausted, ApiGone, FoursquareAway. `now`: aware, UTC.
     """
     status = _status(answer, envelope)
     match envelope.error_type:
-        case "invalid_auth" if status == HTTPStatus.BAD_REQUEST:
-            raise CredentialsNotSeen(
-                "Foursquare found no credentials in our request: a bug of ours, please report it"
-            )
-        case "invalid_auth":
-            raise InvalidAuth(REJECTED)
-        case "not_authorized":
-            raise TokenRejected(
-                "Foursquare says access is not allowed or was revoked; the user must log in again"
-            )
+        case "invalid_auth" | "not_authorized" as error_type:
+            raise _token_refused(error_type, status, envelope)
         case "rate_limit_exceeded":
-            until = reset(answer.headers, now=now)
-            raise RateLimited(
-                "this user's requests for the hour are used up; "
-                f"Foursquare answers again at {until:%H:%M:%S} UTC",
-                until=until,
-            )
+            raise limits.rate_limited(answer.headers, envelope.words, now=now)
+        case "credits_exhausted":
+            raise limits.plan_exhausted(envelope.words)
         case "quota_exceeded":
             raise QuotaExceeded(
-                "the application's daily quota at Foursquare is used up; it clears at midnight UTC"
+                f"the application's daily quota at Foursquare is used up{envelope.detail}; "
+                "it clears at midnight UTC"
             )
         case "param_error" | "endpoint_error" as error_type:
             raise RequestRefused(
@@ -178,23 +86,73 @@ def response(answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
                 f"Foursquare has an error of its own{envelope.detail}; try again later"
             )
         case "deprecated" if envelope.has_response:
-            return bytes(envelope.response)
+            return envelope.response
+        case "deprecated" if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ApiGone(
+                "Foursquare has switched this API off for the application"
+                f"{envelope.detail}: nothing can be imported by it any more",
+                error_type="deprecated",
+                status=status,
+                sure=not _is_success(status),
+            )
+        case str() as error_type if error_type.endswith("_suspended"):
+            raise _suspended(error_type, envelope)
         case _:
-            return _by_status(status, envelope)
+            return _by_status(status, answer, envelope, now=now)
+
+
+def _token_refused(error_type: str, status: int, envelope: Envelope) -> CheckinsyncError:
+    if error_type == "not_authorized":
+        return TokenRejected(
+            f"Foursquare says access is not allowed or was revoked{envelope.detail}; "
+            "the user must log in again"
+        )
+    if status == HTTPStatus.BAD_REQUEST:
+        return CredentialsNotSeen(
+            f"Foursquare found no credentials in our request{envelope.detail}: "
+            "a bug of ours, please report it"
+        )
+    return InvalidAuth(REJECTED.format(words=envelope.detail))
+
+
+def _suspended(error_type: str, envelope: Envelope) -> CheckinsyncError:
+    if error_type.startswith(OF_APPLICATION):
+        return ApplicationSuspended(
+            f"Foursquare has suspended the application{envelope.detail}: no user can be imported "
+            "until that is settled with Foursquare",
+            error_type=envelope.name_of_error,
+            sure=True,
+        )
+    return AccountSuspended(
+        f"Foursquare has suspended this user's account{envelope.detail}: nothing can be imported "
+        "until the user has settled that with Foursquare"
+    )
 
 
 def _status(answer: Answer, envelope: Envelope) -> int:
     """The HTTP status, but for a 2xx that carries another `meta.code`."""
-    code = envelope.meta.get("code") if isinstance(envelope.meta, dict) else None
+    code = envelope.meta.get("code")
     says_more = _is_success(answer.status) and isinstance(code, int) and not _is_success(code)
     return int(code) if says_more and code is not None else answer.status
 
 
-def _by_status(status: int, envelope: Envelope) -> bytes:
-    """No `errorType`, or one we don't know: by the class of the status."""
-    said = f"HTTP {status}, {envelope.name_of_error}{envelope.detail}"
+def _by_status(status: int, answer: Answer, envelope: Envelope, *, now: datetime) -> bytes:
+    """Without an `errorType`, or with one that is unknown: by the class of the status."""
     if _is_success(status):
-        return bytes(envelope.response)
+        return envelope.response
+    unnamed = envelope.error_type is None
+    if limits.is_about_plan(status, envelope.words):
+        raise limits.plan_exhausted(envelope.words)
+    told = unnamed or status == HTTPStatus.TOO_MANY_REQUESTS
+    if told and limits.is_used_up(status, answer.headers, bare=unnamed, now=now):
+        raise limits.rate_limited(answer.headers, envelope.words, now=now)
+    said = f"HTTP {status}, {envelope.name_of_error}{envelope.detail}"
+    if status in unexpected.GONE and unnamed:
+        raise ApiGone(
+            f"Foursquare has no such API any more: {said}; or CHECKINSYNC_API_URL names another "
+            "address",
+            status=status,
+        )
     if status in WRONG_REQUEST:
         raise RequestRefused(f"Foursquare calls our request wrong: {said}", status=status)
     raise FoursquareAway(f"Foursquare did not answer our question: {said}; try again later")
@@ -202,41 +160,3 @@ def _by_status(status: int, envelope: Envelope) -> bytes:
 
 def _is_success(status: int) -> bool:
     return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
-
-
-def reset(headers: Mapping[str, str], *, now: datetime) -> datetime:
-    """When a used-up limit is back: `X-RateLimit-Reset` (Unix seconds), if it can be true.
-
-    Absent, unreadable, past or more than an hour ahead: one hour from now, since the limit is per
-    moving hour and can't last longer.
-    """
-    latest = now + HOUR
-    seconds = _number(headers, "X-RateLimit-Reset")
-    if seconds is None:
-        return latest
-    until = datetime.fromtimestamp(seconds, UTC)
-    return until if now < until <= latest else latest
-
-
-def remaining(headers: Mapping[str, str]) -> int | None:
-    """`X-RateLimit-Remaining`: requests left in this token's moving hour, where it is told."""
-    return _number(headers, "X-RateLimit-Remaining")
-
-
-def date(headers: Mapping[str, str]) -> datetime | None:
-    """`Date`: what time it is there, to the second; aware, UTC. None where it is not told."""
-    try:
-        at = parsedate_to_datetime(headers.get("Date", ""))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _number(headers: Mapping[str, str], name: str) -> int | None:
-    digits = headers.get(name, "").strip()
-    return int(digits) if _DIGITS.fullmatch(digits) else None
-
-
-def _text(value: object, key: str) -> str | None:
-    text = value.get(key) if isinstance(value, dict) else None
-    return text if isinstance(text, str) and text else None

@@ -1,4 +1,4 @@
-"""JSON texts made fit for PostgreSQL, which refuses U+0000 and lone surrogates; nothing else."""
+"""Makes JSON texts fit for PostgreSQL, which refuses U+0000 and lone surrogates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 REPLACEMENT = "\ufffd"
-"""What Unicode sets for a character that can't be told."""
+"""Stands in Unicode for a character that can't be told."""
 
 MOST_DIGITS = 300
 """Digits of the largest integer a float can hold, about."""
@@ -34,8 +34,18 @@ class NotJsonError(ValueError):
     """A text that no decoder takes; the message is half a sentence."""
 
 
+def is_utf8(body: bytes) -> bool:
+    """Return True if the bytes are UTF-8, as all JSON has to be."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def fit(body: bytes) -> str:
-    """The JSON text in `body`, with U+FFFD for what is no UTF-8, no character, or U+0000.
+    """Return the JSON text in `body`, with U+FFFD for what is not UTF-8, half a character, or
+    U+0000.
 
     Works on the text, not on its values, so that all the rest stays as received.
     """
@@ -52,7 +62,8 @@ def _fit_escape(escape: re.Match[str]) -> str:
 
 
 def is_json(text: str) -> bool:
-    """Whether the text is JSON to the letter, as PostgreSQL's `json` wants it, and readable."""
+    """Return True if the text is JSON to the letter, as PostgreSQL's `json` wants it, and no number
+    in it is too long to be read back."""
     try:
         _GRAMMAR.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -61,12 +72,18 @@ def is_json(text: str) -> bool:
 
 
 def has_endless_number(text: str) -> bool:
-    """Whether there may be a number in it which nobody could read back from the database."""
+    """Return True if there may be a number in it that Python could not read back."""
     return len(text) > ENDLESS and _ENDLESS_NUMBER.search(text) is not None
 
 
+class WrittenFloat(float):
+    """A float that keeps how it was written: its digits are exact, the float's are not."""
+
+    text: str
+
+
 def lenient(text: str) -> Any:
-    """The value of a text that is nearly JSON: bare control characters, NaN, huge numbers.
+    """Return the value of a text that is nearly JSON: bare control characters, NaN, huge numbers.
 
     Numbers that no column holds (NaN, infinities, hundreds of digits) become None.
     Raises NotJsonError, also for values nested deeper than Python can follow.
@@ -81,7 +98,7 @@ def lenient(text: str) -> Any:
 
 
 def dumped(value: Any) -> str:
-    """`value` as JSON to the letter; raises NotJsonError where it is nested too deeply."""
+    """Return `value` as JSON to the letter; raises NotJsonError where it is nested too deeply."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except RecursionError:
@@ -94,7 +111,8 @@ def _integer(digits: str) -> int | None:
 
 
 def _float(digits: str) -> float | None:
-    number = float(digits)
+    number = WrittenFloat(digits)
+    number.text = digits
     return number if math.isfinite(number) else None
 
 

@@ -1,28 +1,33 @@
 """One HTTP request to Foursquare: bounded in time and size, and silent about tokens.
 
-Knows nothing of what answers mean: any status is an `Answer`, anything else is FoursquareAway.
+Knows nothing of the meaning of answers: any status is an `Answer`, anything else FoursquareAway.
 """
 
 from __future__ import annotations
 
+import http.client
+import ssl
 import threading
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 
 import requests
 import urllib3
 from requests import PreparedRequest
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from checkinsync import __version__
 from checkinsync.config import validators
-from checkinsync.errors import FoursquareAway
-from checkinsync.foursquare import redaction, transport_errors
-from checkinsync.foursquare.responses import Answer
+from checkinsync.errors import CertificateRejected, FoursquareAway, SettingsError
+from checkinsync.foursquare import encoding, redaction, transport_errors
+from checkinsync.foursquare.envelope import Answer
 
 HEADERS: Mapping[str, str] = {
     "User-Agent": f"checkinsync/{__version__} (check-in archiver)",  # without one: the bot wall
@@ -32,12 +37,14 @@ HEADERS: Mapping[str, str] = {
 }
 
 CHUNK = 64 * 1024
-GZIP = zlib.MAX_WBITS | 16
+
+MOST_PRELIMINARY = 20
+"""Preliminary responses before the one that counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait and how much to take."""
+    """Bounds of one request: how long to wait, and how much to take."""
 
     connect: float = 10.0
     """Seconds to a connection; a lost first packet is sent again after 1, 3 and 7 s."""
@@ -50,11 +57,43 @@ class Patience:
     """Bytes of one answer, unpacked; a page of 250 has about 430 KB."""
 
 
-class _Nobody(AuthBase):
+class _WithoutToken(AuthBase):
     """No token at all. Without an `auth`, `requests` would look for one in a `.netrc`."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         return request
+
+
+class _Response(http.client.HTTPResponse):
+    """A response that comes behind any number of preliminary ones, such as 103 Early Hints.
+
+    Python itself steps over 100 Continue only.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MOST_PRELIMINARY):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not HTTPStatus.SWITCHING_PROTOCOLS < status < HTTPStatus.OK:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.UnknownProtocol("nothing but preliminary responses")
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Adapter(HTTPAdapter):
+    """Makes connections that read such responses, also through proxies."""
+
+    def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **more)
+        pool.ConnectionCls = _SecureConnection if pool.scheme == "https" else _Connection
+        return pool
 
 
 class _Session(requests.Session):
@@ -71,16 +110,18 @@ class Transport:
         self,
         url: str,
         *,
-        proxies_from_environment: bool,
-        patience: Patience,
+        proxies_from_environment: bool = False,
+        ca_file: Path | None = None,
         setting: str = validators.API,
     ) -> None:
-        """`setting`: the name of the one that holds the address.
+        """`ca_file`: certificates to trust instead of the usual ones, a file or a folder;
+        `setting`: the name of the setting that holds the address.
 
-        Raises SettingsError where the address would give tokens away.
+        Raises SettingsError where the address would give tokens away, or `ca_file` can't be used.
         """
         self._base = validators.base_url(url, setting=setting)
-        self._patience = patience
+        self._trusted: str | bool = True if ca_file is None else _trusted(ca_file)
+        self.patience = Patience()
         # In the clear, which is for this machine only, a proxy would carry the token elsewhere.
         self._trust_env = proxies_from_environment and self._base.startswith("https:")
         self._mine = threading.local()
@@ -89,58 +130,63 @@ class Transport:
         redaction.install()
 
     def get(self, path: str, query: Mapping[str, str | int], auth: AuthBase) -> Answer:
-        """The answer to `GET base/path?query`, whatever its status. Raises FoursquareAway."""
+        """Return the answer to `GET base/path?query`, whatever its status.
+
+        Raises FoursquareAway, CertificateRejected.
+        """
         return self._asked("GET", path, params=query, auth=auth)
 
     def post(self, path: str, form: Mapping[str, str]) -> Answer:
-        """The answer to `POST base/path` with a form, sent without a token. Raises as `get`."""
-        return self._asked("POST", path, data=form, auth=_Nobody())
+        """Return the answer to `POST base/path` with a form, sent without a token. Raises as `get`
+        does."""
+        return self._asked("POST", path, data=form, auth=_WithoutToken())
 
     def _asked(self, method: str, path: str, **sent: Any) -> Answer:
         try:
             return self._answer(method, f"{self._base}/{path}", **sent)
         except transport_errors.FAULTS as fault:
+            certificate = transport_errors.certificate_problem(fault)
             problem = transport_errors.told(fault)
         # Raised out here, so that ours has no __context__: the fault's text may hold the token.
+        if certificate is not None:
+            raise CertificateRejected(
+                f"the certificate shown for Foursquare's address is not accepted ({certificate}); "
+                "nothing was sent. Check this machine's clock; if a proxy on the way opens "
+                "encrypted connections, name its certificate in CHECKINSYNC_CA_FILE"
+            )
         raise FoursquareAway(f"Foursquare can't be reached: {problem}; try again later")
 
     def _answer(self, method: str, url: str, **sent: Any) -> Answer:
-        deadline = time.monotonic() + self._patience.whole
-        timeout = (self._patience.connect, self._patience.silence)
+        deadline = time.monotonic() + self.patience.whole
+        timeout = (self.patience.connect, self.patience.silence)
         with self._session().request(
-            method, url, timeout=timeout, stream=True, allow_redirects=False, **sent
+            method,
+            url,
+            timeout=timeout,
+            stream=True,
+            allow_redirects=False,
+            verify=self._trusted,
+            **sent,
         ) as response:
             body = self._body(response.raw, deadline)
-            if response.headers.get("Content-Encoding", "").strip().lower() == "gzip":
-                body = self._unpacked(body)
+            encodings = response.headers.get("Content-Encoding", "")
+            body = encoding.unpacked(body, encodings, most=self.patience.size)
             return Answer(response.status_code, response.headers, body)
 
     def _body(self, stream: urllib3.HTTPResponse, deadline: float) -> bytes:
-        """As sent. `read1` comes back with what is there; `read` would wait for a whole chunk."""
+        """The body as sent. `read1` comes back with what is there; `read` would wait for a whole
+        chunk. It is unpacked later, so that its size is bounded before it is taken."""
         body = bytearray()
         while chunk := stream.read1(CHUNK, decode_content=False):
             body += chunk
-            if len(body) > self._patience.size:
-                raise self._too_large()
+            if len(body) > self.patience.size:
+                raise encoding.too_large(self.patience.size)
             if time.monotonic() > deadline:
                 raise FoursquareAway(
-                    f"Foursquare's answer took longer than {self._patience.whole:g} s; "
+                    f"Foursquare's answer took longer than {self.patience.whole:g} s; "
                     "try again later"
                 )
         return bytes(body)
-
-    def _unpacked(self, body: bytes) -> bytes:
-        """Unpacked here, and not while reading, so that the size is bounded before it is taken."""
-        unpacker = zlib.decompressobj(GZIP)
-        unpacked = unpacker.decompress(body, self._patience.size)
-        if unpacker.unconsumed_tail:
-            raise self._too_large()
-        return unpacked
-
-    def _too_large(self) -> FoursquareAway:
-        return FoursquareAway(
-            f"Foursquare's answer is larger than {self._patience.size} bytes; try again later"
-        )
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._mine, "session", None)
@@ -152,6 +198,8 @@ class Transport:
         session = _Session()
         session.headers.update(HEADERS)
         session.trust_env = self._trust_env
+        session.mount("https://", _Adapter())
+        session.mount("http://", _Adapter())
         # One user's cookies must not go along with the next one's token.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         with self._lock:
@@ -165,3 +213,23 @@ class Transport:
         self._mine = threading.local()
         for session in sessions:
             session.close()
+
+
+def _trusted(ca_file: Path) -> str:
+    """The path of certificates to trust, once they could be read. Raises SettingsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    folder = ca_file.is_dir()
+    try:
+        context.load_verify_locations(
+            cafile=None if folder else ca_file, capath=ca_file if folder else None
+        )
+    except ssl.SSLError:
+        problem = "holds no certificate that can be read (PEM)"
+    except OSError as error:
+        problem = f"can't be read ({error.strerror})"
+    else:
+        return str(ca_file)
+    raise SettingsError(
+        "CHECKINSYNC_CA_FILE (or REQUESTS_CA_BUNDLE, SSL_CERT_FILE, CURL_CA_BUNDLE): "
+        f"{ca_file} {problem}"
+    )

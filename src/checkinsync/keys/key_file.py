@@ -1,4 +1,4 @@
-"""The key that the embedded database makes for itself, kept in a file of its home."""
+"""The key that is made for the embedded database and kept in a file of its folder."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from checkinsync.errors import SettingsError
 from checkinsync.keys.keyring import RAW_KEY, make_key
 
 KEY_FILE = "encryption.key"
-"""In the embedded database's folder: the key that was made for it; old ones may follow it."""
+"""In CHECKINSYNC_HOME: the key that was made for the embedded database; old ones may follow."""
 
 
 def keys_of_home(home: Path) -> tuple[str, ...]:
-    """The keys in `home`; a missing one is made first, the same for processes at the same time.
+    """Return the keys in `home`; makes a missing one, the same for processes that ask at once.
 
-    Raises SettingsError where it can't be read or made, is no key, or is open to others.
+    Raises SettingsError if it can't be read or made, is not a key, or is accessible to others.
     """
     path = home / KEY_FILE
     try:
         if not path.exists():
             _make(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SettingsError(f"{path} is open to others; close it: chmod 600 {path}")
-        keys = tuple(path.read_text(encoding="ascii").replace(",", " ").split())
+            raise SettingsError(f"{path} is accessible to others; run: chmod 600 {path}")
+        keys = tuple(path.read_text(encoding="utf-8-sig").replace(",", " ").split())
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "no text"
+        why = error.strerror if isinstance(error, OSError) else "not a text in UTF-8"
         raise SettingsError(f"the key {path} can't be read or made ({why})") from None
     if not keys or not all(map(RAW_KEY.fullmatch, keys)):
-        raise SettingsError(f"{path} holds no key of 64 hex digits; restore it from a backup")
+        raise SettingsError(
+            f"{path} does not hold a key of 64 hex digits; restore it from a backup"
+        )
     return keys
 
 
 def _make(path: Path) -> None:
-    """Written whole under another name first: whoever sees the file sees all of it."""
+    """Write a key under another name first, so that no process reads half of it."""
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o711)  # as root, the database's account has to pass, whatever the umask
+        # whatever the umask is: as root, the database's account has to pass
+        path.parent.chmod(0o711)
     number, draft = tempfile.mkstemp(prefix=f"{KEY_FILE}.", dir=path.parent)  # with mode 0600
     try:
         with os.fdopen(number, "w", encoding="ascii") as file:
             file.write(make_key() + "\n")
             file.flush()
             os.fsync(file.fileno())
-            if os.geteuid() == 0:  # whoever owns the folder runs the program at night
+            if os.geteuid() == 0:  # the owner of the folder runs the program at night
                 owner = path.parent.stat()
                 os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         os.link(draft, path)  # never replaces the key of a process that was quicker
@@ -55,6 +58,6 @@ def _make(path: Path) -> None:
         Path(draft).unlink()
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # tokens sealed with a key that a power cut took away are lost
+        os.fsync(folder)  # tokens encrypted with a key that a power cut takes away are lost
     finally:
         os.close(folder)

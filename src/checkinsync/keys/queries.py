@@ -1,4 +1,4 @@
-"""The sealed tokens of all users: read in batches, and replaced where nobody else did meanwhile."""
+"""Users' encrypted tokens: read in batches, and replaced unless they were changed meanwhile."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from checkinsync.store.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class Reencrypted:
-    """A user as he was read, and the new text of the same token."""
+    """A user as they were read, and the new text of the same token."""
 
     user: User
     encrypted: str = field(repr=False)
 
     @property
     def new_hash(self) -> bytes:
-        """What `User.token_hash` will be."""
+        """The `User.token_hash` to come."""
         return hashlib.sha256(self.encrypted.encode()).digest()
 
 
 def after(conn: Connection, user_id: int, *, most: int) -> list[User]:
-    """The next users who have a token, by id."""
+    """Return the next users who have a token, by id."""
     rows = conn.execute(
         """
         SELECT id, foursquare_user_id, display_name, access_token_encrypted
@@ -38,7 +38,7 @@ def after(conn: Connection, user_id: int, *, most: int) -> list[User]:
 
 
 def of(conn: Connection, user_ids: Collection[int]) -> list[User]:
-    """Those of these users who have a token, as they are now."""
+    """Return those of these users who have a token, as they are now."""
     rows = conn.execute(
         """
         SELECT id, foursquare_user_id, display_name, access_token_encrypted
@@ -52,12 +52,12 @@ def of(conn: Connection, user_ids: Collection[int]) -> list[User]:
 
 
 def reencrypt(conn: Connection, tokens: Sequence[Reencrypted]) -> set[int]:
-    """Store the new texts where the old ones still stand; returns the users whose token it did.
+    """Replace the old texts that are still stored; returns the ids of the users it did so for.
 
-    Waits for nobody: whose row somebody else is writing keeps the old text. So it can neither
-    deadlock with an import nor keep the application waiting. What `sync_state` knows of the old
-    text goes over to the new one in the same transaction: who must log in again still must, and a
-    token that was unreadable until now is no longer.
+    Skips rows that another program has locked, so that it can neither deadlock with an import nor
+    keep the application waiting. What `sync_state` knows of the old text is carried over to the
+    new one in the same transaction: users who must log in again still must, and a token that was
+    unreadable until now no longer is.
     """
     held = _free(conn, _held(conn, tokens))
     mine = [token for token in tokens if token.user.id in held]
@@ -94,7 +94,7 @@ def reencrypt(conn: Connection, tokens: Sequence[Reencrypted]) -> set[int]:
 
 
 def _held(conn: Connection, tokens: Sequence[Reencrypted]) -> list[int]:
-    """Whose tokens are as they were read; nobody else writes these rows until we have finished."""
+    """Lock the rows of users whose tokens are as they were read; returns their ids."""
     rows = conn.execute(
         """
         SELECT u.id
@@ -112,7 +112,7 @@ def _held(conn: Connection, tokens: Sequence[Reencrypted]) -> list[int]:
 
 
 def _free(conn: Connection, user_ids: Sequence[int]) -> set[int]:
-    """Without those whose state somebody else is writing; that of the others is ours, too."""
+    """Lock the states of these users; returns those whose state is locked now, or missing."""
     rows = conn.execute(
         """
         WITH ours AS MATERIALIZED (
@@ -131,10 +131,10 @@ def _free(conn: Connection, user_ids: Sequence[int]) -> set[int]:
 
 
 def application_is_here(conn: Connection) -> bool:
-    """Whether the web application has left a trace: then it reads these tokens, too.
+    """Return True if there are traces of the web application, which then reads these tokens, too.
 
-    A ledger of its migrations, a trigger on `users` that is not the one we make, or an import that
-    is not ours.
+    These are a ledger of its migrations, a trigger on `users` that is not the one we make, or an
+    import that is not ours.
     """
     row = conn.execute(
         """

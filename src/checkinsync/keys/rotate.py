@@ -1,8 +1,8 @@
-"""Every stored token sealed anew with the first key, beside imports and the application.
+"""Re-encrypts every stored token with the first key, beside imports and the application.
 
 Nothing is lost at any moment: a token's new text replaces the old one in a single statement, and
-all keys that open either are at hand. Cut off anywhere, it is simply run again: what is sealed with
-the first key already is left alone.
+the keyring holds the keys of both. If interrupted, run it again: tokens that are encrypted with the
+first key already are left alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from checkinsync.errors import ApplicationNotSwitched
 from checkinsync.keys import queries
-from checkinsync.keys.keyring import Keyring
+from checkinsync.keys.keyring import Keyring, fingerprint
 from checkinsync.keys.queries import Reencrypted
 from checkinsync.keys.usage import KeyUsage, RotationResult
 from checkinsync.model.user import User
@@ -21,11 +21,11 @@ from checkinsync.store.pool import Pool, transaction
 log = logging.getLogger(__name__)
 
 BATCH = 200
-"""Tokens in one transaction: some milliseconds, so that nobody notices the locks."""
+"""Tokens in one transaction: some milliseconds, so that the locks delay no other program."""
 
 LOOKS = 5
 PAUSE = 1.0
-"""How often, and after how many seconds, to come back to rows that somebody else was writing."""
+"""How often, and after how many seconds, to try rows again that another program had locked."""
 
 
 def rotate_keys(
@@ -36,9 +36,10 @@ def rotate_keys(
     check_stop: Callable[[], None],
     sleep: Callable[[float], None],
 ) -> RotationResult:
-    """Seal what another key than the first one opens; `write=False` only looks.
+    """Re-encrypt the tokens that another key than the first decrypts; `write=False`: a dry run.
 
-    `go_on` is called between batches and may raise; what was sealed stays. Raises DatabaseAway.
+    `check_stop` is called between batches and may raise; what was written stays. Raises
+    DatabaseAway.
     """
     found, left = _usage([], keyring), list[User]()
     last = 0
@@ -58,18 +59,18 @@ def rotate_keys(
 def _batch(
     users: Sequence[User], *, pool: Pool, keyring: Keyring, write: bool
 ) -> tuple[KeyUsage, list[User]]:
-    """What was found and is done, and who is left since somebody else was writing their rows."""
+    """Return what was found and is done, and the users whose rows were locked."""
     usage = _usage(users, keyring)
     if not write or not usage.to_encrypt:
         return usage, []
-    anew = [
+    reencrypted = [
         Reencrypted(user, keyring.encrypt(keyring.decrypt(user.encrypted_token or "")))
         for user in usage.to_encrypt
     ]
     with transaction(pool) as conn:
-        done = queries.reencrypt(conn, anew)
+        done = queries.reencrypt(conn, reencrypted)
     log.info("tokens_sealed", extra={"sealed": len(done), "last_user_id": users[-1].id})
-    left = [token.user for token in anew if token.user.id not in done]
+    left = [token.user for token in reencrypted if token.user.id not in done]
     return usage.without(left), left
 
 
@@ -83,20 +84,19 @@ def _next(pool: Pool, last: int) -> list[User]:
 
 
 def _again(pool: Pool, users: Sequence[User]) -> list[User]:
-    """As they are now: some have a new token, or have left."""
+    """Read these users again: some have a new token now, or were removed."""
     with transaction(pool) as conn:
         return queries.of(conn, [user.id for user in users])
 
 
 def check_application(keyring: Keyring, *, application_key: str | None, pool: Pool) -> None:
-    """Refuse where the application would be left with tokens that it can't open.
+    """Refuse if the application would be left with tokens that it can't decrypt.
 
-    It knows one key only. That it is our first one can be seen where the environment names it;
-    whether it has been switched to it otherwise is for the operator to say. Raises
-    ApplicationNotSwitched.
+    It knows one key only. The environment may show that this is our first one; if not, the
+    operator has to say so. Raises ApplicationNotSwitched.
     """
     first = keyring.keys[0].fingerprint
-    if application_key is not None and Keyring([application_key]).keys[0].fingerprint == first:
+    if application_key is not None and fingerprint(application_key) == first:
         return
     with transaction(pool) as conn:
         if not queries.application_is_here(conn):
@@ -107,8 +107,8 @@ def check_application(keyring: Keyring, *, application_key: str | None, pool: Po
         else "ENCRYPTION_KEY is not in the environment, so that its key is not known here"
     )
     raise ApplicationNotSwitched(
-        f"the web application opens tokens with one key only, and nothing shows that it is the "
-        f"first of CHECKINSYNC_ENCRYPTION_KEY (fingerprint {first}): {known}. Tokens sealed anew "
-        "would be closed to it. Switch the application to that key first, then say "
+        "the web application decrypts tokens with one key only, and nothing shows that it is the "
+        f"first of CHECKINSYNC_ENCRYPTION_KEY (fingerprint {first}): {known}. It could not decrypt "
+        "the re-encrypted tokens. Switch the application to that key first, then use "
         "--application-switched; nothing was changed"
     )

@@ -1,4 +1,4 @@
-"""Keys by their fingerprints, and which of them opens which tokens; all pure, and never a key."""
+"""Which key decrypts which users' tokens; keys are shown by their fingerprints only."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from checkinsync.model.user import User
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What may be told of a key."""
+    """A key as far as it may be shown."""
 
     fingerprint: str
     """Eight hex digits of a hash: the same for the same key, however it was written."""
-    looks_cut: bool = False
-    """Hex digits, but not 64 of them: it counts as a pass phrase, which is hardly meant."""
+    doubt: str = ""
+    """Why it is hardly the key that is meant, such as "begins with 0x"; empty if it may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyUsage:
-    """Whose stored token is opened by which key; `opened` has a group of users for each key."""
+    """Whose stored token is decrypted by which key."""
 
-    opened: tuple[tuple[User, ...], ...]
+    decrypted: tuple[tuple[User, ...], ...]
+    """A group of users for each key."""
     unreadable: tuple[User, ...]
+    """Users whose tokens no key decrypts."""
 
     @classmethod
     def of(
         cls, users: Iterable[User], *, keys: int, decrypted_by: Callable[[str], int | None]
     ) -> KeyUsage:
-        """Users with tokens, by the number of the key that opens theirs (the first one is 0)."""
+        """Group users by the number of the key that decrypts their token (the first one is 0)."""
         groups: list[list[User]] = [[] for _ in range(keys)]
         unreadable: list[User] = []
         for user in users:
@@ -38,31 +40,31 @@ class KeyUsage:
         return cls(tuple(map(tuple, groups)), tuple(unreadable))
 
     def __add__(self, other: KeyUsage) -> KeyUsage:
-        """Both groups of users together."""
-        pairs = zip(self.opened, other.opened, strict=True)
+        """Return the usage of both groups of users together."""
+        pairs = zip(self.decrypted, other.decrypted, strict=True)
         return KeyUsage(
             tuple(mine + theirs for mine, theirs in pairs), self.unreadable + other.unreadable
         )
 
     @property
     def total(self) -> int:
-        """Stored tokens."""
-        return sum(map(len, self.opened)) + len(self.unreadable)
+        """The number of stored tokens."""
+        return sum(map(len, self.decrypted)) + len(self.unreadable)
 
     @property
     def to_encrypt(self) -> tuple[User, ...]:
-        """Whose tokens open, and not by the first key."""
-        return tuple(user for group in self.opened[1:] for user in group)
+        """Users whose tokens another key than the first decrypts."""
+        return tuple(user for group in self.decrypted[1:] for user in group)
 
     def counts(self) -> tuple[int, ...]:
-        """Tokens that each key opens."""
-        return tuple(map(len, self.opened))
+        """The number of tokens that each key decrypts."""
+        return tuple(map(len, self.decrypted))
 
     def without(self, users: Iterable[User]) -> KeyUsage:
-        """The same, but for these users."""
-        gone = {user.id for user in users}
-        groups = (tuple(u for u in group if u.id not in gone) for group in self.opened)
-        return KeyUsage(tuple(groups), tuple(u for u in self.unreadable if u.id not in gone))
+        """Return the usage of all others than these users."""
+        out = {user.id for user in users}
+        groups = (tuple(u for u in group if u.id not in out) for group in self.decrypted)
+        return KeyUsage(tuple(groups), tuple(u for u in self.unreadable if u.id not in out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,13 @@ class RotationResult:
 
     keys: tuple[Key, ...]
     found: KeyUsage
-    """By the keys that opened them before; without those who are `left`."""
+    """By the keys that decrypted the tokens before; without the users who are `left`."""
     left: tuple[User, ...]
-    """Somebody else was writing their rows all the time; their tokens are as they were."""
+    """Users whose rows another program kept locked; their tokens are as they were."""
     written: bool
-    """False: it was only looked what there is to do."""
+    """False for a dry run."""
 
     @property
     def complete(self) -> bool:
-        """Whether every token is sealed with the first key now, or would be."""
+        """True if every token is encrypted with the first key now, or would be."""
         return not self.found.unreadable and not self.left

@@ -1,6 +1,6 @@
-"""The ledger of migrations: rows of `checkinsync_migrations`.
+"""The ledger of migrations: rows of `checkinsync_migrations`, in the first schema of search_path.
 
-Nothing here rests on the session's time zone.
+Nothing here depends on the session's time zone.
 """
 
 from __future__ import annotations
@@ -9,24 +9,31 @@ from checkinsync.migrations.files import Applied, Migration
 from checkinsync.store.pool import Connection
 
 
-def make(conn: Connection) -> None:
-    """Our own: the application has tables named `migrations` and `schema_migrations`."""
+def create(conn: Connection) -> None:
+    """Create it; the application has tables named `migrations` and `schema_migrations`."""
     conn.execute(
         """
         CREATE TABLE IF NOT EXISTS checkinsync_migrations (
             name       TEXT PRIMARY KEY,
             sha256     TEXT NOT NULL,
             applied_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-            baseline   BOOLEAN NOT NULL DEFAULT false    -- noted as applied, not run
+            baseline   BOOLEAN NOT NULL DEFAULT false    -- recorded, not run
         )
         """
     )
 
 
 def rows(conn: Connection) -> list[Applied]:
-    """What was applied, in order; nothing where there is no ledger yet."""
-    there = conn.execute("SELECT to_regclass('checkinsync_migrations') IS NOT NULL").fetchone()
-    if there is None or not there[0]:
+    """Return what was applied, in order; nothing where there is no ledger yet."""
+    exists = conn.execute(
+        """
+        SELECT EXISTS (SELECT FROM pg_class AS c
+                         JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                        WHERE c.relname = 'checkinsync_migrations'
+                          AND n.nspname = current_schema())
+        """
+    ).fetchone()
+    if exists is None or not exists[0]:
         return []
     found = conn.execute(
         "SELECT name, sha256, applied_at, baseline FROM checkinsync_migrations ORDER BY name"
@@ -34,8 +41,8 @@ def rows(conn: Connection) -> list[Applied]:
     return [Applied(*row) for row in found]
 
 
-def note(conn: Connection, file: Migration, *, baseline: bool = False) -> Applied:
-    """A row of the ledger."""
+def record(conn: Connection, file: Migration, *, baseline: bool = False) -> Applied:
+    """Record a file as applied, and return its row."""
     row = conn.execute(
         """
         INSERT INTO checkinsync_migrations (name, sha256, baseline)

@@ -1,4 +1,4 @@
-"""What stands in a database before it is migrated: the application's tables, and their troubles.
+"""Counts the application's tables before a migration, and what is wrong in them.
 
 Only reads. Any column may be absent, since on real installations some of the application's own
 migrations failed half way; those that came later are asked for through the row as JSON.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from checkinsync.migrations import catalog
 from checkinsync.store.pool import Connection
 
 BASIS: Mapping[str, frozenset[str]] = {
@@ -18,7 +19,7 @@ BASIS: Mapping[str, frozenset[str]] = {
     "checkins": frozenset({"id", "user_id", "venue_id", "venue_name", "checkin_date"}),
     "checkin_photos": frozenset({"id", "checkin_id", "photo_url"}),
 }  # fmt: skip
-"""The tables that we share, and without which columns one of that name is not the application's."""
+"""The tables that we share; a table without these columns is not the application's."""
 
 LATER = (
     ("users", "last_sync_at"),
@@ -28,7 +29,7 @@ LATER = (
     ("import_jobs", "retry_after"),
     ("checkins", "timezone"),
 )
-"""What the application's later migrations add, and some installations lack."""
+"""Columns that the application's later migrations add, and some installations lack."""
 
 UNIQUE = "checkins_user_venue_date_unique"
 
@@ -45,13 +46,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What is there; numbers of rows are by user id."""
+    """The application's tables and what is wrong in them; numbers of rows are by user id."""
 
     tables: tuple[Table, ...] = ()
     strange: tuple[str, ...] = ()
     """Tables of these names that are not the application's: they lack its oldest columns."""
     absent: tuple[str, ...] = ()
-    """What the application's later migrations should have added, and did not."""
+    """Everything that the application's later migrations should have added, and did not."""
     stale_jobs: Mapping[int, int] = field(default_factory=dict)
     """Its imports that are pending or running for more than an hour."""
     double_checkins: Mapping[int, int] = field(default_factory=dict)
@@ -62,11 +63,8 @@ class Preflight:
     """The type of `checkins.location`, which the application has where it has PostGIS."""
     triggers: tuple[str, ...] = ()
     """On `checkins`, not ours: they fire for our rows as well."""
-
-    @property
-    def has_users(self) -> bool:
-        """Whether there are users who may have tokens."""
-        return "users" not in self.strange and any(t.name == "users" for t in self.tables)
+    tokens: tuple[tuple[int, str], ...] = field(default=(), repr=False)
+    """The stored tokens, encrypted, by user id."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -74,62 +72,44 @@ class Preflight:
         return {table.name: table.size for table in self.tables}
 
 
-def take(conn: Connection) -> Preflight:
-    """Look at everything, in the caller's transaction."""
-    columns = _columns(conn)
-    known = {name for name, there in columns.items() if there >= BASIS[name]}
+def take(
+    conn: Connection, tables: Mapping[str, catalog.Table], *, countable: bool = True
+) -> Preflight:
+    """Return what is in these tables, as far as this role may read them.
+
+    `countable`: their columns have the types that the counts need; else only rows are counted.
+    """
+    columns = {name: set(table.columns) for name, table in tables.items()}
+    ours = {name for name, there in columns.items() if there >= BASIS[name]}
+    readable = [t.name for t in tables.values() if t.readable and not t.hides_rows]
+    known = ours.intersection(readable) if countable else set()
     photos = {"checkins", "checkin_photos"} <= known
+    location = tables["checkins"].columns.get("location") if "checkins" in tables else None
     return Preflight(
-        tables=_tables(conn),
-        strange=tuple(sorted(set(columns) - known)),
+        tables=tuple(Table(name, _rows(conn, name), tables[name].size) for name in readable),
+        strange=tuple(sorted(set(columns) - ours)),
         absent=_absent(conn, columns),
         stale_jobs=_stale_jobs(conn) if "import_jobs" in known else {},
         double_checkins=_doubles(conn, columns["checkins"]) if "checkins" in known else {},
         double_photos=_double_photos(conn) if photos else {},
-        location=_location(conn),
-        triggers=_triggers(conn),
+        location=location.type if location else None,
+        triggers=_triggers(conn) if "checkins" in tables else (),
+        tokens=_encrypted_tokens(conn) if "users" in known else (),
     )
 
 
-def encrypted_tokens(conn: Connection) -> list[tuple[int, str]]:
-    """All stored tokens, by user id."""
+def _encrypted_tokens(conn: Connection) -> tuple[tuple[int, str], ...]:
     rows = conn.execute(
         """
         SELECT id, access_token_encrypted FROM users
          WHERE access_token_encrypted IS NOT NULL ORDER BY id
         """
     )
-    return rows.fetchall()
-
-
-def _columns(conn: Connection) -> dict[str, set[str]]:
-    rows = conn.execute(
-        """
-        SELECT c.relname, array_agg(a.attname::text)
-          FROM pg_class AS c
-          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-         WHERE c.oid IN (to_regclass('users'), to_regclass('import_jobs'), to_regclass('checkins'),
-                         to_regclass('checkin_photos'))
-         GROUP BY c.relname
-        """
-    )
-    return {name: set(columns) for name, columns in rows}
-
-
-def _tables(conn: Connection) -> tuple[Table, ...]:
-    rows = conn.execute(
-        """
-        SELECT relname, pg_total_relation_size(oid) FROM pg_class
-         WHERE oid IN (to_regclass('users'), to_regclass('import_jobs'), to_regclass('checkins'),
-                       to_regclass('checkin_photos'))
-         ORDER BY relname
-        """
-    ).fetchall()
-    return tuple(Table(name, _rows(conn, name), size) for name, size in rows)
+    return tuple(rows.fetchall())
 
 
 def _rows(conn: Connection, table: str) -> int:
-    """Counted: what the server estimates may be years old."""
+    """Count the rows: the server's estimate may be years old."""
     match table:
         case "users":
             counted = conn.execute("SELECT count(*) FROM users")
@@ -143,7 +123,7 @@ def _rows(conn: Connection, table: str) -> int:
 
 
 def _absent(conn: Connection, columns: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Tables first, then columns of tables that are there, then the constraint."""
+    """Return tables first, then columns of existing tables, then the constraint."""
     if not columns:
         return ()
     tables = [name for name in BASIS if name not in columns]
@@ -179,7 +159,7 @@ def _stale_jobs(conn: Connection) -> dict[int, int]:
 
 
 def _doubles(conn: Connection, columns: set[str]) -> dict[int, int]:
-    """Two check-ins of one venue and second that have ids are two: Foursquare says so."""
+    """Count by user; two rows of one venue and second that both have ids are two check-ins."""
     if "foursquare_id" in columns:
         rows = conn.execute(
             """
@@ -215,16 +195,6 @@ def _double_photos(conn: Connection) -> dict[int, int]:
         """
     )
     return dict(rows.fetchall())
-
-
-def _location(conn: Connection) -> str | None:
-    row = conn.execute(
-        """
-        SELECT format_type(atttypid, atttypmod) FROM pg_attribute
-         WHERE attrelid = to_regclass('checkins') AND attname = 'location' AND NOT attisdropped
-        """
-    ).fetchone()
-    return None if row is None else str(row[0])
 
 
 def _triggers(conn: Connection) -> tuple[str, ...]:

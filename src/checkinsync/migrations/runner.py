@@ -1,7 +1,7 @@
-"""Migrations applied, through one connection, by one runner at a time.
+"""Applies migrations through one connection, one process at a time.
 
-The connection is its runner's own and goes straight to the server: the lock that keeps a second
-runner out belongs to the session. Nothing here rests on the session's time zone.
+The connection goes straight to the server: the lock that keeps a second process out belongs to the
+session. Nothing here depends on the session's time zone.
 """
 
 from __future__ import annotations
@@ -12,80 +12,92 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg.errors import DeadlockDetected, LockNotAvailable
+from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
-from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed
+from checkinsync.errors import AtWork, DatabaseAway, MigrationFailed, MigrationRefused
 from checkinsync.migrations import ledger
 from checkinsync.migrations.files import Applied, Migration, Statement
 from checkinsync.store.driver_errors import is_away
-from checkinsync.store.pool import Connection, direct
+from checkinsync.store.pool import Connection, direct, pin
 
 Sleep = Callable[[float], None]
 
 log = logging.getLogger(__name__)
 
 RUNNER_LOCK = 0x636B_696E_7379_6E63
-"""The advisory lock of whoever applies migrations."""
+"""The advisory lock of the process that applies migrations."""
 
 RUNNER_POLL = 1.0
 RUNNER_POLLS = 300
-"""Seconds between looks, and how many: five minutes for another runner to finish. Waiting inside
-the server instead would deadlock with its CONCURRENTLY."""
+"""Seconds between attempts, and how many: five minutes for another process to finish. Waiting
+inside the server instead would deadlock with its CONCURRENTLY."""
 
 LOCK_TIMEOUT = "250ms"
-"""For a table in use, each time: meanwhile the application's queries queue up behind us. A file
-locks up to three tables one after the other, and nobody shall wait for a second. It is also less
-than PostgreSQL's deadlock_timeout: we let go before one of the application's statements is ended
-for our sake."""
+"""For a table in use, per attempt: meanwhile the application's queries queue behind ours. A file
+locks up to three tables one after the other, and no query should wait for a second. It is shorter
+than PostgreSQL's deadlock_timeout, too, so that none of the application's statements is cancelled
+because of ours."""
 
 PATIENT_LOCK_TIMEOUT = "10min"
-"""For CONCURRENTLY, behind which nobody has to wait: a backup may hold its snapshot for long."""
+"""For CONCURRENTLY, which blocks no query: a backup may hold its snapshot for long."""
 
 LOCK_ATTEMPTS = 120
 LOCK_PAUSE = 2.0
-"""Seconds between attempts, in which the queue drains: four and a half minutes in all."""
+"""Seconds between attempts, in which the queue drains: four and a half minutes in total."""
 
 PATIENT_ATTEMPTS = 8
-"""Of a file without transaction, whose statements wait long and whose indexes begin anew."""
+"""Of a file without transaction: its statements wait longer, and its indexes are built again."""
 
 
 @contextmanager
 def connected(url: str) -> Iterator[Connection]:
     """A connection that commits each statement. Raises DatabaseAway, MigrationFailed."""
     with direct(url, application_name="checkinsync migrate") as conn:
+        conn.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         try:
             yield conn
         except psycopg.Error as error:
             if is_away(error):
-                raise DatabaseAway("the database went away; run the command again") from None
-            raise MigrationFailed(f"the ledger of migrations: {_said(error)}") from None
+                raise DatabaseAway(
+                    "the connection to the database was lost; run it again"
+                ) from None
+            raise MigrationFailed(f"the ledger of migrations: {_message(error)}") from None
 
 
 @contextmanager
 def looking(conn: Connection) -> Iterator[None]:
-    """A transaction that sees one moment and can't write. Raises MigrationFailed, DatabaseAway."""
+    """A read-only transaction with one snapshot.
+
+    Raises MigrationRefused without the right to read, MigrationFailed, DatabaseAway.
+    """
     try:
         with conn.transaction():
             conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            pin(conn)
             _bound(conn, PATIENT_LOCK_TIMEOUT, in_transaction=True)
             yield
+    except InsufficientPrivilege as error:
+        raise MigrationRefused(
+            f"nothing was changed: {_message(error)}: run `checkinsync migrate` as the role that "
+            "migrated before, or GRANT it"
+        ) from None
     except psycopg.Error as error:
         if is_away(error):
             raise
-        raise MigrationFailed(
-            f"the tables that are there can't be looked at: {_said(error)}"
-        ) from None
+        raise MigrationFailed(f"cannot read the tables: {_message(error)}") from None
 
 
 @contextmanager
 def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
-    """Nobody else applies migrations meanwhile. Raises AtWork where somebody does for too long."""
+    """Keep other processes from applying migrations. Raises AtWork after five minutes."""
     for _ in range(RUNNER_POLLS):
         if _got_lock(conn):
             break
         sleep(RUNNER_POLL)
     else:
-        raise AtWork("another `checkinsync migrate` is at work; wait until it has finished")
+        raise AtWork(
+            "another `checkinsync migrate` is running; run it again when that has finished"
+        )
     try:
         yield
     finally:
@@ -94,10 +106,10 @@ def only_runner(conn: Connection, *, sleep: Sleep) -> Iterator[None]:
 
 
 def apply(conn: Connection, file: Migration, *, sleep: Sleep) -> Applied:
-    """Run a file and note it, trying again where a table is in use. Raises MigrationFailed."""
-    run = _run_alone if file.alone else _run
-    level = logging.WARNING  # once, not at each of a hundred attempts
-    for _ in range((PATIENT_ATTEMPTS if file.alone else LOCK_ATTEMPTS) - 1):
+    """Run a file and record it; retry while a table is in use. Raises MigrationFailed."""
+    run = _run_without_transaction if file.no_transaction else _run
+    level = logging.WARNING  # once, not for each of a hundred attempts
+    for _ in range((PATIENT_ATTEMPTS if file.no_transaction else LOCK_ATTEMPTS) - 1):
         try:
             return run(conn, file)
         except (LockNotAvailable, DeadlockDetected) as error:
@@ -114,29 +126,51 @@ def apply(conn: Connection, file: Migration, *, sleep: Sleep) -> Applied:
 
 
 def _run(conn: Connection, file: Migration) -> Applied:
-    """All of it and its row of the ledger, or nothing."""
+    """Run all of it and record it, or nothing."""
     with conn.transaction():
         _bound(conn, LOCK_TIMEOUT, in_transaction=True)
         for statement in file.statements:
             _execute(conn, file, statement)
-        return ledger.note(conn, file)
+        return ledger.record(conn, file)
 
 
-def _run_alone(conn: Connection, file: Migration) -> Applied:
-    """One statement after the other; cut off anywhere, the file is run again from its top."""
-    for statement in file.statements:
-        patient = "CONCURRENTLY" in statement.text.upper()
-        _bound(conn, PATIENT_LOCK_TIMEOUT if patient else LOCK_TIMEOUT, in_transaction=False)
-        _execute(conn, file, statement)
-    return ledger.note(conn, file)
+def _run_without_transaction(conn: Connection, file: Migration) -> Applied:
+    """Run one statement after the other; if interrupted, the file is run again from its top."""
+    with _first_schema_only(conn):
+        for statement in file.statements:
+            patient = "CONCURRENTLY" in statement.text.upper()
+            _bound(conn, PATIENT_LOCK_TIMEOUT if patient else LOCK_TIMEOUT, in_transaction=False)
+            _execute(conn, file, statement)
+        return ledger.record(conn, file)
+
+
+@contextmanager
+def _first_schema_only(conn: Connection) -> Iterator[None]:
+    """Leave the other schemas out of search_path, in which DROP … IF EXISTS would look, too."""
+    row = conn.execute(
+        "SELECT current_setting('search_path'), quote_ident(current_schema()) || ', pg_temp'"
+    ).fetchone()
+    assert row is not None
+    pinned, first = row
+    conn.execute("SELECT set_config('search_path', %(path)s, false)", {"path": first})
+    try:
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT set_config('search_path', %(path)s, false)", {"path": pinned})
 
 
 def _bound(conn: Connection, lock_timeout: str, *, in_transaction: bool) -> None:
-    """How long to wait for a table; the work itself may take what it takes."""
+    """Limit the wait for a table; the work itself takes as long as it takes.
+
+    A role or a database may have any time-out as its default.
+    """
     conn.execute(
         """
-        SELECT set_config('lock_timeout', %(lock)s, %(local)s),
-               set_config('statement_timeout', '0', %(local)s)
+        SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN %(lock)s ELSE '0' END, %(local)s)
+          FROM pg_settings
+         WHERE name IN ('lock_timeout', 'statement_timeout', 'transaction_timeout',
+                        'idle_session_timeout', 'idle_in_transaction_session_timeout')
         """,
         {"lock": lock_timeout, "local": in_transaction},
     )
@@ -151,12 +185,12 @@ def _execute(conn: Connection, file: Migration, statement: Statement) -> None:
         if is_away(error):
             raise
         place = f"{file.name}{_line(error, statement)}"
-        stays = "what ran before it stays" if file.alone else "nothing of this file stays"
-        raise MigrationFailed(f"{place}: {_said(error)}; {stays}") from None
+        stays = "what ran before it stays" if file.no_transaction else "nothing of this file stays"
+        raise MigrationFailed(f"{place}: {_message(error)}; {stays}") from None
 
 
 def _in_use(conn: Connection, file: Migration, error: psycopg.Error) -> str:
-    """What is in the way, and who, as far as our role may know: the oldest transactions first."""
+    """Return what is locked and by whom, as far as our role may see it; the oldest first."""
     rows = conn.execute(
         """
         SELECT DISTINCT a.xact_start, format('%%s (process %%s%%s)',
@@ -174,11 +208,11 @@ def _in_use(conn: Connection, file: Migration, error: psycopg.Error) -> str:
     )
     who = ", ".join(row[1] for row in rows)
     others = f"others: {who}" if who else "others"
-    return f"{file.name}: {_said(error)}: a table is in use by {others}"
+    return f"{file.name}: {_message(error)}: a table is in use by {others}"
 
 
 def _line(error: psycopg.Error, statement: Statement) -> str:
-    """Where in the file, as far as the server says."""
+    """Return where in the file, as far as the server says."""
     if error.diag.statement_position:
         before = statement.text[: int(error.diag.statement_position) - 1]
         return f", line {statement.line + before.count(chr(10))}"
@@ -186,8 +220,8 @@ def _line(error: psycopg.Error, statement: Statement) -> str:
     return f", {inside[1]} of a block" if inside else ""
 
 
-def _said(error: psycopg.Error) -> str:
-    """The server's own words, without the rows that they are about."""
+def _message(error: psycopg.Error) -> str:
+    """Return the server's primary message, without its details, which quote rows."""
     return error.diag.message_primary or type(error).__name__
 
 

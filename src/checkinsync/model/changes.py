@@ -125,7 +125,8 @@ class Revision:
 
     row: int
     what: tuple[str, ...]
-    """The parts edited: `shout`, `time`, `photos`, `private`, `venue`, `kind`."""
+    """Of `shout`, `time`, `photos`, `private`, `visibility`, `venue`, `kind`; and of Foursquare's
+    names for parts without a column: `with`, `event`, `sticker`, …"""
     before: dict[str, Any]
     after: dict[str, Any]
     """The values of each of these parts, JSON-serialisable."""
@@ -140,6 +141,8 @@ class Saved:
     unchanged: int = 0
     quarantined: int = 0
     gone: int = 0
+    newly_quarantined: int = 0
+    """Of `quarantined`: not known before, or known with another content or problem."""
 
     def __add__(self, other: Saved) -> Saved:
         """Return the sum of two pages' changes."""
@@ -149,4 +152,5 @@ class Saved:
             self.unchanged + other.unchanged,
             self.quarantined + other.quarantined,
             self.gone + other.gone,
+            self.newly_quarantined + other.newly_quarantined,
         )

@@ -1,26 +1,30 @@
-"""The nouns: frozen values that the other rooms hand to each other."""
+"""A check-in and its parts, as frozen values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
 ID_DIGITS = 24
 """A Foursquare id is 24 lower-case hex digits (seen in about 1,300 recorded items)."""
 
-
 NAMELESS = "sha256:"
-"""How the key begins of an item without an id: the hash of the item follows."""
+"""Begins the key of what has no usable id: a hash follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo of a check-in; `id` is Foursquare's, or the URL where it has none."""
+    """A photo of a check-in."""
 
     id: str
+    """Foursquare's; the URL where it has none, or another photo has the same; where that is too
+    long for an index, `sha256:` and its hash."""
     url: str
     width: int | None
     height: int | None
+    visibility: str | None = None
+    """As Foursquare says it, of this one photo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +39,14 @@ class Checkin:
     created_at: datetime
     """`createdAt`: aware, UTC, whole seconds."""
     kind: str
-    """`type`: `checkin`, `shout`, `venueless`, or what Foursquare thinks of next."""
+    """`type`: `checkin`, `shout`, `venueless`, or one that is new."""
     venue_id: str | None
     venue_name: str
     venue_category: str
-    latitude: float | None
-    """Degrees, -90 to 90; None where unknown or out of range."""
-    longitude: float | None
-    """Degrees, -180 to 180."""
+    latitude: Decimal | None
+    """Degrees, -90 to 90, with the column's eight decimals; None where unknown or out of range."""
+    longitude: Decimal | None
+    """Degrees, -180 to 180, likewise."""
     city: str
     country: str
     time_zone: str | None
@@ -51,18 +55,23 @@ class Checkin:
     """Minutes east of UTC, signed."""
     shout: str | None
     is_private: bool
+    """True unless Foursquare says that others may see it; see `visibility`."""
     photos: tuple[Photo, ...]
     raw: str
     fingerprint: bytes
+    visibility: str | None = None
+    """`private`, `closeFriends`, `friends`, `public`, or one that is new; None: nothing is said."""
+    extras: str = "{}"
+    """The other parts that count as edits (with whom, event, sticker, …): JSON in one spelling."""
 
     @property
     def key(self) -> str:
-        """What tells this item from others within a walk."""
+        """The id: it tells this item from others within a walk."""
         return self.id
 
     @property
     def nameless(self) -> bool:
-        """Whether it may be any check-in, for want of an id."""
+        """False: it has an id."""
         return False
 
 
@@ -75,11 +84,11 @@ class Unreadable:
     item: bytes
     """As received; it may be no JSON."""
     problem: str
-    """One sentence: what is wrong with it."""
+    """Half a sentence that says what is wrong with it."""
 
     @property
     def nameless(self) -> bool:
-        """Whether it may be any check-in, for want of an id."""
+        """Return True if it has no usable id, so that it may be any check-in."""
         return self.key.startswith(NAMELESS)
 
 
@@ -87,7 +96,7 @@ Item = Checkin | Unreadable
 
 
 def instant_of_id(checkin_id: str) -> datetime | None:
-    """The creation instant in an id's first eight hex digits; None where there is none.
+    """Return the creation instant in an id's first eight hex digits; None where there is none.
 
     Source: in about 1,300 recorded items `int(id[:8], 16)` equals `createdAt`.
     """

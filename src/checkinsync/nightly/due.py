@@ -1,4 +1,4 @@
-"""Who of the active users is due tonight, and why the others are not; pure."""
+"""The active users who are due tonight, and why the others are not; pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from checkinsync.model.user import Candidate, User
+
+MUST_LOG_IN = "the token is no longer accepted; they must log in again"
+FRESH = "imported less than"
+"""The beginning of the reason why a user need not be imported again."""
+
+LONGEST_LIMIT = timedelta(hours=2)
+"""A rate limit's reset is never further ahead (500 requests an hour)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,11 @@ class Selection:
     no_token_decrypts: bool
     """There are tokens, and not one can be opened: the key is wrong, not the users."""
 
+    @property
+    def count(self) -> int:
+        """The number of users who are due."""
+        return len(self.due) + len(self.unreadable)
+
 
 def sort_out(
     candidates: Iterable[Candidate],
@@ -31,7 +43,8 @@ def sort_out(
     importing: Collection[int],
     can_decrypt: Callable[[str], bool],
 ) -> Selection:
-    """`importing`: ids of users whom somebody imports just now; `opens`: whether a key fits."""
+    """Sort the active users. `importing`: ids of those whose import is at work;
+    `can_decrypt`: True if a key decrypts a stored token."""
     everyone = list(candidates)
     due: list[tuple[User, datetime | None]] = []
     skipped: list[tuple[User, str]] = []
@@ -65,7 +78,7 @@ def why_not(
     importing: Collection[int],
     readable: bool,
 ) -> str | None:
-    """Why this user is not imported tonight; None where he is due."""
+    """Return the reason why this user is not imported tonight; None where they are due."""
     user = candidate.user
     if candidate.paused:
         return "paused by an operator"
@@ -73,21 +86,24 @@ def why_not(
         return "no Foursquare token is stored; they must connect first"
     if candidate.state == "needs_reauth" and candidate.rejected == user.token_hash:
         if not candidate.token_unreadable:
-            return "the token is no longer accepted; they must log in again"
+            return MUST_LOG_IN
         if not readable:
             return "no key opens the stored token"
     if user.id in importing:
         return "another import of this user is at work"
     if max_age is not None and _fresh(candidate, now, max_age):
-        return f"imported less than {max_age} ago"
+        return f"{FRESH} {max_age} ago"
     return None
 
 
 def _fresh(candidate: Candidate, now: datetime, max_age: timedelta) -> bool:
     checked = candidate.last_checked_at
-    return checked is not None and now - checked < max_age
+    return checked is not None and timedelta() <= now - checked < max_age
 
 
 def _not_before(candidate: Candidate, now: datetime) -> datetime | None:
+    """Return the reset of a rate limit; one too far ahead was written by a wrong clock."""
     at = candidate.retry_at
-    return at if candidate.state == "rate_limited" and at is not None and at > now else None
+    if candidate.state != "rate_limited" or at is None or not now < at <= now + LONGEST_LIMIT:
+        return None
+    return at

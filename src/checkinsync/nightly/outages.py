@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from checkinsync.errors import (
+    ApiGone,
+    CertificateRejected,
     CheckinsyncError,
     DatabaseAway,
     DatabaseExhausted,
@@ -81,6 +83,8 @@ class Outages:
 
     foursquare: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(FOURSQUARE))
     database: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(DATABASE))
+    gone: set[int] = field(default_factory=set)
+    """Users in a row who were told that there is no such API."""
     anything_answered: bool = False
     """Foursquare has answered an import of this run."""
     anything_unanswered: bool = False
@@ -120,11 +124,19 @@ class Outages:
             case Failed(FoursquareAway(answered=False)):
                 self.anything_unanswered = True
                 self.foursquare.unanswered(user_id, attempt, now=now)
-            case Skipped():
+            case Failed(ApiGone()):
+                self.gone.add(user_id)
+            case Skipped() | Failed(CertificateRejected()):
                 pass
             case _:
                 self.anything_answered = True
+                self.gone.clear()
                 self.foursquare.answered()
+
+    @property
+    def api_is_gone(self) -> bool:
+        """True if so many users in a row were told that there is no such API."""
+        return len(self.gone) >= IN_A_ROW
 
     def given_up(self, now: datetime) -> CheckinsyncError | None:
         """Return the error that ends the run if a service was down for too long."""

@@ -1,4 +1,4 @@
-"""What a run is going to do: who is due, when each of them starts; reads only."""
+"""The plan of a run: who is due, and when each of them starts; reads only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from checkinsync.sync.walk import first_limit
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run is to go, from settings and options."""
+    """The options of a run, from settings and the command line."""
 
     active_days: int
     stagger: timedelta

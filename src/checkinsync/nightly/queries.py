@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.store.pool import Connection
 
@@ -28,14 +29,29 @@ def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:
     return int(row[0])
 
 
-def finish(conn: Connection, run_id: int, summary: RunSummary) -> None:
-    """Store how a run ended."""
+def circumstances(conn: Connection, *, at: datetime) -> Circumstances:
+    """Return what a run has to know of the database before it begins."""
+    row = conn.execute(
+        """
+        SELECT clock_timestamp(),
+               (SELECT count(*) FROM users WHERE access_token_encrypted IS NOT NULL),
+               (SELECT max(started_at) FROM sync_runs WHERE reminded AND started_at <= %(at)s)
+        """,
+        {"at": at},
+    ).fetchone()
+    assert row is not None
+    return Circumstances(*row)
+
+
+def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool) -> None:
+    """Store how a run ended. `reminded`: it named the users who must log in again."""
     conn.execute(
         """
         UPDATE sync_runs
            SET finished_at = %(finished_at)s, due = %(due)s, synced = %(synced)s,
                failed = %(failed)s, skipped = %(skipped)s, requests = %(requests)s, new = %(new)s,
-               changed = %(changed)s, gone = %(gone)s, outcome = %(outcome)s
+               changed = %(changed)s, gone = %(gone)s, outcome = %(outcome)s,
+               reminded = %(reminded)s
          WHERE id = %(id)s
         """,
         {
@@ -50,6 +66,7 @@ def finish(conn: Connection, run_id: int, summary: RunSummary) -> None:
             "changed": summary.saved.changed,
             "gone": summary.saved.gone,
             "outcome": summary.outcome,
+            "reminded": reminded,
         },
     )
 

@@ -1,4 +1,4 @@
-"""How a run's users have fared so far, and what it comes to in the end."""
+"""The results of a run's users so far, summed up in the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from checkinsync.sync.outcome import Failed, Outcome, UserReport
 
 
 class RunResults:
-    """One report for each user who has ended, and what each one's attempts have stored."""
+    """One report for each user who is done, and the work of each one's attempts."""
 
     def __init__(self, *, pool: Pool, started: datetime) -> None:
         self._pool = pool
@@ -27,29 +27,34 @@ class RunResults:
         self._saved: defaultdict[int, Saved] = defaultdict(Saved)
 
     def add(self, user: User, saved: Saved) -> None:
-        """An attempt has stored this, to whichever end it came."""
+        """Add what an attempt stored, however it ended."""
         self._saved[user.id] += saved
 
     def report(self, user: User, outcome: Outcome, attempts: int) -> None:
-        """This is how the user ended."""
+        """Report how the user's import ended."""
         self._reports.append(UserReport(user, outcome, attempts, self._saved[user.id]))
 
     def fail(self, user: User, error: Exception, attempts: int) -> None:
-        """The user failed for tonight; written down, unless it is about the token."""
+        """Report that the user failed, and store why, unless it is about the token."""
         self.report(user, Failed(error), attempts=attempts)
         if not isinstance(error, record.TOKEN_TROUBLE):
             record.failed(user, sentence(error), pool=self._pool, since=self._started)
 
     def take_back_failures(self, users: Collection[int]) -> list[User]:
-        """Those of them (by id) who had failed: it was not they. They have not ended after all."""
+        """Withdraw the failures of these users (by id), who were not to blame; return the users."""
         failed = [r for r in self._reports if isinstance(r.outcome, Failed) and r.user.id in users]
         for report in failed:
             self._reports.remove(report)
         return [report.user for report in failed]
 
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes of the users who are done."""
+        return [report.outcome for report in self._reports]
+
     def record_tokens(self) -> None:
-        """Who must log in again, unless so many tokens fail that we suspect ourselves."""
-        if suspicious([report.outcome for report in self._reports]):
+        """Store who must log in again, unless so many tokens fail that our settings are suspect."""
+        if suspicious(self.outcomes):
             record.suspicion(pool=self._pool)
         else:
             record.tokens(self._reports, pool=self._pool)
@@ -66,7 +71,7 @@ class RunResults:
     ) -> RunSummary:
         """The run in one value, with its exit code; see `run_outcome`."""
         outcome, code = run_outcome(
-            [report.outcome for report in self._reports],
+            self.outcomes,
             stop=stop,
             nothing_heard=outages.nothing_heard,
             paused=bool(outages.away),

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Protocol
+from queue import SimpleQueue
 
 from checkinsync.errors import (
-    AtWork,
+    ApiGone,
+    CertificateRejected,
     CheckinsyncError,
     DatabaseAway,
     DatabaseError,
     DatabaseExhausted,
     FoursquareAway,
     Interrupted,
+    PlanExhausted,
     QuotaExceeded,
     TokenRejected,
     TokenUnreadable,
     sentence,
 )
 from checkinsync.model.user import User
-from checkinsync.nightly import due, queries
+from checkinsync.nightly import queries
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
+from checkinsync.nightly.begin import Begun, begin
+from checkinsync.nightly.notices import names_dead_tokens, notices
 from checkinsync.nightly.outages import FOURSQUARE_NAME, CircuitBreaker, Outages
-from checkinsync.nightly.plan import RunOptions, select_due, slots
+from checkinsync.nightly.plan import RunOptions, slots
 from checkinsync.nightly.results import RunResults
 from checkinsync.nightly.retries import Attempts, retry_policy
 from checkinsync.nightly.schedule import Entry, Queue
 from checkinsync.nightly.summary import PARTIAL, RunSummary
-from checkinsync.store import leases
+from checkinsync.nightly.wait import Inbox, Wait, wait_for
 from checkinsync.store.pool import Pool, probe, transaction
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
@@ -46,19 +48,7 @@ from checkinsync.verify import queries as verifications
 SPARE = timedelta(minutes=15)
 """Before the deadline no import looks beyond its window any more."""
 
-LOOK = 0.25
-"""Seconds between two looks for a request to stop, while a run waits."""
-
-Inbox = SimpleQueue[Ended]
-
 log = logging.getLogger(__name__)
-
-
-class Wait(Protocol):
-    """Waits until something arrives or the time has come; the only place where a run sleeps."""
-
-    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
-        """None where nothing arrived. `running`: how many attempts may still arrive."""
 
 
 def run(
@@ -75,34 +65,14 @@ def run(
     import than in this process; `wait`: another clock's sleep.
     Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
-    started, pool = services.now(), services.pool
-    with transaction(pool) as conn:
-        lease = leases.acquire(conn, leases.RUN, alive=services.lease_renewer.tokens())
-    if lease is None:
-        raise AtWork("another run is at work; it is left alone")
-    try:
-        with services.lease_renewer.renewing(lease):
-            selection = select_due(services, options=options, now=started)
-            with transaction(pool) as conn:
-                run_id = queries.start(
-                    conn, at=started, host=socket.gethostname(), due=_due(selection)
-                )
-            work = _Run(
-                run_id,
-                started,
-                services,
-                options,
-                check_stop,
-                import_one or partial(_import_here, services=services, options=options),
-                wait or partial(_wait, now=services.now, check_stop=check_stop),
-            )
-            work.prepare(selection)
-            work.run()
-            work.results.record_tokens()
-            return _closed(pool, work.summary(selection.skipped))
-    finally:
-        with suppress(DatabaseError), transaction(pool) as conn:
-            leases.release(conn, lease)
+    wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
+    import_one = import_one or partial(_import_here, services=services, options=options)
+    with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
+        work = _Run(begun, services, options, check_stop, import_one, wait)
+        work.prepare()
+        work.run()
+        work.results.record_tokens()
+        return _closed(services.pool, work.summary(), reminded=work.reminds)
 
 
 def _import_here(
@@ -112,36 +82,10 @@ def _import_here(
     return import_user(user, services=services, scope=scope, hooks=hooks, run_id=run_id)
 
 
-def _wait(
-    inbox: Inbox,
-    *,
-    until: datetime | None,
-    running: int,
-    now: Callable[[], datetime],
-    check_stop: Callable[[], None],
-) -> Ended | None:
-    """Wait by a real clock, in short looks for a request to stop."""
-    del running  # a real clock goes on by itself
-    while True:
-        left = LOOK if until is None else min(LOOK, (until - now()).total_seconds())
-        with suppress(Empty):
-            return inbox.get(timeout=max(0.0, left))
-        if until is not None and now() >= until:
-            return None
-        try:
-            check_stop()
-        except Interrupted:
-            return None  # the pages in hand come back soon
-
-
-def _due(selection: due.Selection) -> int:
-    return len(selection.due) + len(selection.unreadable)
-
-
-def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
+def _closed(pool: Pool, summary: RunSummary, *, reminded: bool) -> RunSummary:
     with suppress(DatabaseError), transaction(pool) as conn:
         assert summary.run_id is not None
-        queries.finish(conn, summary.run_id, summary)
+        queries.finish(conn, summary.run_id, summary, reminded=reminded)
         verifications.forget(conn, before=summary.started_at - verifications.KEPT)
     figures = {"due": summary.due, "synced": summary.synced, "failed": summary.failed}
     figures |= {"skipped": summary.skipped, "requests": summary.requests}
@@ -153,8 +97,7 @@ def _closed(pool: Pool, summary: RunSummary) -> RunSummary:
 class _Run:
     """The state of a run while it goes on."""
 
-    run_id: int
-    started: datetime
+    begun: Begun
     services: Services
     options: RunOptions
     asked_to_stop: Callable[[], None]
@@ -184,16 +127,24 @@ class _Run:
         return self.services.now()
 
     @property
+    def run_id(self) -> int:
+        return self.begun.run_id
+
+    @property
+    def started(self) -> datetime:
+        return self.begun.started
+
+    @property
     def deadline(self) -> datetime:
         return self.started + self.options.deadline
 
     # --- the plan ---------------------------------------------------------------------------------
 
-    def prepare(self, selection: due.Selection) -> None:
+    def prepare(self) -> None:
         """Log who is skipped and why, and give the others their slots."""
-        log_event = self._log
+        selection, log_event = self.begun.selection, self._log
         log_event("run_started", workers=self.options.workers)
-        log_event("users_found", due=_due(selection), skipped=len(selection.skipped))
+        log_event("users_found", due=selection.count, skipped=len(selection.skipped))
         for user, reason in selection.skipped:
             log_event("user_skipped", user_id=user.id, reason=reason)
         for user in selection.unreadable:
@@ -346,6 +297,10 @@ class _Run:
                 self._retry_or_fail(entry, error)
             case Failed(DatabaseAway()):
                 self.queue.again(entry, self.now)
+            case Failed(PlanExhausted() | CertificateRejected() | ApiGone(sure=True) as error):
+                self._end(entry, error)
+            case Failed(ApiGone() as error) if self.outages.api_is_gone:
+                self._end(entry, error)
             case Failed(QuotaExceeded() as quota):
                 self.stop = self.stop or quota
                 self._report(entry, RetryAt(_next_midnight(self.now), str(quota)))
@@ -355,6 +310,11 @@ class _Run:
                 self._retry_or_fail(entry, error)
             case outcome:
                 self._report(entry, outcome)
+
+    def _end(self, entry: Entry, error: CheckinsyncError) -> None:
+        """End the run: what this user met, every user would meet."""
+        self.stop = self.stop or error
+        self._report(entry, Skipped(str(error)))
 
     def _report(self, entry: Entry, outcome: Outcome) -> None:
         self.results.report(entry.user, outcome, attempts=self.attempts.number(entry.user.id))
@@ -409,16 +369,29 @@ class _Run:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def summary(self, not_due: tuple[tuple[User, str], ...]) -> RunSummary:
+    @property
+    def reminds(self) -> bool:
+        """True if this run names users who must log in again."""
+        rejected = any(
+            isinstance(outcome, Failed) and isinstance(outcome.error, TokenRejected)
+            for outcome in self.results.outcomes
+        )
+        begun = self.begun
+        return rejected or names_dead_tokens(self.started, begun.found, begun.selection)
+
+    def summary(self) -> RunSummary:
         """The run in one value, with its exit code."""
-        return self.results.summary(
+        begun = self.begun
+        summary = self.results.summary(
             self.run_id,
             finished=self.now,
             requests=self.services.foursquare.requests,
-            not_due=not_due,
+            not_due=begun.selection.skipped,
             stop=self.stop,
             outages=self.outages,
         )
+        said = notices(self.started, begun.found, begun.selection, summary)
+        return replace(summary, notices=said)
 
     def _log(self, event: str, **fields: object) -> None:
         _log(event, self.run_id, **fields)
@@ -429,6 +402,6 @@ def _log(event: str, run_id: int | None, **fields: object) -> None:
 
 
 def _next_midnight(now: datetime) -> datetime:
-    """When the daily quota clears (seen in recorded answers: at UTC midnight)."""
+    """Return when the daily quota clears (seen in recorded answers: at UTC midnight)."""
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     return day + timedelta(days=1)

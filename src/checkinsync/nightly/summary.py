@@ -1,4 +1,4 @@
-"""What a run came to: how each user fared -> the outcome's name and the exit code; pure."""
+"""The summary of a run, with the name of its outcome and its exit code; pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from checkinsync.errors import (
+    ApiGone,
+    CertificateRejected,
     DatabaseAway,
+    DatabaseError,
     FoursquareAway,
     Interrupted,
     QuotaExceeded,
@@ -17,16 +20,19 @@ from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
 
+FOR_EVERYBODY = (FoursquareAway, DatabaseAway, ApiGone, CertificateRejected)
+"""Errors that end a run because every user would meet them."""
+
 PARTIAL = 3
 AWAY = 69
 LIMITED = 5
 
 SUSPICIOUS_FROM = 3
-"""Of so many users more than half rejected: it is not their tokens, it is we."""
+"""From this many users on, more than half rejected means that our settings are wrong."""
 
 
 def suspicious(outcomes: Sequence[Outcome]) -> bool:
-    """Whether Foursquare rejected so many tokens that we suspect our own settings."""
+    """Return True if Foursquare rejected so many tokens that our own settings are suspect."""
     tried = [outcome for outcome in outcomes if isinstance(outcome, Imported | Failed)]
     rejected = [o for o in tried if isinstance(o, Failed) and isinstance(o.error, TokenRejected)]
     return len(tried) >= SUSPICIOUS_FROM and 2 * len(rejected) > len(tried)
@@ -43,9 +49,9 @@ def run_outcome(
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
     if isinstance(stop, Interrupted) and stop.exit_code != PARTIAL:
         return "interrupted", stop.exit_code
-    if isinstance(stop, FoursquareAway | DatabaseAway) or (stop is not None and paused):
+    if isinstance(stop, FOR_EVERYBODY) or (stop is not None and paused):
         return "away", AWAY
-    if nothing_heard:
+    if nothing_heard or (failures and not _served(outcomes) and _all_away(failures)):
         return "away", AWAY
     if suspicious(outcomes):
         return "suspect", AWAY
@@ -56,22 +62,35 @@ def run_outcome(
     return ("partial", PARTIAL) if failures or stop is not None else ("ok", 0)
 
 
+def _served(outcomes: Sequence[Outcome]) -> bool:
+    return any(isinstance(outcome, Imported) for outcome in outcomes)
+
+
+def _all_away(failures: Sequence[Exception]) -> bool:
+    """Return True if each failure lies with the database or the API, and with no user."""
+    return all(
+        isinstance(error, DatabaseError | ApiGone) and error.exit_code == AWAY for error in failures
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run did."""
+    """The work of a run."""
 
     run_id: int | None
     started_at: datetime
     finished_at: datetime
     host: str
     reports: tuple[UserReport, ...]
-    """How the users fared who were due."""
+    """One report for each user who was due."""
     not_due: tuple[tuple[User, str], ...]
     """Active users who were not, with the reason."""
     requests: int
     outcome: str
     """`ok`, `partial`, `rate_limited`, `quota`, `away`, `suspect` or `interrupted`."""
     exit_code: int
+    notices: tuple[str, ...] = ()
+    """Sentences to be said whatever the outcome: see `nightly.notices`."""
 
     @property
     def due(self) -> int:
@@ -96,7 +115,7 @@ class RunSummary:
 
     @property
     def saved(self) -> Saved:
-        """What all users' imports together stored."""
+        """The work of all users' imports together."""
         return sum((report.saved for report in self.reports), Saved())
 
 

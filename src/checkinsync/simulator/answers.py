@@ -1,4 +1,4 @@
-"""What goes back over the wire: the envelope, the error table, and pages that are no JSON."""
+"""Answers as they go over the wire: the envelope, the error table, and pages that are not JSON."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Answer:
     """Bytes that are announced but never sent."""
     reset: bool = False
     """Reset the connection instead of answering."""
+    preliminary: tuple[int, ...] = ()
+    """Statuses of responses that come before this one, such as 103 (Early Hints)."""
 
 
 @dataclass(eq=False)

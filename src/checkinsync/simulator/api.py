@@ -30,14 +30,14 @@ DRIFTING = (
     ("stats", "usersCount", 1),
     ("beenHere", "count", 1),
 )
-"""Which counters of a venue move on, and by how much at a time."""
+"""Counters of a venue that move on, and by how much at a time."""
 
 LIBRARIES = ("python-", "curl/", "Wget/", "Go-http-client")
-"""How a `User-Agent` begins that nobody chose."""
+"""Beginnings of a `User-Agent` that is a library's own."""
 
 
 class Api:
-    """Decides what a request below `/v2/` is answered with."""
+    """Decides the answer to a request below `/v2/`."""
 
     def __init__(self, world: World, switches: Switches) -> None:
         self._world = world
@@ -46,9 +46,9 @@ class Api:
         self._answered = 0
 
     def answer(self, request: Request, *, now: float) -> Answer:
-        """The answer, good or bad; counts towards the limits of the token."""
+        """Return the answer, good or bad; counts towards the limits of the token."""
         self._answered += 1
-        if self._switches.bot_wall and _nobody(request.headers.get("user-agent", "")):
+        if self._switches.bot_wall and _is_library(request.headers.get("user-agent", "")):
             return html(403, "<h1>Access denied</h1>")
         try:
             return self._good(request, now)
@@ -68,7 +68,7 @@ class Api:
         return enveloped(response, meta=self._meta(), headers=headers, bare=self._switches.bare)
 
     def _endpoint(self, request: Request) -> tuple[Callable[[Account, Request], bytes], str]:
-        """What answers a path, and the group whose limit it counts for."""
+        """The function that answers a path, and the group whose limit it counts for."""
         match request.path.split("/") if request.api else []:
             case ["users", "self"]:
                 return self._user, "users"
@@ -79,7 +79,7 @@ class Api:
         raise ApiError(404, "endpoint_error", f"No matching endpoint: {request.path}")
 
     def _account(self, request: Request) -> Account:
-        """Whose token came in a way that is accepted."""
+        """The account whose token came in a way that is accepted."""
         accepted = self._switches.token_in
         way = next((way for way in request.tokens if accepted in ("both", way)), None)
         if way is None:
@@ -127,7 +127,7 @@ class Api:
 
 
 def profile(account: Account) -> Json:
-    """A user as `users/self` shows them, with much that nobody should store."""
+    """Return a user as `users/self` shows them, with much that should not be stored."""
     named = {"lastName": account.last_name} if account.last_name is not None else {}
     return {
         "id": account.user_id,
@@ -146,7 +146,7 @@ def profile(account: Account) -> Json:
 
 
 def drifted(item: Any, times: int) -> Any:
-    """The item with its venue's counters moved on so many times."""
+    """Return the item with its venue's counters moved on so many times."""
     venue = (item.get("venue") if isinstance(item, dict) else None) or {}
     for part, counter, step in DRIFTING:
         counters = venue.get(part, {})
@@ -161,5 +161,5 @@ def _check_version(v: str) -> None:
         raise param_error(detail, status=410)
 
 
-def _nobody(agent: str) -> bool:
+def _is_library(agent: str) -> bool:
     return not agent or agent.startswith(LIBRARIES)

@@ -1,6 +1,6 @@
-"""The face by which another process steers the simulator: `/simulator/…`, in JSON.
+"""The interface by which another process steers the simulator: `/simulator/…`, in JSON.
 
-| request | what it does |
+| request | effect |
 |---|---|
 | `GET /simulator/requests` | all requests seen, oldest first |
 | `GET /simulator/accounts` | all accounts: token, user id, name, count |
@@ -37,6 +37,7 @@ VERBS: dict[str, Callable[..., Any]] = {
         World.add_account,
         World.add_group,
         World.add_photo,
+        World.add_text,
         World.add_variants,
         World.close_venue,
         World.delete,
@@ -52,7 +53,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 
 class Control:
-    """Answers the requests that steer; they stand in no log and count for no limit."""
+    """Answers the requests that steer; they are not logged, and count for no limit."""
 
     def __init__(
         self, world: World, switches: Switches, faults: Faults, requests: list[Seen]
@@ -63,7 +64,7 @@ class Control:
         self._requests = requests
 
     def answer(self, request: Request) -> Answer:
-        """What was asked for, or 400 with a sentence on what is wrong."""
+        """Return what was asked for, or 400 with a sentence on what is wrong."""
         try:
             if request.method == "GET":
                 return as_json(self._told(request.path.removeprefix(PREFIX).split("/")))

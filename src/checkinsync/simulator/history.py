@@ -28,7 +28,7 @@ class Entry:
 
     @property
     def made(self) -> bool:
-        """Whether the JSON exists already."""
+        """Return True if the JSON exists already."""
         return self.make is None
 
     @property
@@ -45,13 +45,17 @@ class Entry:
 
     @item.setter
     def item(self, item: object) -> None:
-        self._encoded = json.dumps(item, separators=(",", ":")).encode()
+        self.write(json.dumps(item, separators=(",", ":")).encode())
+
+    def write(self, text: bytes) -> None:
+        """Send just this, which need not be JSON, as the item."""
+        self._encoded = text
         self.make = None
 
 
 @dataclass(eq=False)
 class Account:
-    """Somebody at Foursquare: who they are, their present token, and their check-ins."""
+    """A Foursquare account: its user, their present token, and their check-ins."""
 
     token: str
     user_id: str
@@ -125,7 +129,7 @@ SORT_KEYS: dict[Order, Callable[[Entry], tuple[int, str]]] = {
     "created": lambda entry: (entry.created_at, entry.id),
     "id": lambda entry: (entry.entered_at, entry.id),
 }
-"""Which of the two orders the real list has is open; ids settle what happened in one second."""
+"""The real list has one of these two orders; ids decide between check-ins of one second."""
 
 
 def with_venue(item: Any, venue_id: str, venue: Json) -> Any:

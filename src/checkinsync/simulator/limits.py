@@ -1,4 +1,4 @@
-"""How many requests are let through: per token, moving hour and group, and per day for all."""
+"""The limits: requests per token, moving hour and group, and per day for all tokens."""
 
 from __future__ import annotations
 

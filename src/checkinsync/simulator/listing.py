@@ -1,4 +1,4 @@
-"""Which check-ins a request for a page gets to see; no HTTP."""
+"""The check-ins that a request for a page is shown; no HTTP."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page: what it shows, and what it says the whole to be."""
+    """A page: the check-ins it shows, and the total it tells."""
 
     entries: list[Entry]
     count: int
 
 
 def page(account: Account, query: Query, switches: Switches) -> Listed:
-    """The page of an account's list that the query asks for, as the switches have it."""
+    """Return the page of an account's list that the query asks for, as the switches have it."""
     whole = account.newest_first(switches.order)
     within = whole if switches.time_filters_ignored else _within(whole, query, switches)
     count = len(whole if switches.count == "total" else within)
@@ -59,7 +59,7 @@ def page(account: Account, query: Query, switches: Switches) -> Listed:
 
 
 def hidden(entry: Entry, switches: Switches) -> bool:
-    """Whether a check-in is held back after the limit was applied; always the same ones."""
+    """Return True if a check-in is held back after the limit was applied; always the same ones."""
     return bool(switches.hide_every) and zlib.crc32(entry.id.encode()) % switches.hide_every == 0
 
 

@@ -24,7 +24,7 @@ class Client:
 
 
 class OAuth:
-    """Hands out codes to whoever allows it, and tokens for codes."""
+    """Hands out codes to users who allow it, and tokens for codes."""
 
     def __init__(self, world: World, switches: Switches, client: Client) -> None:
         self._world = world
@@ -34,7 +34,7 @@ class OAuth:
         self._codes: dict[str, tuple[Account, str]] = {}
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request below `/oauth2/`."""
+        """Return the answer to a request below `/oauth2/`."""
         match request.path, request.method:
             case "oauth2/authenticate", "GET":
                 return self._authenticate(request)
@@ -50,7 +50,7 @@ class OAuth:
         if problem := self._problem(asked):
             return html(400, f"<h1>{problem}</h1>")
         if account is None:
-            return html(400, "<h1>Nobody of this id has an account here</h1>")
+            return html(400, "<h1>No account has this id</h1>")
         match asked.get("decision", self._switches.login):
             case "allow":
                 return _back(asked, code=self._code(account, asked["redirect_uri"]))
@@ -70,7 +70,7 @@ class OAuth:
         return None
 
     def _signed_in(self, user_id: str | None) -> Account | None:
-        """Who sits at the browser: the first account, unless the page was told otherwise."""
+        """The user at the browser: the first account, unless the page was told otherwise."""
         accounts = self._world.accounts.values()
         return next((one for one in accounts if user_id in (None, one.user_id)), None)
 
@@ -103,7 +103,7 @@ def _back(asked: dict[str, str], **result: str) -> Answer:
 
 
 def _question(account: Account, accounts: list[Account], asked: dict[str, str]) -> str:
-    """The page that asks; everybody else is a link away, so that a demo can log in anyone."""
+    """The page that asks; the other users are a link away, so that a demo can log in any."""
     others = " ".join(
         _link(_name(other), asked | {"user": other.user_id})
         for other in accounts

@@ -26,7 +26,7 @@ class Request:
 
     @classmethod
     def of(cls, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
-        """Take a request line, its headers and its body apart."""
+        """Return a request from its line, its headers and its body."""
         address = urlsplit(target)
         params = dict(parse_qsl(address.query, keep_blank_values=True))
         named = {name.lower(): value for name, value in headers.items()}
@@ -44,12 +44,12 @@ class Request:
 
     @property
     def token(self) -> str | None:
-        """The token sent, in whichever way."""
+        """The token, sent in either way."""
         return next(iter(self.tokens.values()), None)
 
     @property
     def way(self) -> Way | None:
-        """How the token was sent."""
+        """The way in which the token was sent."""
         return next(iter(self.tokens), None)
 
 
@@ -65,7 +65,7 @@ class Seen:
     way: Way | None
     status: int
     at: float
-    """When, by the server's clock (Unix seconds)."""
+    """The time by the server's clock (Unix seconds)."""
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Names in lower case; without `authorization`."""
 
@@ -76,7 +76,7 @@ class Seen:
 
     @classmethod
     def of(cls, request: Request, *, status: int, at: float) -> Seen:
-        """How the log remembers a request."""
+        """Return a request as the log keeps it."""
         return cls(
             token=request.token,
             method=request.method,

@@ -25,7 +25,7 @@ class Server:
 
     `now` (Unix seconds) is the clock of the limits and of the log. `on_request` is called, under
     `lock`, when an answer has been made and before it is sent: what it changes is seen by the next
-    request. Whoever changes the world from elsewhere while requests are under way takes `lock`.
+    request. Code that changes the world from elsewhere while requests are under way takes `lock`.
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class Server:
             raise self._listener.problems[0]
 
     def close(self) -> None:
-        """Stop, and hang up on everybody who still waits."""
+        """Stop, and close all connections."""
         if self._thread.is_alive():
             self._listener.shutdown()
             self._thread.join()
         self._listener.server_close()
 
     def wait(self) -> None:
-        """Block until somebody else closes the server, or an interrupt comes."""
+        """Block until another thread closes the server, or an interrupt comes."""
         self._thread.join()
 
     def answer(self, request: Request) -> Answer:
-        """What a request is answered with; one request at a time."""
+        """Return the answer to a request; one request at a time."""
         with self.lock:
             if request.path.startswith(control.PREFIX) and not request.api:
                 return self._control.answer(request)
@@ -118,7 +118,7 @@ class Server:
             self.world.revoke(token, error_type)
 
     def shown_ids(self, token: str) -> list[str]:
-        """The ids of all check-ins that can be fetched, newest first: the truth to compare with."""
+        """Return the ids of all check-ins that can be fetched, newest first: the truth."""
         with self.lock:
             entries = self.world.accounts[token].newest_first()
             return [entry.id for entry in entries if not listing.hidden(entry, self.switches)]

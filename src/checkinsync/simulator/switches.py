@@ -1,4 +1,4 @@
-"""What is open about the real API, or differs between its days: one switch each."""
+"""One switch for each thing that is open about the real API, or differs from day to day."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Sort = Literal["newestfirst", "oldestfirst"]
 
 @dataclass(slots=True)
 class Switches:
-    """How the server behaves; the defaults are what is documented or was seen.
+    """The server's behaviour; the defaults are what is documented or was seen.
 
     Every switch may be turned while the server runs.
     """
 
     order: Order = "created"
-    """Whether "newest first" goes by `createdAt` or by the instant in the id."""
+    """Instant by which "newest first" goes: `createdAt`, or the one in the id."""
     default_sort: Sort = "newestfirst"
     """The order when `sort` is missing, or ignored."""
     sort_ignored: bool = False
@@ -39,16 +39,16 @@ class Switches:
     The hidden ones can't be fetched at all (see `Server.shown_ids`), but count and take up offsets.
     """
     checkin_by_id: bool = True
-    """Whether `checkins/{id}` is an endpoint at all."""
+    """False: `checkins/{id}` is not an endpoint."""
     token_in: Literal["both", "header", "query"] = "both"  # noqa: S105 (a place, no token)
     hourly_limit: int = 500
     """Requests per moving hour, token and top-level group."""
     daily_quota: int | None = None
     """Requests of all tokens together until UTC midnight."""
     reset_header: Literal["true", "absent", "past", "absurd"] = "true"
-    """What `X-RateLimit-Reset` says when the hourly limit is reached."""
+    """Value of `X-RateLimit-Reset` when the hourly limit is reached."""
     header_case: Literal["title", "lower", "upper"] = "title"
-    """How the names of the rate-limit headers are spelt."""
+    """Spelling of the names of the rate-limit headers."""
     deprecated: bool = False
     """Warn by `errorType: deprecated` in every good answer."""
     bare: bool = False
@@ -56,6 +56,6 @@ class Switches:
     drift: bool = False
     """Let the venues' counters move on with every answer."""
     bot_wall: bool = False
-    """Answer 403 with HTML to whoever sends no distinctive `User-Agent`."""
+    """Answer 403 with HTML to clients without a distinctive `User-Agent`."""
     login: Literal["ask", "allow", "deny"] = "ask"
-    """Whether the OAuth page asks, or sends the browser back at once."""
+    """`ask`: the OAuth page asks; otherwise it sends the browser back at once."""

@@ -1,7 +1,7 @@
-"""Check-ins that crashed real importers: each by the name of what is odd about it.
+"""Check-ins that crashed real importers: each by the name of its oddity.
 
-What is odd only over time is made by the world's changes: `edit` (the same id with a new shout,
-photos or time), `merge_venue`, `delete`; a too large `count` is a switch of the server.
+Oddities that show only over time are made by the world's changes: `edit` (the same id with a new
+shout, photos or time), `merge_venue`, `delete`; a too large `count` is a switch of the server.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ TWINS = (
 
 
 def variants(*, seed: int = 1, newest: int = 1_750_000_000) -> dict[str, Any]:
-    """Every odd item by name, newest first, an hour apart (twins: in the same second)."""
+    """Return every odd item by name, newest first, an hour apart (twins: in the same second)."""
     ordinary = _Ordinary(seed, newest)
     odd: dict[str, Any] = {"ordinary": ordinary.next()}
-    for make in (_of_venues, _of_locations, _of_missing_parts, _of_times, _of_texts, _of_ids):
+    for make in MAKERS:
         odd.update(make(ordinary))
     odd.update(_no_objects())
     return odd
@@ -37,27 +37,27 @@ class _Ordinary:
         self._at = newest
 
     def next(self, **changes: object) -> Json:
-        """The next item with some keys replaced."""
+        """Return the next item with some keys replaced."""
         self._at -= 3600
         return self.same_second(**changes)
 
     def same_second(self, **changes: object) -> Json:
-        """Another item in the second of the one before."""
+        """Return another item in the second of the one before."""
         at, rng = self._at, self._rng
         item_id = items.checkin_id(rng, at)
         return items.checkin(rng, venues.venue(rng), item_id=item_id, created_at=at) | changes
 
     def without(self, *keys: str) -> Json:
-        """The next item without these keys."""
+        """Return the next item without these keys."""
         return _without(self.next(), *keys)
 
     def at_venue(self, **changes: object) -> Json:
-        """The next item with some keys of its venue replaced."""
+        """Return the next item with some keys of its venue replaced."""
         item = self.next()
         return item | {"venue": item["venue"] | changes}
 
     def located(self, *missing: str, **changes: object) -> Json:
-        """The next item with some keys of its venue's location replaced, or missing."""
+        """Return the next item with some keys of its venue's location replaced, or missing."""
         item = self.next()
         location = _without(item["venue"]["location"] | changes, *missing)
         return item | {"venue": item["venue"] | {"location": location}}
@@ -174,6 +174,34 @@ def _of_ids(ordinary: _Ordinary) -> dict[str, Any]:
     }
 
 
+def _of_other_forms(ordinary: _Ordinary) -> dict[str, Any]:
+    """The same values in the forms of other years, and of careless gateways."""
+    address = "https://img.example/pix/A.jpg"
+    size = {"url": address, "width": 540, "height": 720}
+    old_photo = {"id": "4f0000000000000000000001", "url": address, "sizes": {"items": [size]}}
+    one, two = (items.photo(random.Random(n), 1_500_000_000) for n in (2, 3))
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+    shown = ("private", "closeFriends", "friends", "public", "followers")
+    return {
+        **{f"visibility_{value}": ordinary.next(visibility=value) for value in shown},
+        "private_text": ordinary.next(private="True"),
+        "coordinates_text": ordinary.located(lat="52.5", lng="13.4"),
+        "coordinates_half": ordinary.located(lat=-33.123456785, lng=7.111222335),
+        "offset_text": ordinary.next(timeZoneOffset="-300"),
+        "country_code_only": ordinary.located("country"),
+        "photo_old_form": ordinary.next(photos={"count": 1, "items": [old_photo]}),
+        "photos_of_one_id": ordinary.next(
+            photos={"count": 2, "items": [one, two | {"id": one["id"]}]}
+        ),
+        "photo_long_id": ordinary.next(
+            photos={"count": 1, "items": [one | {"id": "p" * 12_000, "suffix": "/s" * 6_000}]}
+        ),
+        "nested_deeply": ordinary.next(deep=deep),
+    }
+
+
 def _no_objects() -> dict[str, Any]:
     return {
         "item_text": "no object",
@@ -181,3 +209,14 @@ def _no_objects() -> dict[str, Any]:
         "item_number": 7,
         "item_list": [{"id": "x"}],
     }
+
+
+MAKERS = (
+    _of_venues,
+    _of_locations,
+    _of_missing_parts,
+    _of_times,
+    _of_texts,
+    _of_ids,
+    _of_other_forms,
+)

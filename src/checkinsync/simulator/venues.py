@@ -13,7 +13,7 @@ ICONS = "https://ss3.4sqi.net/img/categories_v2/"
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """Where venues stand; `offset` in minutes east of UTC, without summer time."""
+    """A place with venues; `offset` in minutes east of UTC, without summer time."""
 
     name: str
     state: str

@@ -40,9 +40,11 @@ class Talk(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = talk  # noqa: N815 (named by http.server)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (named by http.server)
-        """Say nothing: what came in stands in the server's log."""
+        """Say nothing: the server keeps its own log."""
 
     def _send(self, answer: Answer) -> None:
+        for status in answer.preliminary:
+            self.wfile.write(f"HTTP/1.1 {status} Preliminary\r\nLink: <x>\r\n\r\n".encode())
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body) + answer.missing))
@@ -104,7 +106,7 @@ class Listener(ThreadingHTTPServer):
             self.problems.append(problem)
 
     def server_close(self) -> None:
-        """Stop listening, hang up on everybody, and wait for the threads."""
+        """Stop listening, close all connections, and wait for the threads."""
         self.closing.set()
         super().server_close()
         for thread, sock in self._talks.items():

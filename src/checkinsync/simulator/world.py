@@ -1,4 +1,4 @@
-"""Deterministic Foursquare histories: who is there, what they checked in, and how that changes.
+"""Deterministic Foursquare histories: accounts, their check-ins, and how those change.
 
 Everything follows from the seed and the times handed in. It knows nothing of HTTP.
 """
@@ -37,7 +37,7 @@ class World:
         self.accounts: dict[str, Account] = {}
         self.revoked: dict[str, Rejection] = {}
         self.drifted = 0
-        """How often the venues' counters have drifted."""
+        """Times that the venues' counters have drifted."""
         self._rng = random.Random(f"world/{seed}")
         self._places = [venues.venue(self._rng) for _ in range(places)]
 
@@ -108,6 +108,15 @@ class World:
         account.add(entry)
         return entry.id
 
+    def add_text(self, token: str, text: str, *, created_at: int, item_id: str = "") -> None:
+        """Add one check-in as a text that need not be JSON, of that time (Unix seconds).
+
+        `item_id`: the id under which it is kept here.
+        """
+        entry = Entry(item_id, created_at, created_at)
+        entry.write(text.encode())
+        self.accounts[token].add(entry)
+
     def add_group(self, token: str, size: int, *, at: int) -> list[str]:
         """Add `size` check-ins made in the same second `at`; their ids."""
         return [self.add(token, created_at=at) for _ in range(size)]
@@ -141,7 +150,7 @@ class World:
         return str(photo["id"])
 
     def like(self, token: str, item_id: str, *names: str) -> None:
-        """Let friends of these first names, and nobody else, like a check-in."""
+        """Let just the friends of these first names like a check-in."""
         self.edit(token, item_id, likes=items.likes(*names))
 
     def rename_venue(self, venue_id: str, name: str) -> None:
@@ -197,7 +206,7 @@ class World:
         return Entry(item_id, created_at, entered_at, make)
 
     def _place(self, rng: random.Random | None = None) -> Json:
-        """Where somebody goes: to a few places often, to many rarely."""
+        """A place that users go to: to a few often, to many rarely."""
         chance = (rng or self._rng).random() ** 2
         return self._places[int(chance * len(self._places))]
 
@@ -236,7 +245,7 @@ def _entry(item: object, created_at: int | None, entered_at: int | None) -> Entr
 
 
 def _time_of_none(item: object, at: int) -> int | None:
-    """Where an item stands that is no object, and so has no time of its own."""
+    """The time at which an item stands that is not an object, and so has none of its own."""
     return None if isinstance(item, dict) else at
 
 

@@ -1,4 +1,4 @@
-"""Rows of `checkins`: read what a page needs to be compared with, write what was decided.
+"""Rows of `checkins`: reads the rows that a page is compared with, writes the decisions.
 
 Values travel as binary arrays, a page in one statement. Times are converted in the statements:
 the application's columns have no zone and hold UTC.
@@ -10,14 +10,16 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from checkinsync.errors import DatabaseExhausted
 from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
+from checkinsync.store.driver_errors import SEQUENCE_BEHIND
 from checkinsync.store.pool import Connection
 
 
 def stored(conn: Connection, user_id: int, ids: Collection[str]) -> list[Stored]:
-    """The rows of these Foursquare ids."""
+    """Return the rows of these Foursquare ids."""
     rows = conn.execute(
         """
         WITH span AS MATERIALIZED (
@@ -33,7 +35,7 @@ def stored(conn: Connection, user_id: int, ids: Collection[str]) -> list[Stored]
 
 
 def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
-    """The application's rows without an id in these seconds, in the order they were made."""
+    """Return the application's rows without an id in these seconds, the oldest row first."""
     rows = conn.execute(
         """
         SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
@@ -52,7 +54,7 @@ def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
 
 
 def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
-    """All rows in these seconds: whose places under the unique constraint are taken."""
+    """Return all rows in these seconds: their places under the unique constraint are taken."""
     rows = conn.execute(
         """
         SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
@@ -70,9 +72,9 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
 
 
 def count(conn: Connection, user_id: int) -> int:
-    """How many of this user's check-ins are stored with their id and not gone.
+    """Count the user's check-ins that are stored with their id and not deleted.
 
-    All less those that are gone: each is counted by an index alone, and no row is read.
+    All less the deleted ones: each is counted by an index alone, and no row is read.
     """
     row = conn.execute(
         """
@@ -87,7 +89,7 @@ def count(conn: Connection, user_id: int) -> int:
 
 
 def expected_in(conn: Connection, user_id: int, window: Window) -> int | None:
-    """How many stored check-ins lie in the window by their time or by their id's instant.
+    """Count the stored check-ins in the window, by their time or by their id's instant.
 
     None where the window is everything. An id begins with its instant in hex, so that ids of the
     window sort after the id of its start.
@@ -121,7 +123,8 @@ def add(
 ) -> dict[str, int]:
     """Insert them; returns the new rows by Foursquare id.
 
-    What is not in the answer was in the way of a unique constraint: look again, and decide anew.
+    A check-in that is not among them met another row under a unique constraint: look again, and
+    decide anew.
     """
     if not checkins:
         return {}
@@ -129,26 +132,41 @@ def add(
         """
         INSERT INTO checkins (
             user_id, foursquare_id, kind, venue_id, venue_name, venue_category, latitude, longitude,
-            checkin_date, city, country, timezone, time_zone_offset, shout, is_private, raw,
-            fingerprint, first_seen_at, created_at)
+            checkin_date, city, country, timezone, time_zone_offset, shout, is_private,
+            visibility, raw, fingerprint, first_seen_at, created_at)
         SELECT %(user)s, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
                c.longitude, c.moment AT TIME ZONE 'UTC', c.city, c.country, c.time_zone,
-               c.time_zone_offset, c.shout, c.is_private, c.raw::json, c.fingerprint, %(now)s,
-               %(now)s::timestamptz AT TIME ZONE 'UTC'
+               c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw::json,
+               c.fingerprint, %(now)s, %(now)s::timestamptz AT TIME ZONE 'UTC'
           FROM unnest(
                %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
-               %(venue_category)b::text[], %(latitude)b::float8[], %(longitude)b::float8[],
+               %(venue_category)b::text[], %(latitude)b::numeric[], %(longitude)b::numeric[],
                %(moment)b::timestamptz[], %(city)b::text[], %(country)b::text[],
                %(time_zone)b::text[], %(time_zone_offset)b::int4[], %(shout)b::text[],
-               %(is_private)b::bool[], %(raw)b::text[], %(fingerprint)b::bytea[])
+               %(is_private)b::bool[], %(visibility)b::text[], %(raw)b::text[],
+               %(fingerprint)b::bytea[])
             AS c (id, kind, venue_id, venue_name, venue_category, latitude, longitude, moment, city,
-                  country, time_zone, time_zone_offset, shout, is_private, raw, fingerprint)
+                  country, time_zone, time_zone_offset, shout, is_private, visibility, raw,
+                  fingerprint)
         ON CONFLICT DO NOTHING
         RETURNING foursquare_id, id
         """,
         {"user": user_id, "now": now, **_columns(checkins, moments)},
     )
     return dict(rows.fetchall())
+
+
+def check_sequence(conn: Connection) -> None:
+    """Raise DatabaseExhausted where the rows' sequence is behind the rows: `add` can't tell that
+    from another row in the way, and skips both."""
+    row = conn.execute(
+        """
+        SELECT pg_sequence_last_value(pg_get_serial_sequence('checkins', 'id')::regclass)
+               < (SELECT max(id) FROM checkins)
+        """
+    ).fetchone()
+    if row is not None and row[0]:
+        raise DatabaseExhausted(SEQUENCE_BEHIND.format(table="checkins"))
 
 
 def rewrite(
@@ -169,12 +187,11 @@ def rewrite(
                venue_name = c.venue_name, venue_category = c.venue_category,
                latitude = c.latitude, longitude = c.longitude,
                checkin_date = c.moment AT TIME ZONE 'UTC', city = c.city, country = c.country,
-               timezone = coalesce(c.time_zone, timezone),
-               time_zone_offset = c.time_zone_offset, shout = c.shout, is_private = c.is_private,
-               raw = c.raw::json, fingerprint = c.fingerprint,
-               first_seen_at = coalesce(first_seen_at, %(now)s), changed_at = %(now)s,
+               timezone = coalesce(c.time_zone, timezone), time_zone_offset = c.time_zone_offset,
+               shout = c.shout, is_private = c.is_private, visibility = c.visibility,
+               raw = c.raw::json, fingerprint = c.fingerprint, changed_at = %(now)s,
+               first_seen_at = coalesce(first_seen_at, %(now)s), deleted_at = NULL,
                missing_since = NULL, missing_again_at = NULL, withheld_since = NULL,
-               deleted_at = NULL,
                first_venue_id = CASE WHEN first_venue_name IS NOT NULL THEN first_venue_id
                    WHEN (checkins.venue_id, checkins.venue_name)
                         IS DISTINCT FROM (c.venue_id, c.venue_name)
@@ -183,15 +200,16 @@ def rewrite(
                    WHEN (checkins.venue_id, checkins.venue_name)
                         IS DISTINCT FROM (c.venue_id, c.venue_name)
                    THEN checkins.venue_name END
-          FROM unnest(
-               %(row)b::int4[],
+          FROM unnest(%(row)b::int4[],
                %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
-               %(venue_category)b::text[], %(latitude)b::float8[], %(longitude)b::float8[],
+               %(venue_category)b::text[], %(latitude)b::numeric[], %(longitude)b::numeric[],
                %(moment)b::timestamptz[], %(city)b::text[], %(country)b::text[],
                %(time_zone)b::text[], %(time_zone_offset)b::int4[], %(shout)b::text[],
-               %(is_private)b::bool[], %(raw)b::text[], %(fingerprint)b::bytea[])
-            AS c (row, id, kind, venue_id, venue_name, venue_category, latitude, longitude, moment,
-                  city, country, time_zone, time_zone_offset, shout, is_private, raw, fingerprint)
+               %(is_private)b::bool[], %(visibility)b::text[], %(raw)b::text[],
+               %(fingerprint)b::bytea[])
+            AS c (row, id, kind, venue_id, venue_name, venue_category, latitude, longitude,
+                  moment, city, country, time_zone, time_zone_offset, shout, is_private,
+                  visibility, raw, fingerprint)
          WHERE checkins.id = c.row
         """,
         {"now": now, "row": [r.row for r in rewrites], **_columns(checkins, moments)},
@@ -199,7 +217,7 @@ def rewrite(
 
 
 def former(conn: Connection, rows: Collection[int]) -> list[Former]:
-    """These rows as they are before they are written over."""
+    """Return these rows as they are before they are written over."""
     found = conn.execute(
         """
         SELECT id, venue_id, venue_name, raw::text FROM checkins WHERE id = ANY (%(rows)b::int4[])
@@ -210,7 +228,7 @@ def former(conn: Connection, rows: Collection[int]) -> list[Former]:
 
 
 def merge(conn: Connection, twins: Sequence[Twin]) -> None:
-    """Put rows without an id into the rows of the same check-ins, with photos not known there."""
+    """Merge rows without an id into the rows of the same check-ins, with photos not known there."""
     if not twins:
         return
     pairs = {"twin": [twin.row for twin in twins], "kept": [twin.kept for twin in twins]}
@@ -238,7 +256,7 @@ def _span(name: str, values: Collection[Any]) -> dict[str, Any]:
 
 
 def rows_of(changes: Changes, added: Mapping[str, int]) -> dict[str, int]:
-    """The rows of all check-ins that were written, by Foursquare id."""
+    """Return the rows of all check-ins that were written, by Foursquare id."""
     return {**added, **{rewrite.checkin.id: rewrite.row for rewrite in changes.rewrites}}
 
 
@@ -246,13 +264,14 @@ def _columns(checkins: Sequence[Checkin], moments: Mapping[str, datetime]) -> di
     """One array per column."""
     names = (
         "id", "kind", "venue_id", "venue_name", "venue_category", "latitude", "longitude", "city",
-        "country", "time_zone", "time_zone_offset", "shout", "is_private", "raw", "fingerprint",
+        "country", "time_zone", "time_zone_offset", "shout", "is_private", "visibility", "raw",
+        "fingerprint",
     )  # fmt: skip
     columns: dict[str, list[Any]] = {name: [getattr(c, name) for c in checkins] for name in names}
     return {**columns, "moment": [moments[c.id] for c in checkins]}
 
 
 def stored_row(row: tuple[Any, ...]) -> Stored:
-    """A row as selected here and in `marks`."""
+    """Return a row as it is selected here and in `deletions`."""
     number, foursquare_id, fingerprint, venue_id, moment, *doubts = row
     return Stored(number, foursquare_id, fingerprint, venue_id, moment.astimezone(UTC), *doubts)

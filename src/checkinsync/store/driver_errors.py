@@ -33,7 +33,7 @@ EXHAUSTED = ("53", "54023", "2200H")
 """Disk or memory is full, or a sequence is at its end. Looking for the server is no use."""
 
 BUSY = ("55P03", "57014", "40", "55006")
-"""A lock was not to be had in time, a statement took too long, or two transactions collided."""
+"""A lock was not available in time, a statement took too long, or two transactions collided."""
 
 REFUSED = ("22", "23", "54", "P0", "44")
 """A value, a constraint, a limit or a trigger. What one value causes is that value's trouble."""

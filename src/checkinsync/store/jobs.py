@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,7 +30,9 @@ def application_at_work(conn: Connection, user_id: int) -> bool:
         SELECT FROM import_jobs
          WHERE user_id = %(user)s AND status IN ('pending', 'running') AND lease_token IS NULL
            AND coalesce(data_source, 'foursquare') = 'foursquare'
-           AND coalesce(started_at, created_at) > now() AT TIME ZONE 'UTC' - interval '1 hour'
+           AND coalesce(started_at, created_at) BETWEEN
+               (now() AT TIME ZONE 'UTC') - interval '1 hour'
+               AND (now() AT TIME ZONE 'UTC') + interval '1 hour'
          LIMIT 1
         """,
         {"user": user_id},
@@ -44,7 +47,9 @@ def users_of_the_application(conn: Connection) -> set[int]:
         SELECT user_id FROM import_jobs
          WHERE status IN ('pending', 'running') AND lease_token IS NULL
            AND coalesce(data_source, 'foursquare') = 'foursquare'
-           AND coalesce(started_at, created_at) > now() AT TIME ZONE 'UTC' - interval '1 hour'
+           AND coalesce(started_at, created_at) BETWEEN
+               (now() AT TIME ZONE 'UTC') - interval '1 hour'
+               AND (now() AT TIME ZONE 'UTC') + interval '1 hour'
         """
     )
     return {row[0] for row in rows}
@@ -64,10 +69,26 @@ def close_leftovers(conn: Connection, user_id: int) -> None:
          WHERE user_id = %(user)s AND status IN ('pending', 'running')
            AND coalesce(data_source, 'foursquare') = 'foursquare'
            AND (lease_token IS NOT NULL
-                OR coalesce(started_at, created_at)
-                   <= now() AT TIME ZONE 'UTC' - interval '1 hour')
+                OR coalesce(started_at, created_at) NOT BETWEEN
+               (now() AT TIME ZONE 'UTC') - interval '1 hour'
+               AND (now() AT TIME ZONE 'UTC') + interval '1 hour')
         """,
         {"user": user_id},
+    )
+
+
+def close_abandoned(conn: Connection, *, importing: Collection[int]) -> None:
+    """End our rows that a crash left open, of all users but those being imported now, so that
+    nobody waits for them; the next import of each user goes on from there."""
+    conn.execute(
+        """
+        UPDATE import_jobs
+           SET status = 'failed', completed_at = now() AT TIME ZONE 'UTC',
+               error_message = 'the import was cut off; the next one goes on from there'
+         WHERE status IN ('pending', 'running') AND lease_token IS NOT NULL
+           AND user_id <> ALL (%(importing)s::int[])
+        """,
+        {"importing": list(importing)},
     )
 
 
@@ -179,8 +200,9 @@ def running(conn: Connection) -> list[Job]:
          WHERE j.status IN ('pending', 'running')
            AND coalesce(j.data_source, 'foursquare') = 'foursquare'
            AND CASE WHEN j.lease_token IS NOT NULL THEN l.expires_at > now()
-                    ELSE coalesce(j.started_at, j.created_at)
-                         > now() AT TIME ZONE 'UTC' - interval '1 hour' END
+                    ELSE coalesce(j.started_at, j.created_at) BETWEEN
+               (now() AT TIME ZONE 'UTC') - interval '1 hour'
+               AND (now() AT TIME ZONE 'UTC') + interval '1 hour' END
          ORDER BY j.id
         """
     )

@@ -9,8 +9,8 @@ from checkinsync.store.pool import Connection
 
 
 def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, int]) -> None:
-    """Store the photos of these check-ins; a row of the application's with the same address is
-    taken over, once. `rows`: the check-ins' rows by Foursquare id."""
+    """Store the photos of these check-ins; a row of the application with the same address is taken
+    over, once. `rows`: the check-ins' rows by Foursquare id."""
     shown = [(rows[c.id], photo) for c in checkins if c.id in rows for photo in c.photos]
     if not shown:
         return

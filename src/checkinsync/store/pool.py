@@ -1,7 +1,7 @@
 """The one pool of connections, and what a transaction through it looks like.
 
 No connection is held while waiting for Foursquare or for time to pass. Nothing is set for a whole
-session: a transaction-mode pooler would forget it, or hand it to somebody else.
+session: a transaction-mode pooler would forget it, or hand it to another client.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from checkinsync.errors import DatabaseAway, SettingsError
+from checkinsync.store import schema
 from checkinsync.store.driver_errors import translated
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Pool = ConnectionPool[Connection]
+
+
+class Pool(ConnectionPool[Connection]):
+    """The pool, which remembers the search_path of the application's tables and ours."""
+
+    search_path: str | None = None
+    """Found by the first transaction; None: not yet, or the tables do not exist."""
+
 
 PATIENCE = 10.0
 """Seconds to wait for a connection before the database counts as away."""
@@ -32,7 +40,7 @@ sessions than the pool is large. It has none before it needs one, and closes all
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "60s"
-"""How long a process that was stopped may keep its locks."""
+"""Time after which a process that was stopped loses its locks."""
 
 PINNED = {
     "statement_timeout": STATEMENT_TIMEOUT,
@@ -47,11 +55,27 @@ PINNED = {
     "transform_null_equals": "off",
     "row_security": "off",  # a policy that would hide rows is an error instead
 }
-"""What each transaction sets for itself; isolation and read-only are set by BEGIN.
+"""Settings of each transaction; isolation and read-only are set by BEGIN.
 
 Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and "Version and
 Platform Compatibility": the settings there that change what a statement means or reads as.
 """
+
+PINNED_TRANSACTIONS = {
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+}
+"""The same for statements that no BEGIN precedes."""
+
+NOT_ADMITTED = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+)
+"""Signs that a setting is wrong and waiting is no use; libpq gives no SQLSTATE while connecting."""
 
 HAS_TRANSACTION_TIMEOUT = 170000
 """Version of the server from which on a role may have a `transaction_timeout`."""
@@ -67,7 +91,7 @@ def open_pool(url: str, *, size: int) -> Pool:
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
-    return ConnectionPool(
+    return Pool(
         url,
         kwargs={
             "application_name": "checkinsync",
@@ -105,6 +129,8 @@ def direct(
         )
     except psycopg.OperationalError as error:
         words = " ".join(str(error).split())
+        if any(sign in words for sign in NOT_ADMITTED):
+            raise SettingsError(f"the database does not admit us: {words}") from None
         raise DatabaseAway(
             "cannot reach the database at the address in CHECKINSYNC_DATABASE_URL (or "
             f"DATABASE_URL, CHECKINSYNC_MIGRATE_URL): {words}"
@@ -122,14 +148,17 @@ def transaction(
     """One unit of work: committed at the end, rolled back on an error.
 
     `snapshot`: all its statements see one moment, and can't write. Raises DatabaseError and its
-    kinds; no error of the driver leaves the block.
+    kinds, SettingsError where it is not clear which table `users` is the application's; no error
+    of the driver leaves the block.
     """
     with translated(), pool.connection() as conn, closed_if_read_only(conn):
         conn.isolation_level = (
             IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
         )
         conn.read_only, conn.deferrable = read_only or snapshot, False
-        pin(conn)
+        pin(conn, search_path=pool.search_path)
+        if pool.search_path is None:
+            pool.search_path = schema.use(conn)
         yield conn
 
 
@@ -153,17 +182,26 @@ def closed_if_read_only(conn: Connection) -> Iterator[None]:
         raise
 
 
-def pin(conn: Connection) -> None:
-    """Set, for this transaction, what a role, a database or a pooler may have set otherwise."""
-    settings = PINNED
+def pin(conn: Connection, *, search_path: str | None = None, session: bool = False) -> None:
+    """Set, for this transaction, what a role, a database or a pooler may have set otherwise.
+
+    `session`: for the whole session, which must not go through a transaction-mode pooler.
+    """
+    settings = PINNED if search_path is None else {**PINNED, "search_path": search_path}
+    if session:
+        settings = {**settings, **PINNED_TRANSACTIONS}
     if conn.info.server_version >= HAS_TRANSACTION_TIMEOUT:
-        settings = {**PINNED, "transaction_timeout": "0"}
+        settings = {**settings, "transaction_timeout": "0"}
     conn.execute(
         """
-        SELECT set_config(s.name, s.value, true)
+        SELECT set_config(s.name, s.value, %(local)s)
           FROM unnest(%(names)s::text[], %(values)s::text[]) AS s (name, value)
         """,
-        {"names": list(settings), "values": list(settings.values())},
+        {
+            "names": list(settings),
+            "values": list(settings.values()),
+            "local": not session,
+        },
     )
 
 

@@ -9,10 +9,12 @@ from checkinsync.model.checkin import Unreadable
 from checkinsync.store.pool import Connection
 
 
-def put(conn: Connection, user_id: int, items: Iterable[Unreadable], *, now: datetime) -> None:
-    """Keep them with their problems; one that is known and unchanged writes nothing."""
+def put(conn: Connection, user_id: int, items: Iterable[Unreadable], *, now: datetime) -> int:
+    """Keep items with their problems, and return how many are new or have changed; any other
+    writes nothing."""
+    written = 0
     for item in items:
-        conn.execute(
+        done = conn.execute(
             """
             INSERT INTO quarantined_checkins AS q
                    (user_id, foursquare_id, item, problem, first_seen_at, last_tried_at)
@@ -30,6 +32,8 @@ def put(conn: Connection, user_id: int, items: Iterable[Unreadable], *, now: dat
                 "now": now,
             },
         )
+        written += done.rowcount
+    return written
 
 
 def items(conn: Connection, user_id: int) -> list[tuple[str, bytes]]:

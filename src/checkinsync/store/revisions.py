@@ -1,4 +1,4 @@
-"""Rows of `checkin_revisions`: edits made at Foursquare, with the values before and after."""
+"""Rows of `checkin_revisions`: edits at Foursquare, each part before and after."""
 
 from __future__ import annotations
 

@@ -204,7 +204,9 @@ def record_failure(conn: Connection, user_id: int, *, reason: str, since: dateti
         ON CONFLICT (user_id) DO UPDATE
            SET state = excluded.state, reason = excluded.reason, retry_at = NULL,
                consecutive_failures = s.consecutive_failures + 1
-         WHERE s.last_checked_at IS NULL OR s.last_checked_at < %(since)s
+         WHERE s.last_checked_at IS NULL
+            OR s.last_checked_at NOT BETWEEN %(since)s
+                                         AND %(since)s::timestamptz + interval '1 day'
         """,
         {"user": user_id, "reason": reason, "since": since},
     )

@@ -70,7 +70,7 @@ class _Import:
     job: int
     started: datetime
     first_attempt: datetime = field(init=False)
-    """When the walk began that this import may be resuming."""
+    """The start of the walk, which this import may be resuming."""
     walk: Walk = field(init=False)
     scrubs: bool = False
     coverage: WalkCoverage = field(default_factory=WalkCoverage)

@@ -22,7 +22,7 @@ def reconcile(
 
     `without_id`: the rows without an id in the seconds of these check-ins.
     """
-    checkins = list({checkin.id: checkin for checkin in shown}.values())
+    checkins = once(shown)
     rows = {row.foursquare_id: row for row in stored}
     kept = [Rewrite(rows[c.id].row, c) for c in checkins if c.id in rows]
     missing = [c for c in checkins if c.id not in rows]
@@ -38,6 +38,15 @@ def reconcile(
         restore=tuple(_restored(kept, rows)),
         unchanged=len(kept) - len(change),
     )
+
+
+def once(shown: Iterable[Checkin]) -> list[Checkin]:
+    """Return each check-in once: of several with one id the first, which stands highest in the
+    list."""
+    first: dict[str, Checkin] = {}
+    for checkin in shown:
+        first.setdefault(checkin.id, checkin)
+    return list(first.values())
 
 
 def _restored(kept: Iterable[Rewrite], rows: Mapping[str | None, Stored]) -> Iterator[Stored]:

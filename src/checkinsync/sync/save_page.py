@@ -1,12 +1,13 @@
-"""A page into the tables, in the caller's transaction: one bad check-in stops itself, not its page.
+"""Saves a page in the caller's transaction: one bad check-in stops itself, not its page.
 
-A step that several verbs take; it decides nothing (that is `reconcile`) and commits nothing.
+It decides nothing (that is `reconcile`) and commits nothing.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from checkinsync.errors import UserFailed, ValueRefused
@@ -22,7 +23,7 @@ from checkinsync.sync.reconcile import moments, reconcile
 from checkinsync.sync.revisions import revisions
 
 ROUNDS = 5
-"""How often to look again when rows of the application come up in the way of ours."""
+"""Rounds of comparing and writing while rows of the application come in the way of ours."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def save_page(
 def mark_unshown(
     conn: Connection, user_id: int, shown: Collection[str], span: Span, *, now: datetime
 ) -> None:
-    """A stretch that shows just these, by their keys: the end of a list, or pages that join."""
+    """Mark what a stretch does not show, given the keys of all that it shows: the end of a list,
+    or pages that join."""
     before = deletions.in_span(conn, user_id, span, shown=shown, now=now)
     _note_unseen(conn, user_id, shown, before, span, now=now)
 
@@ -76,35 +78,37 @@ def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: d
     shown = [item for item in items if isinstance(item, Checkin)]
     bad = [item for item in items if isinstance(item, Unreadable)]
     saved, refused = _save(conn, user_id, shown, now=now)
-    quarantine.put(conn, user_id, [*bad, *refused], now=now)
+    newly = quarantine.put(conn, user_id, [*bad, *refused], now=now)
+    for item in (*bad, *refused):
+        fields = {"user_id": user_id, "id": item.key, "reason": item.problem}
+        log.info("checkin_quarantined", extra=fields)
     fine = {checkin.id for checkin in shown} - {item.key for item in refused}
     quarantine.free(conn, user_id, sorted(fine))
-    return saved + Saved(quarantined=len(bad) + len(refused))
+    return saved + Saved(quarantined=len(bad) + len(refused), newly_quarantined=newly)
 
 
 def _save(
     conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime
 ) -> tuple[Saved, list[Unreadable]]:
-    """All at once; one by one where the database refuses a value: only that one stays out."""
+    """Store all at once; one by one where the database refuses a value: only that one stays out.
+
+    Raises ValueRefused where it refuses each of several: then the values are not to blame.
+    """
     if not shown:
         return Saved(), []
-    try:
-        with savepoint(conn):
-            return _store(conn, user_id, shown, now=now), []
-    except ValueRefused as error:
-        if len(shown) == 1:
-            return Saved(), [_refused(shown[0], error)]
+    with suppress(ValueRefused), savepoint(conn):
+        return _store(conn, user_id, shown, now=now), []
     saved = Saved()
     refused: list[Unreadable] = []
     for checkin in shown:
-        one, bad = _save(conn, user_id, [checkin], now=now)
-        saved, refused = saved + one, refused + bad
+        try:
+            with savepoint(conn):
+                saved += _store(conn, user_id, [checkin], now=now)
+        except ValueRefused as error:
+            refused.append(Unreadable(checkin.id, checkin.raw.encode(), str(error)))
+            if len(refused) == len(shown) > 1:
+                raise
     return saved, refused
-
-
-def _refused(checkin: Checkin, error: ValueRefused) -> Unreadable:
-    log.warning("check-in %s goes into quarantine: %s", checkin.id, error)
-    return Unreadable(checkin.id, checkin.raw.encode(), str(error))
 
 
 def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime) -> Saved:
@@ -119,6 +123,7 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
         left = [checkin for checkin in changes.add if checkin.id not in added]
         if not left:
             return saved
+    checkins.check_sequence(conn)
     raise UserFailed(
         f"check-in {left[0].id} can't be stored: another row takes its place each time; "
         "is another program writing this user's check-ins?"
@@ -126,14 +131,14 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
 
 
 def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
-    """What these check-ins, at least one, mean for the table; writes nothing."""
+    """Return the changes that these check-ins, at least one, mean; writes nothing."""
     stored = checkins.stored(conn, user_id, [checkin.id for checkin in shown])
     nameless = checkins.without_id(conn, user_id, [checkin.created_at for checkin in shown])
     return reconcile(shown, stored, nameless)
 
 
 def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> dict[str, int]:
-    """What was decided; an unchanged page writes nothing. Returns the rows that were added."""
+    """Write the changes (none for an unchanged page) and return the rows that were added."""
     checkins.merge(conn, changes.merge)
     if changes.restore:
         deletions.clear(conn, [row.row for row in changes.restore])
@@ -151,7 +156,7 @@ def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -
 
 
 def _note_revisions(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> None:
-    """What the rows to be written over were before, where Foursquare's word has changed."""
+    """Store what the rows were before, where the check-in was edited at Foursquare."""
     before = checkins.former(conn, [rewrite.row for rewrite in changes.rewrites])
     known = {row.row: parse.checkin(row.raw.encode()) for row in before if row.raw is not None}
     found = revisions(changes.rewrites, before, known)

@@ -1,4 +1,4 @@
-"""How far back an import looks: each night, the whole history, or from a day on; pure."""
+"""The scope of an import: the nightly window, the whole history, or back to a day; pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from checkinsync.model.listing import Checkpoint, Window
 
 RESUMED_OVERLAP = timedelta(days=14)
-"""How much of the top a resumed `--full` reads again: what came late while it stood still."""
+"""The part of the top that a resumed `--full` reads again, for what was entered late meanwhile."""
 
 STALE_AFTER = timedelta(hours=20)
-"""When a walk goes on in another night, what it has read is read again: more than a fortnight may
-lie between the two, and what came late meanwhile may stand anywhere."""
+"""A walk resumed in another night reads again what it has read: more than a fortnight may lie
+between the two, and what was entered late meanwhile may stand anywhere."""
+
+CLOCK_TOLERANCE = timedelta(hours=1)
+"""An instant further in the future was written by a wrong clock, and says nothing."""
 
 STALE_MOST = 25_000
 """Items up to which that is done (about 100 requests of an hour's 500): a longer history would
@@ -33,7 +36,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Back to `start`, and nothing is concluded from it: cursor and mark stay."""
+    """Back to `start`; cursor and checkpoint stay as they are."""
 
     start: datetime
 
@@ -44,10 +47,15 @@ Scope = Nightly | Full | Since
 def begin(
     scope: Scope, *, cursor: datetime | None, checkpoint: Checkpoint | None, now: datetime
 ) -> tuple[Window, Checkpoint | None]:
-    """What to ask about; with a mark, the top that an unfinished walk has to read again.
+    """Return the window; with a checkpoint, the top that an unfinished walk has to read again.
 
-    `cursor`, `mark`: what is known of the user's last finished and of an unfinished walk.
+    `cursor`, `checkpoint`: of the user's last finished and of an unfinished walk.
     """
+    latest = now + CLOCK_TOLERANCE
+    if cursor is not None and cursor > latest:
+        cursor = None
+    if checkpoint is not None and checkpoint.started_at > latest:
+        checkpoint = None
     match scope:
         case Since(start):
             return Window(start), None
@@ -61,7 +69,7 @@ def begin(
 
 
 def _top(checkpoint: Checkpoint | None, overlap: timedelta, now: datetime) -> Window | None:
-    """What an unfinished walk has to read again before it goes on; None where there is none."""
+    """Return what an unfinished walk has to read again before it goes on; None without one."""
     if checkpoint is None:
         return None
     if now - checkpoint.started_at > STALE_AFTER and checkpoint.offset <= STALE_MOST:

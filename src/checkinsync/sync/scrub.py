@@ -131,8 +131,8 @@ class _Scrub:
         )
 
     def _above(self, conn: Connection, at: datetime, order: Order | None) -> int:
-        """How many items stand above a place of the list, by what is stored: under the order that
-        is known, or the one under which the place is higher up."""
+        """Count the stored items above a place of the list: under the order that is known, or the
+        one under which the place is higher up."""
         orders = [order] if order else list(Order)
         return min(deletions.count_above(conn, self.user_id, at, order=each) for each in orders)
 
@@ -172,9 +172,9 @@ class _Scrub:
     def _learn(
         self, conn: Connection, page: Page, span: Span | None, known: Order | None
     ) -> int | None:
-        """What a page tells of the list: its order, and how many places it is longer here than what
-        is stored: items in quarantine, and those that count and can't be fetched, less what has
-        gone unnoticed. None: it tells nothing."""
+        """Store what a page shows of the list: its order, and by how many places it is longer here
+        than what is stored (items in quarantine, and those that are counted but never shown, less
+        deletions not noticed yet). Return that number; None: the page does not show it."""
         order = PageOrder.of(page.items, now=self.now).order
         shift = None
         if span is not None and span.oldest is not None:
@@ -212,7 +212,7 @@ class _Scrub:
     def _note_stretch(
         self, conn: Connection, page: Page, span: Span, *, ended: bool, now: datetime
     ) -> None:
-        """What the slice's pages do not show together, and below the end of the list."""
+        """Mark what the slice's pages do not show together, and below the end of the list."""
         shown = {item.key for item in page.items}
         whole: Span | None = span
         if self.stretch is not None:

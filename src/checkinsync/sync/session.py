@@ -23,7 +23,7 @@ from checkinsync.store.pool import Connection, Pool, transaction
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """How the caller of an import or a verification takes part in it."""
+    """Callbacks from an import or a verification to its caller."""
 
     check_stop: Callable[[], None] = lambda: None
     """Called before each request; raises Interrupted when it is time to stop."""

@@ -1,1 +1,1 @@
-"""Users: added, logged in, exported and removed."""
+"""Users: add, log in, export and remove them."""

@@ -1,4 +1,4 @@
-"""Users added, given tokens, paused, resumed and removed."""
+"""Adds users, replaces their tokens, pauses and resumes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from checkinsync.errors import UnknownUser, UserExists
+from checkinsync.errors import TokenRejected, UnknownUser, UserExists
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.user import Profile, User
@@ -16,31 +16,37 @@ from checkinsync.store.pool import Pool, transaction
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A new user; the secret is his magic-link token for the application."""
+    """A new user and their login token for the application."""
 
     id: int
     secret_token: str = field(repr=False)
 
 
 def find(text: str, *, pool: Pool) -> User:
-    """The user who is meant. Raises UnknownUser."""
+    """Return the user that `text` names: an id, `fsq:ID` or a name. Raises UnknownUser."""
     with transaction(pool) as conn:
         return users.find(conn, text)
 
 
 def who_is(token: str, *, foursquare: Foursquare) -> Profile:
-    """Whose token this is, as Foursquare says. Raises TokenRejected, FoursquareAway, …"""
-    return foursquare.user_client(token).who_is()
+    """Ask Foursquare whose token this is. Raises TokenRejected, FoursquareAway, …"""
+    try:
+        return foursquare.user_client(token).who_is()
+    except TokenRejected:
+        raise TokenRejected(
+            "Foursquare does not accept this token: it is not complete, or was revoked; nothing "
+            "was changed. `checkinsync login` gets a new one"
+        ) from None
 
 
 def known(profile: Profile, *, pool: Pool) -> User | None:
-    """The user who Foursquare says this is; None where there is none yet."""
+    """Return the user with this Foursquare id; None if there is none."""
     with transaction(pool) as conn:
         return users.by_foursquare_id(conn, profile.foursquare_user_id)
 
 
 def add(profile: Profile, token: str, *, pool: Pool, keyring: Keyring, now: datetime) -> Added:
-    """A new user, active from now on. Raises UserExists."""
+    """Store a new user, active from now on. Raises UserExists."""
     secret, encrypted = secrets.token_hex(32), keyring.encrypt(token)
     with transaction(pool) as conn:
         there = users.by_foursquare_id(conn, profile.foursquare_user_id)
@@ -60,10 +66,10 @@ def add(profile: Profile, token: str, *, pool: Pool, keyring: Keyring, now: date
 def set_token(
     user: User, token: str, *, profile: Profile | None, pool: Pool, keyring: Keyring, now: datetime
 ) -> None:
-    """Another token for this user; he is due again. `profile`: whose token Foursquare says it is.
+    """Replace this user's token; they are due again. `profile`: the token's owner, if asked for.
 
-    Raises UserExists where it belongs to another Foursquare user, UnknownUser where this one was
-    removed meanwhile.
+    Raises UserExists if it belongs to another Foursquare user, UnknownUser if this one was removed
+    meanwhile.
     """
     if profile is not None and profile.foursquare_user_id != user.foursquare_user_id:
         raise UserExists(
@@ -76,6 +82,6 @@ def set_token(
 
 
 def pause(user: User, *, pool: Pool, now: datetime | None) -> None:
-    """No import by a run from `now` on; None: again."""
+    """Leave the user out of runs from `now` on; None: take them in again."""
     with transaction(pool) as conn:
         sync_state.pause(conn, user.id, at=now)

@@ -1,4 +1,4 @@
-"""One user's data, all of it, as a zip of JSON: what he is entitled to, removed or not."""
+"""All data of one user as a zip of JSON, to be handed to them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from checkinsync.users.queries import JsonText, Row
 README = """\
 What checkinsync keeps of {user}, as it was at {now:%Y-%m-%d %H:%M:%S} UTC.
 
-profile.json      who he is; his tokens are left out
+profile.json      who they are; their tokens are left out
 checkins.json     every check-in with all that is stored of it; "raw" is the item as Foursquare sent
-                  it. "deleted" ones are gone at Foursquare. Without a "foursquare_id": stored by
-                  the web application, and not found at Foursquare since
+                  it. "deleted" ones were deleted at Foursquare. Without a "foursquare_id": stored
+                  by the web application, and not found at Foursquare since
 photos.json       photos of check-ins, by their addresses
 revisions.json    what changed in a check-in: the old values
 quarantined.json  items from Foursquare that could not be stored as check-ins, as received
@@ -29,14 +29,14 @@ jobs.json         the imports
 sync_state.json   how far they have come
 verified.json     when each stretch of the history was last compared with Foursquare
 
-Times are UTC. What the web application keeps of him in tables of its own is not in here.
+Times are UTC. What the web application keeps of them in tables of its own is not in here.
 """
 
 
 def export_user(user: User, out: BinaryIO, *, pool: Pool, now: datetime) -> dict[str, int]:
     """Write everything, as it is at one moment, into `out`; returns the rows of each kind.
 
-    Raises UserRemoved, DatabaseAway; what was written then is no whole zip.
+    Raises UserRemoved, DatabaseAway; what was written by then is not a complete zip.
     """
     with (
         zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -49,8 +49,8 @@ def export_user(user: User, out: BinaryIO, *, pool: Pool, now: datetime) -> dict
         archive.writestr(_member("README.txt", now), about)
         archive.writestr(_member("profile.json", now), f"{_object(profile)}\n")
         return {
-            kind: _write(archive, _member(f"{kind}.json", now), rows(conn, user.id))
-            for kind, rows in queries.KINDS.items()
+            kind: _write(archive, _member(f"{kind}.json", now), queries.export(conn, user.id, kind))
+            for kind in queries.EXPORT
         }
 
 
@@ -62,7 +62,7 @@ def _member(name: str, now: datetime) -> zipfile.ZipInfo:
 
 
 def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, rows: Iterable[Row]) -> int:
-    """A JSON list, a line per row, none of which is kept; how many there were."""
+    """Write a JSON list, a line per row, keeping none in memory; returns how many there were."""
     count = 0
     with archive.open(member, "w", force_zip64=True) as file:
         for count, row in enumerate(rows, start=1):
@@ -82,7 +82,7 @@ def _value(value: Any) -> str:
 
 
 def _plain(value: Any) -> object:
-    """What JSON has no word for; a type that the application brings along comes as its text."""
+    """Return a value JSON can hold; one of a type the application brings along as its text."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Decimal):

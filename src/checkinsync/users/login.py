@@ -1,4 +1,4 @@
-"""A login at Foursquare: whoever comes back from there becomes a user, or renews his token."""
+"""A login at Foursquare: adds the user who logs in there, or replaces their token."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class LoggedIn:
 
     user: User
     new: bool
-    """Whether he was added."""
+    """True if they were added; False if their token was replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Somebody is back from Foursquare, with this query, and is to be told how it went."""
+    """A return from Foursquare with this query; `tell` shows the result there."""
 
     query: str = field(repr=False)
     tell: Callable[[LoggedIn | CheckinsyncError], object]
@@ -43,17 +43,17 @@ def login(
     keyring: Keyring,
     now: Callable[[], datetime],
 ) -> LoggedIn:
-    """The first of `arrivals` that brings this login's `state` is logged in; strays are told so.
+    """Log in the first of `arrivals` with this login's `state`; refuses those before it.
 
-    `named`: who it has to be. Nobody is told that it worked before the token is stored.
-    Raises LoginFailed, UserExists where it is somebody else, SettingsError, FoursquareAway, …
+    `named`: the only user it may be. Success is shown only after the token is stored.
+    Raises LoginFailed, UserExists if it is another user, SettingsError, FoursquareAway, …
     """
     for arrival in arrivals:
         try:
             code = code_in(arrival.query, state=state)
             token = oauth.token(code)
             profile = accounts.who_is(token, foursquare=foursquare)
-            logged_in = _kept(profile, token, named=named, pool=pool, keyring=keyring, now=now())
+            logged_in = _store(profile, token, named=named, pool=pool, keyring=keyring, now=now())
         except StrayReturn as stray:
             arrival.tell(stray)
         except CheckinsyncError as error:
@@ -62,10 +62,10 @@ def login(
         else:
             arrival.tell(logged_in)
             return logged_in
-    raise LoginFailed("the login ended before anybody came back from Foursquare")
+    raise LoginFailed("the login ended without an answer from Foursquare")
 
 
-def _kept(
+def _store(
     profile: Profile, token: str, *, named: User | None, pool: Pool, keyring: Keyring, now: datetime
 ) -> LoggedIn:
     user = named or accounts.known(profile, pool=pool)

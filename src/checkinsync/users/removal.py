@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from checkinsync.errors import AtWork
 from checkinsync.model.user import User
 from checkinsync.store import jobs, leases
-from checkinsync.store.pool import Pool, transaction
-from checkinsync.users import removal_queries
+from checkinsync.store.pool import Connection, Pool, transaction
+from checkinsync.users import queries
 
 BATCH = 1000
-"""Rows removed in one transaction: some tenths of a second, in which nothing else waits."""
+"""Rows deleted in one transaction: this takes some tenths of a second."""
 
 
 def remove(user: User, *, pool: Pool, now: datetime, batch: int = BATCH) -> dict[str, int]:
-    """The user and everything of his, batch by batch; returns what went, in numbers.
+    """Remove the user and all their rows, batch by batch; returns the number of rows of each kind.
 
-    Cut off anywhere, he stays paused and without a token, and the next removal ends it. Raises
-    AtWork, LeaseLost, UserFailed, DatabaseAway.
+    If interrupted, the user stays paused and without a token, and the next removal completes it.
+    Raises AtWork, LeaseLost, UserFailed, DatabaseAway.
     """
-    with removal_queries.explained(user), transaction(pool) as conn:
+    with _transaction(pool, user) as conn:
         lease = leases.acquire(conn, user.id, alive=())
         if lease is None or jobs.application_at_work(conn, user.id):
             raise AtWork(f"{user} is being imported now; try again when that has ended")
-        removal_queries.begin(conn, user.id, at=now)
-    gone = dict.fromkeys(removal_queries.PARTS, 0)
-    for kind, part in removal_queries.PARTS.items():
-        went = batch
-        while went == batch:
-            with removal_queries.explained(user), transaction(pool) as conn:
+        queries.begin_removal(conn, user.id, at=now)
+    removed = dict.fromkeys(queries.REMOVAL, 0)
+    for kind in queries.REMOVAL:
+        count = batch
+        while count == batch:
+            with _transaction(pool, user) as conn:
                 leases.ensure_held(conn, lease)
-                went = part(conn, user.id, batch)
-            gone[kind] += went
-    with removal_queries.explained(user), transaction(pool) as conn:
+                count = queries.remove_batch(conn, user.id, kind, most=batch)
+            removed[kind] += count
+    with _transaction(pool, user) as conn:
         leases.ensure_held(conn, lease)
-        removal_queries.finish(conn, user.id)
-    return gone
+        queries.finish_removal(conn, user.id)
+    return removed
+
+
+@contextmanager
+def _transaction(pool: Pool, user: User) -> Iterator[Connection]:
+    with transaction(pool) as conn, queries.explained(user):
+        yield conn

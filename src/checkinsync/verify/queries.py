@@ -15,7 +15,7 @@ from checkinsync.verify.result import Finding, Kind, Nameless
 
 COLUMNS = (
     "kind", "venue_id", "venue_name", "venue_category", "latitude", "longitude", "city", "country",
-    "time_zone_offset", "shout", "is_private", "created_at",
+    "time_zone_offset", "shout", "is_private", "visibility", "created_at",
 )  # fmt: skip
 """The values of a check-in that are compared with its row, besides the fingerprint."""
 
@@ -44,7 +44,9 @@ class Compared:
     created_at: datetime | None
     detail: str
     adopts: int | None = None
-    """Id of the application's row (without a Foursquare id) that is this check-in."""
+    """The application's row without an id that is this check-in."""
+    repaired: bool = False
+    """It is stored as shown now: that was looked at again after storing it."""
 
 
 def load(conn: Connection, user_id: int) -> Verification | None:
@@ -107,19 +109,30 @@ def set_progress(
     )
 
 
-def add(
-    conn: Connection, user_id: int, items: Sequence[Compared], *, repaired: bool, at: datetime
-) -> None:
-    """Store the compared items of a page; an item shown again keeps a difference found before."""
+def seen(conn: Connection, user_id: int, ids: Sequence[str]) -> set[str]:
+    """Return those of these ids that an earlier page of the verification has shown readably."""
+    rows = conn.execute(
+        """
+        SELECT foursquare_id FROM verification_items
+         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+           AND finding <> 'unreadable'
+        """,
+        {"user": user_id, "ids": list(ids)},
+    )
+    return {row[0] for row in rows}
+
+
+def add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
+    """Keep what a page has shown. An item that was shown before keeps what was found then."""
     conn.execute(
         """
         INSERT INTO verification_items AS v
                (user_id, foursquare_id, finding, created_at, detail, adopts, repaired, seen_at)
         SELECT DISTINCT ON (s.id)
-               %(user)s, s.id, s.finding, s.created_at, s.detail, s.adopts, %(repaired)s, %(at)s
+               %(user)s, s.id, s.finding, s.created_at, s.detail, s.adopts, s.repaired, %(at)s
           FROM unnest(%(id)b::text[], %(finding)b::text[], %(created_at)b::timestamptz[],
-                      %(detail)b::text[], %(adopts)b::int4[])
-            AS s (id, finding, created_at, detail, adopts)
+                      %(detail)b::text[], %(adopts)b::int4[], %(repaired)b::bool[])
+            AS s (id, finding, created_at, detail, adopts, repaired)
         ON CONFLICT (user_id, foursquare_id) DO UPDATE
            SET finding = excluded.finding, created_at = excluded.created_at,
                detail = excluded.detail, adopts = excluded.adopts, repaired = excluded.repaired,
@@ -128,13 +141,13 @@ def add(
         """,
         {
             "user": user_id,
-            "repaired": repaired,
             "at": at,
             "id": [item.foursquare_id for item in items],
             "finding": [item.finding for item in items],
             "created_at": [item.created_at for item in items],
             "detail": [item.detail for item in items],
             "adopts": [item.adopts for item in items],
+            "repaired": [item.repaired for item in items],
         },
     )
 
@@ -143,8 +156,8 @@ def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dic
     """Return the values of the rows of these ids, by id and by the check-in's field names."""
     rows = conn.execute(
         """
-        SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::float8,
-               longitude::float8, city, country, time_zone_offset, shout, is_private,
+        SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::numeric,
+               longitude::numeric, city, country, time_zone_offset, shout, is_private, visibility,
                date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
           FROM checkins
          WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum
 
 from checkinsync.errors import CheckinsyncError
+from checkinsync.model.changes import Stored
 from checkinsync.model.user import User
 
 
@@ -33,6 +34,20 @@ class Finding:
     """Half a sentence: the difference, or what is done about it."""
     closed: bool = False
     """Repaired, or it will be by the nights to come: nothing is left for an operator."""
+
+
+def extra_finding(row: Stored) -> Finding:
+    """Return the finding of a row that Foursquare shows no more."""
+    assert row.foursquare_id is not None
+    if row.deleted_at is not None:
+        detail, closed = "counts as gone from now on", True
+    elif row.withheld_since is not None:
+        detail, closed = "not shown, with too many others to be believed", False
+    elif row.missing_since is not None:
+        detail, closed = f"missing since {row.missing_since:%Y-%m-%d}; is looked for again", True
+    else:
+        detail, closed = "shown no more", False
+    return Finding(Kind.EXTRA, row.foursquare_id, row.second, detail, closed)
 
 
 @dataclass(frozen=True, slots=True)

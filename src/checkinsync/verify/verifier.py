@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from checkinsync.errors import CheckinsyncError, DatabaseAway, DatabaseError, RateLimited
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import UserClient
 from checkinsync.model.changes import Changes, Saved, Stored, Unseen
-from checkinsync.model.checkin import Checkin, Item
+from checkinsync.model.checkin import Checkin, Item, Unreadable
 from checkinsync.model.listing import Checkpoint, Page
 from checkinsync.model.span import Span, VerifiedSpan
 from checkinsync.model.user import User
@@ -25,14 +25,15 @@ from checkinsync.store.jobs import Progress
 from checkinsync.store.pool import Connection
 from checkinsync.sync.coverage import add_verified
 from checkinsync.sync.deletions import LATELY, judge
-from checkinsync.sync.revisions import parts
-from checkinsync.sync.save_page import compare, save_page
+from checkinsync.sync.reconcile import once
+from checkinsync.sync.revisions import edited, parts
+from checkinsync.sync.save_page import compare, mark_unshown, save_page
 from checkinsync.sync.scope import Full, begin
 from checkinsync.sync.session import Hooks, Services, Session
 from checkinsync.sync.walk import Walk
 from checkinsync.verify import queries
 from checkinsync.verify.queries import Compared
-from checkinsync.verify.result import Finding, Kind, Unfinished, VerificationResult
+from checkinsync.verify.result import Unfinished, VerificationResult, extra_finding
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,11 @@ class _Verification:
         """Resume an earlier verification if it is recent and repairs as this one does, or start."""
         known = queries.load(conn, self.user.id)
         at = self.now
-        if known is None or known.repairs != self.repair or at - known.started_at > queries.KEPT:
+        if (
+            known is None
+            or known.repairs != self.repair
+            or not timedelta() <= at - known.started_at <= queries.KEPT
+        ):
             queries.start(conn, self.user.id, at=at, repairs=self.repair)
             known = queries.load(conn, self.user.id)
             assert known is not None
@@ -133,12 +138,14 @@ class _Verification:
         """Compare a page, repair it if asked to, and store the checkpoint, in one transaction."""
         with self.session.transaction() as conn:
             at = self.now
-            compared = self._compare(conn, page.items)
+            seen = queries.seen(conn, self.user.id, [item.key for item in page.items])
+            items = [item for item in page.items if item.key not in seen]
+            compared = self._compare(conn, items)
             new = sum(item.finding == "missing" for item in compared)
             if self.repair:
-                span = Span.of(page.items, top=page.offset == 0, now=at)
-                self.saved += save_page(conn, self.user.id, page.items, now=at, span=span)
-            queries.add(conn, self.user.id, compared, repaired=self.repair, at=at)
+                self._store(conn, page, items, at=at)
+                compared = self._looked_at_again(conn, items, compared)
+            queries.add(conn, self.user.id, compared, at=at)
             stored = None if page.items else checkins.count(conn, self.user.id)
             self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
@@ -159,12 +166,33 @@ class _Verification:
 
     # --- a page -----------------------------------------------------------------------------------
 
+    def _store(self, conn: Connection, page: Page, items: Sequence[Item], *, at: datetime) -> None:
+        """Store the page's items that were not shown before, and mark what it does not show."""
+        self.saved += save_page(conn, self.user.id, items, now=at)
+        span = Span.of(page.items, top=page.offset == 0, now=at)
+        if span is not None:
+            mark_unshown(conn, self.user.id, {item.key for item in page.items}, span, now=at)
+
+    def _looked_at_again(
+        self, conn: Connection, items: Sequence[Item], compared: Sequence[Compared]
+    ) -> list[Compared]:
+        """The same findings, repaired where the rows are as shown now."""
+        if all(item.finding in {"same", "unreadable"} for item in compared):
+            return list(compared)
+        after = {item.foursquare_id: item for item in self._compare(conn, items)}
+        repaired = {key for key, item in after.items() if item.finding == "same"}
+        return [replace(item, repaired=item.foursquare_id in repaired) for item in compared]
+
     def _compare(self, conn: Connection, items: Sequence[Item]) -> list[Compared]:
-        shown = [item for item in items if isinstance(item, Checkin)]
+        """One finding for each id. Of several items with one id the first counts, as it does when
+        they are stored, or the first that can be read."""
+        shown = once(item for item in items if isinstance(item, Checkin))
+        readable = {checkin.id for checkin in shown}
+        bad = {item.key: item for item in items if isinstance(item, Unreadable)}
         unread = [
-            Compared(item.key, "unreadable", None, item.problem)
-            for item in items
-            if not isinstance(item, Checkin)
+            Compared(key, "unreadable", None, item.problem)
+            for key, item in bad.items()
+            if key not in readable
         ]
         if not shown:
             return unread
@@ -200,7 +228,8 @@ class _Verification:
         rows = queries.columns(conn, self.user.id, [c.id for c in alike])
         found = {}
         for c in alike:
-            what = [name for name, value in rows.get(c.id, {}).items() if _value(c, name) != value]
+            row = rows.get(c.id, {})
+            what = [name for name, value in row.items() if getattr(c, name) != value]
             if what:
                 detail = f"overwritten since it was stored: {', '.join(what)}"
                 found[c.id] = Compared(c.id, "different", c.created_at, detail)
@@ -215,7 +244,7 @@ class _Verification:
         extra = queries.not_shown(conn, self.user.id, before=self.started)
         if self.repair:
             extra = self._settle(conn, extra, at=at)
-        findings = [*queries.differing(conn, self.user.id), *map(_extra, extra)]
+        findings = [*queries.differing(conn, self.user.id), *map(extra_finding, extra)]
         result = VerificationResult(
             user=self.user,
             started_at=self.started,
@@ -260,30 +289,17 @@ class _Verification:
         return Unfinished(self.user, seen, down_to, error)
 
 
+def _is_recent(started_at: datetime, at: datetime) -> bool:
+    """Return True if a verification may be resumed; one from the future had a wrong clock."""
+    return timedelta() <= at - started_at <= queries.KEPT
+
+
 def _difference(raw: str | None, shown: Checkin) -> str:
     """Return the names of the parts in which a stored item differs from the one shown."""
     stored = parse.checkin(raw.encode()) if raw is not None else None
     if not isinstance(stored, Checkin):
         return "stored differently"
-    old, new = parts(stored), parts(shown)
-    what = [part for part in old if old[part] != new[part]]
-    return ", ".join(what) or "stored by another version of this program"
-
-
-def _value(checkin: Checkin, name: str) -> object:
-    """Return a value as the column holds it: degrees have eight decimals there."""
-    value = getattr(checkin, name)
-    return round(value, 8) if isinstance(value, float) else value
-
-
-def _extra(row: Stored) -> Finding:
-    assert row.foursquare_id is not None
-    if row.deleted_at is not None:
-        detail, closed = "marked as deleted", True
-    elif row.withheld_since is not None:
-        detail, closed = "no longer shown; held back: too many at once to be believed", False
-    elif row.missing_since is not None:
-        detail, closed = f"missing since {row.missing_since:%Y-%m-%d}; is looked for again", True
-    else:
-        detail, closed = "no longer shown", False
-    return Finding(Kind.EXTRA, row.foursquare_id, row.second, detail, closed)
+    return (
+        ", ".join(edited(parts(stored), parts(shown)))
+        or "stored by another version of this program"
+    )

@@ -1,8 +1,8 @@
-"""The web's door: middleware that says whose request it is, by his login token.
+"""Middleware for web applications: finds the user of a request by their login token.
 
-Whoever it lets in was here, and that is recorded: it keeps him active. `TokenAuth` is for WSGI
-(Flask, Django, …), `AsyncTokenAuth` for ASGI (Starlette, FastAPI, …). The application finds the
-user, or None, in the environ or scope under USER. No token is ever logged.
+It also records that the user was seen, which keeps them active. `TokenAuth` is for WSGI (Flask,
+Django, …), `AsyncTokenAuth` for ASGI (Starlette, FastAPI, …). The application finds the user, or
+None, in the environ or scope under USER. Tokens are never logged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from checkinsync.web.queries import AsyncLogins, AsyncWebPool, Logins, WebPool, 
 __all__ = ["USER", "AsyncTokenAuth", "TokenAuth", "WebUser"]
 
 USER = "checkinsync.user"
-"""Where the WebUser stands in the environ or scope; None there: nobody is known to be logged in."""
+"""The key of the WebUser in the environ or scope; None there if no user is logged in."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,12 +36,12 @@ log = logging.getLogger("checkinsync.web")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request goes no further; told as JSON, as the application does."""
+    """A refused request's answer, in JSON as the application's own."""
 
     status: HTTPStatus
     message: str
     close_code: int
-    """For a websocket, where the server can't answer it in HTTP."""
+    """For a websocket, if the server can't answer it in HTTP."""
 
     @property
     def body(self) -> bytes:
@@ -56,16 +56,16 @@ MISSING = Refusal(
 )
 WRONG = Refusal(HTTPStatus.UNAUTHORIZED, "The token is not valid", 1008)
 AWAY = Refusal(
-    HTTPStatus.SERVICE_UNAVAILABLE, "Nobody can be authenticated just now; try again later", 1013
+    HTTPStatus.SERVICE_UNAVAILABLE, "Users can't be authenticated now; try again later", 1013
 )
 
 _TOKEN = re.compile(r"[!-~]{1,64}")
-"""The column holds no longer ones, and the application makes them of hex digits: what is not even
-of this kind is nobody's, and the database is not asked."""
+"""The column holds no longer ones, and the application makes them of hex digits: any other text is
+refused without asking the database."""
 
 
 class TokenAuth:
-    """WSGI middleware: a request of nobody is answered with 401, or has None as its user."""
+    """WSGI middleware: refuses requests without a valid token, or hands them on without a user."""
 
     def __init__(
         self,
@@ -78,8 +78,8 @@ class TokenAuth:
     ) -> None:
         """Over the database at `url`, or through `pool`, a psycopg_pool.ConnectionPool.
 
-        `required=False` lets everybody in, known or not. `now`: another clock; aware. Raises
-        SettingsError.
+        `required=False` hands on requests without a valid token, too. `now`: another clock; aware.
+        Raises SettingsError.
         """
         self._app = app
         self._logins = Logins(url=url, pool=pool)
@@ -101,23 +101,23 @@ class TokenAuth:
         return self._app(environ, start_response)
 
     def close(self) -> None:
-        """Close the connections; not those of a pool that was given."""
+        """Close our own connections, not those of a pool that was given."""
         self._logins.close()
 
     def _whose(self, environ: WSGIEnvironment) -> WebUser | Refusal:
         token = token_of(environ.get("QUERY_STRING", ""), environ.get("HTTP_X_AUTH_TOKEN", ""))
-        if (refusal := at_sight(token)) is not None:
+        if (refusal := refusal_of(token)) is not None:
             return refusal
         try:
             user = self._logins.find(token, at=self._now())
         except CheckinsyncError as error:
-            return self._outage.goes_on(error)
-        self._outage.is_over()
+            return self._outage.failed(error)
+        self._outage.succeeded()
         return user or WRONG
 
 
 class AsyncTokenAuth:
-    """ASGI middleware: the same for HTTP and websockets; no query blocks the event loop."""
+    """ASGI middleware for HTTP and websockets; queries do not block the event loop."""
 
     def __init__(
         self,
@@ -130,8 +130,8 @@ class AsyncTokenAuth:
     ) -> None:
         """Over the database at `url`, or through `pool`, a psycopg_pool.AsyncConnectionPool.
 
-        `required=False` lets everybody in, known or not. `now`: another clock; aware. Raises
-        SettingsError.
+        `required=False` hands on requests without a valid token, too. `now`: another clock; aware.
+        Raises SettingsError.
         """
         self._app = app
         self._logins = AsyncLogins(url=url, pool=pool)
@@ -153,7 +153,10 @@ class AsyncTokenAuth:
         await self._app({**scope, USER: user}, receive, send)
 
     def _closing_at_the_end(self, send: Send) -> Send:
-        """Before the server hears that all is done: it takes its event loop away then."""
+        """Close our connections before the server hears that the shutdown is complete.
+
+        It ends its event loop then.
+        """
 
         async def closing(message: MutableMapping[str, Any]) -> None:
             if message["type"].startswith("lifespan.shutdown."):
@@ -166,53 +169,53 @@ class AsyncTokenAuth:
         headers = [v for name, v in scope.get("headers", ()) if name.lower() == b"x-auth-token"]
         query, header = scope.get("query_string", b""), b",".join(headers)
         token = token_of(query.decode("latin-1"), header.decode("latin-1"))
-        if (refusal := at_sight(token)) is not None:
+        if (refusal := refusal_of(token)) is not None:
             return refusal
         try:
             user = await self._logins.find(token, at=self._now())
         except CheckinsyncError as error:
-            return self._outage.goes_on(error)
-        self._outage.is_over()
+            return self._outage.failed(error)
+        self._outage.succeeded()
         return user or WRONG
 
 
 class Outage:
-    """A time in which nobody can be authenticated: told when it begins and when it is over."""
+    """Times in which users can't be authenticated; logs when one begins and when it ends."""
 
     def __init__(self) -> None:
-        self._told = False
+        self._going_on = False
 
-    def goes_on(self, error: CheckinsyncError) -> Refusal:
-        """Another request ran into it."""
-        if not self._told:
-            self._told = True
-            log.error("nobody can be authenticated: %s", error)
+    def failed(self, error: CheckinsyncError) -> Refusal:
+        """Return the answer for a request that failed with `error`."""
+        if not self._going_on:
+            self._going_on = True
+            log.error("users can't be authenticated: %s", error)
         return AWAY
 
-    def is_over(self) -> None:
-        """A request got its answer."""
-        if self._told:
-            self._told = False
-            log.warning("users are authenticated again")
+    def succeeded(self) -> None:
+        """Note that a user was looked up successfully."""
+        if self._going_on:
+            self._going_on = False
+            log.warning("users can be authenticated again")
 
 
 def token_of(query: str, header: str) -> str:
-    """The token of a request, empty where there is none; the query goes before the header.
+    """Return a request's token, empty if there is none; the query takes precedence.
 
-    Given several times it becomes one text with commas, as repeated headers do, which is nobody's.
+    Several tokens are joined by commas, as repeated headers are: that is never a valid token.
     """
     return ",".join(value for name, value in parse_qsl(query) if name == "token") or header
 
 
-def at_sight(token: str) -> Refusal | None:
-    """Why this is no token, without asking the database; None: it may be one."""
+def refusal_of(token: str) -> Refusal | None:
+    """Refuse what can't be a token, without asking the database; None: it may be one."""
     if not token:
         return MISSING
     return None if _TOKEN.fullmatch(token) else WRONG
 
 
 def utc_now() -> datetime:
-    """What time it is: aware, UTC."""
+    """Return the time: aware, UTC."""
     return datetime.now(UTC)
 
 
@@ -222,10 +225,10 @@ def _headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
 
 
 async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    """In HTTP, also to a websocket, where the server can do that; else by closing it."""
+    """Answer in HTTP, also a websocket if the server can do that; else close it."""
     answer = "http.response"
     if scope["type"] == "websocket":
-        if (await receive())["type"] != "websocket.connect":  # gone meanwhile
+        if (await receive())["type"] != "websocket.connect":  # it was closed meanwhile
             return
         answer = "websocket.http.response"
         if answer not in (scope.get("extensions") or {}):

@@ -1,7 +1,7 @@
-"""Logins to the web application: whose token it is, and that he was here, by one SQL function.
+"""Looks up users by their login tokens and records the logins, by one SQL function.
 
-They go through the application's own pool, or through a small one that is made when it is first
-needed: a server may fork before, and start while the database is away.
+Uses the application's own pool, or a small one that is opened when it is first needed: a server
+may fork before, and may start while the database is unreachable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WebPool = ConnectionPool[Any]
 AsyncWebPool = AsyncConnectionPool[Any]
 
 PATIENCE = 3.0
-"""Seconds to wait for a connection: somebody sits before a browser."""
+"""Seconds to wait for a connection, while a user waits for the page."""
 
 SIZE = 4
 """Connections at most, per process: each request needs one for about a millisecond."""
@@ -35,7 +35,7 @@ SIZE = 4
 
 @dataclass(frozen=True, slots=True)
 class WebUser:
-    """Who sent a request, as far as a page may show it; nothing of it is secret."""
+    """The user who sent a request; nothing in it is secret."""
 
     id: int
     foursquare_user_id: str
@@ -47,15 +47,15 @@ class Logins:
     """Users by their login tokens, over a pool that threads share."""
 
     def __init__(self, *, url: str | None, pool: WebPool | None) -> None:
-        """Either of them. Raises SettingsError for both, none, or what is neither."""
+        """Take either one. Raises SettingsError for both, neither, or anything else."""
         _check(url, pool, kind=ConnectionPool)
         self._url = url
         self._pool = pool
         self._lock = threading.Lock()
 
     def find(self, token: str, *, at: datetime) -> WebUser | None:
-        """The user of this token, seen at `at`. Raises DatabaseAway, SchemaBehind."""
-        with _as_ours(), self._decrypted().connection(PATIENCE) as conn:
+        """Return the user of this token, seen at `at`. Raises DatabaseAway, SchemaBehind."""
+        with _as_ours(), self._open_pool().connection(PATIENCE) as conn:
             cursor = conn.cursor(row_factory=class_row(WebUser))
             cursor.execute(
                 """
@@ -68,13 +68,13 @@ class Logins:
             return user
 
     def close(self) -> None:
-        """Close the pool, if it is ours; another one is made when it is needed again."""
+        """Close our own pool, if there is one; another is opened when it is needed again."""
         with self._lock:
             if self._url is not None and self._pool is not None:
                 self._pool.close()
                 self._pool = None
 
-    def _decrypted(self) -> WebPool:
+    def _open_pool(self) -> WebPool:
         with self._lock:
             if self._pool is None:
                 assert self._url is not None
@@ -84,19 +84,19 @@ class Logins:
 
 
 class AsyncLogins:
-    """The same, for an event loop, which no query blocks."""
+    """Users by their login tokens, for an event loop; queries do not block it."""
 
     def __init__(self, *, url: str | None, pool: AsyncWebPool | None) -> None:
-        """Either of them. Raises SettingsError for both, none, or what is neither."""
+        """Take either one. Raises SettingsError for both, neither, or anything else."""
         _check(url, pool, kind=AsyncConnectionPool)
         self._url = url
         self._pool = pool
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def find(self, token: str, *, at: datetime) -> WebUser | None:
-        """The user of this token, seen at `at`. Raises DatabaseAway, SchemaBehind."""
+        """Return the user of this token, seen at `at`. Raises DatabaseAway, SchemaBehind."""
         with _as_ours():
-            pool = await self._decrypted()
+            pool = await self._open_pool()
             async with pool.connection(PATIENCE) as conn:
                 cursor = conn.cursor(row_factory=class_row(WebUser))
                 await cursor.execute(
@@ -110,12 +110,12 @@ class AsyncLogins:
                 return user
 
     async def close(self) -> None:
-        """Close the pool, if it is ours; another one is made when it is needed again."""
+        """Close our own pool, if there is one; another is opened when it is needed again."""
         if self._url is not None and self._pool is not None:
             pool, self._pool = self._pool, None
             await pool.close()
 
-    async def _decrypted(self) -> AsyncWebPool:
+    async def _open_pool(self) -> AsyncWebPool:
         if self._url is None:
             assert self._pool is not None
             return self._pool
@@ -124,7 +124,7 @@ class AsyncLogins:
             check = AsyncConnectionPool.check_connection
             self._loop = loop
             self._pool = AsyncConnectionPool(self._url, check=check, open=False, **_OURS)
-        await self._pool.open()  # of no effect but the first time
+        await self._pool.open()  # without effect after the first time
         return self._pool
 
 
@@ -138,7 +138,7 @@ _OURS: dict[str, Any] = {
     "name": "checkinsync-web",
     "min_size": 0,
     "max_size": SIZE,
-    "reconnect_timeout": PATIENCE,  # its pauses double: no longer ones than a request waits
+    "reconnect_timeout": PATIENCE,  # its pauses double, but exceed no request's patience
 }
 
 
@@ -155,23 +155,24 @@ def _check(url: str | None, pool: object, *, kind: type) -> None:
 
 @contextmanager
 def _as_ours() -> Iterator[None]:
-    """Whatever keeps the database from saying whose token it is becomes one of our errors."""
+    """Turn errors of the database into ours."""
     try:
         yield
     except psycopg.Error as error:
-        raise _meant(error) from None
+        raise _ours(error) from None
 
 
-def _meant(error: psycopg.Error) -> CheckinsyncError:
+def _ours(error: psycopg.Error) -> CheckinsyncError:
     if isinstance(error, UndefinedFunction):
         return SchemaBehind(
-            "the schema lacks the function `authenticate`; run `checkinsync migrate`"
+            "cannot find the function `authenticate`; run `checkinsync migrate`, or put the schema "
+            "of the application's table users on search_path"
         )
     if isinstance(error, PoolClosed):
-        return DatabaseAway("the pool that was given is not open, or no longer")
+        return DatabaseAway("the pool that was given is not open")
     if isinstance(error, PoolTimeout):
         return DatabaseAway(f"no connection to the database within {PATIENCE:.0f} seconds")
     said = error.diag.message_primary
     if said is None or is_away(error):
-        return DatabaseAway("the database went away; the next request tries it again")
-    return DatabaseAway(f"the database refuses to look up who is logging in: {said}")
+        return DatabaseAway("lost the connection to the database; the next request tries again")
+    return DatabaseAway(f"the database refuses to look up the user: {said}")

@@ -55,7 +55,7 @@ def report_json(report: Report) -> dict[str, Any]:
             {
                 "fingerprint": key.fingerprint,
                 "seals": number == 0,
-                "opens": None if usage is None else len(usage.opened[number]),
+                "opens": None if usage is None else len(usage.decrypted[number]),
             }
             for number, key in enumerate(report.keys)
         ],

@@ -1,4 +1,4 @@
-"""How a login went, for the terminal and for the browser."""
+"""The result of a login, for the terminal and for the browser."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _PAGE = """<!DOCTYPE html>
 
 
 def text(done: LoggedIn, *, paused: bool) -> str:
-    """What happened, and what to do next."""
+    """Say what was done, and what to do next."""
     number = done.user.id
-    happened = f"{done.user} {'is added' if done.new else 'has a new token'}"
+    happened = f"{done.user} {'added' if done.new else 'has a new token'}"
     if paused:
-        return f"{happened}, but is paused; `checkinsync users resume {number}` ends it"
+        return f"{happened}, but stays paused until `checkinsync users resume {number}`"
     return (
         f"{happened}; the next run imports the check-ins, or `checkinsync import-user {number}` now"
     )
 
 
 def page(result: LoggedIn | CheckinsyncError) -> str:
-    """The same for whoever sits at the browser, as HTML."""
+    """The page for the browser."""
     match result:
         case LoggedIn(user):
-            return _page("It worked", f"{user} is connected. You can close this page.")
+            return _page("Logged in", f"{user} is connected. You can close this page.")
         case StrayReturn():
-            return _page("Not this one", f"The login still waits: {result}.")
-    return _page("It did not work", f"{result}.")
+            return _page("Not accepted", f"The login still waits: {result}.")
+    return _page("Login failed", f"{result}.")
 
 
 def _page(title: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""How the migrations stand, and what is pending, as text."""
+"""The state of the migrations and the plan, as text and JSON."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 from checkinsync.cli.render.table import table
 from checkinsync.migrations.files import Applied, MigrationStatus
-from checkinsync.migrations.locks import Footprint, Mode
+from checkinsync.migrations.locks import Footprint, Lock, Mode
 from checkinsync.migrations.migrate import Plan, Step
 from checkinsync.migrations.preflight import UNIQUE
 
 NAMED = 5
-"""So many users are named; the JSON has them all."""
+"""Users named at most; the JSON has them all."""
 
 INSTANT = 0.1
-"""Seconds, below which an estimate says nothing."""
+"""Seconds below which an estimate says nothing."""
 
 WAITING = (
-    "For a table that is in use it waits a quarter of a second, lets go, and tries again later, so",
-    "that nobody queues up behind it. How long a file then takes is an estimate, by size.",
+    "For a table that is in use it waits a quarter of a second, and tries again later, so that no",
+    "query waits longer behind it. How long a file then takes is an estimate, by size.",
 )
 
 
 def status(standings: Sequence[MigrationStatus]) -> str:
-    """A line per file: its name, how it stands, when it was applied (UTC)."""
+    """Return a line per file: its name, its state, and when it was applied (UTC)."""
     rows = (
         (s.name, s.state.value, None if s.applied_at is None else s.applied_at.astimezone(UTC))
         for s in standings
@@ -35,42 +35,65 @@ def status(standings: Sequence[MigrationStatus]) -> str:
 
 
 def plan(plan: Plan) -> str:
-    """What is there, what is going to be done and who waits, then the SQL; all valid SQL.
-
-    Each file stands under its name.
-    """
-    parts = ["\n".join(f"-- {line}".rstrip() for line in [*_found(plan), *_to_do(plan)])]
+    """Return what is there, what is pending and who waits, then each file; all of it valid SQL."""
+    head = [*_found(plan), *_refusals(plan), *_to_do(plan)]
+    parts = ["\n".join(f"-- {line}".rstrip() for line in head)]
+    if plan.steps:
+        parts.append(f"SET search_path TO {plan.search_path};")
     parts += [f"-- {step.file.name}\n\n{step.file.text.rstrip()}" for step in plan.steps]
     return "\n\n".join(parts)
 
 
 def _found(plan: Plan) -> list[str]:
+    """Return the tables and what is wrong in them; nothing where none of them can be read."""
     found = plan.found
+    if plan.refusals and not found.tables:
+        return []
     if not found.tables:
-        return ["an empty database: nobody's tables are there yet"]
+        return [f"an empty database: everything goes into the schema {plan.schema}", ""]
     rows = ((t.name, t.rows, size(t.size)) for t in found.tables)
-    lines = ["What is there:", "", *table(("table", "rows", "size"), rows).splitlines(), ""]
-    lines += [
-        f"{name} is not the application's: it lacks its oldest columns" for name in found.strange
+    lines = [
+        f"Everything goes into the schema of the application's tables, {plan.schema}. It has:",
+        "",
+        *table(("table", "rows", "size"), rows).splitlines(),
+        "",
+        *(
+            f"{name} is not the application's: it lacks its oldest columns"
+            for name in found.strange
+        ),
+        f"absent of what the application should have: {', '.join(found.absent) or 'nothing'}",
     ]
-    absent = ", ".join(found.absent)
-    lines += [f"absent of what the application should have: {absent or 'nothing'}"]
     if UNIQUE in found.absent:
         lines += [f"  ({UNIQUE} is left to the application; all else is added)"]
-    lines += [
-        _by_user("imports that a crash left open for more than an hour", found.stale_jobs),
-        _by_user("check-ins stored more than once (user, venue, second)", found.double_checkins),
-        _by_user("photos stored more than once (check-in, address)", found.double_photos),
-        _tokens(plan),
+    if not plan.refusals:
+        lines += _counts_of(plan)
+    return [
+        *lines,
         f"checkins.location: {found.location or 'none'}; triggers on checkins: "
         f"{', '.join(found.triggers) or 'none'}",
         "",
     ]
-    return lines
+
+
+def _counts_of(plan: Plan) -> list[str]:
+    found = plan.found
+    return [
+        _by_user("imports that a crash left open for more than an hour", found.stale_jobs),
+        _by_user("check-ins stored more than once (user, venue, second)", found.double_checkins),
+        _by_user("photos stored more than once (check-in, address)", found.double_photos),
+        _tokens(plan),
+    ]
+
+
+def _refusals(plan: Plan) -> list[str]:
+    if not plan.refusals:
+        return []
+    reasons = (f"- {reason}" for reason in plan.refusals)
+    return ["`checkinsync migrate` refuses to begin:", "", *reasons, ""]
 
 
 def _by_user(what: str, rows: Mapping[int, int]) -> str:
-    """A sum, and the users with the most."""
+    """Return a sum, and the users with the most."""
     most = sorted(rows, key=lambda user: (-rows[user], user))
     return f"{what}: {sum(rows.values())}{_named([f'{user} ({rows[user]})' for user in most])}"
 
@@ -81,16 +104,17 @@ def _named(users: Sequence[str]) -> str:
 
 
 def _tokens(plan: Plan) -> str:
+    stored = f"stored tokens: {len(plan.found.tokens)}"
     if plan.undecryptable is None:
-        return f"stored tokens: {plan.tokens}, not tried: CHECKINSYNC_ENCRYPTION_KEY is not set"
-    shut = _named([str(user) for user in plan.undecryptable])
-    return f"stored tokens: {plan.tokens}; that no key opens: {len(plan.undecryptable)}{shut}"
+        return f"{stored}, not tried: CHECKINSYNC_ENCRYPTION_KEY is not set"
+    users = _named([str(user) for user in plan.undecryptable])
+    return f"{stored}; that no key decrypts: {len(plan.undecryptable)}{users}"
 
 
 def _to_do(plan: Plan) -> list[str]:
     if not plan.steps:
         return ["nothing is pending"]
-    lines = ["What is going to be done:", ""]
+    lines = ["Pending:", ""]
     lines += [line for step in plan.steps for line in _step(step, plan)]
     if any(step.footprint.locks for step in plan.steps):
         lines += ["", *WAITING]
@@ -98,25 +122,25 @@ def _to_do(plan: Plan) -> list[str]:
 
 
 def _step(step: Step, plan: Plan) -> list[str]:
-    """A file; below it each lock, on which tables, and who waits behind it."""
+    """Return a file; below it each lock, on which tables, and who waits for it."""
     footprint = step.footprint
     if not footprint.locks:
         return [step.file.name]
-    tables: dict[tuple[Mode, str], list[str]] = {}
+    tables: dict[Mode, list[str]] = {}
     for lock in footprint.locks:
-        tables.setdefault((lock.mode, lock.by), []).append(lock.table)
-    how = "one statement at a time, " if footprint.beside else ""
+        tables.setdefault(lock.mode, []).append(lock.table)
+    how = "one statement at a time, " if footprint.no_transaction else ""
     return [
         f"{step.file.name}: {how}{_long(footprint, plan)}",
         *(
-            f"    {by} locks {', '.join(names)} ({mode.value}): {_waits(mode)}"
-            for (mode, by), names in tables.items()
+            f"    locks {', '.join(names)} ({mode.value}): {_waits(mode)}"
+            for mode, names in tables.items()
         ),
     ]
 
 
 def _waits(mode: Mode) -> str:
-    return "nobody waits" if mode.waits == "nobody" else f"{mode.waits} wait"
+    return "no query waits" if mode.waits == "nobody" else f"{mode.waits} wait"
 
 
 def _long(footprint: Footprint, plan: Plan) -> str:
@@ -127,20 +151,22 @@ def _long(footprint: Footprint, plan: Plan) -> str:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The same for programs; names are only ever added."""
+    """Return the plan for programs; names are only ever added. What was not counted is null."""
     found = plan.found
+    counts = {
+        "stale_jobs": _counts(found.stale_jobs),
+        "double_checkins": _counts(found.double_checkins),
+        "double_photos": _counts(found.double_photos),
+        "tokens": _tokens_json(plan),
+    }
     return {
+        "schema": plan.schema,
+        "refusals": list(plan.refusals),
         "found": {
             "tables": [asdict(each) for each in found.tables],
             "strange": list(found.strange),
             "absent": list(found.absent),
-            "stale_jobs": _counts(found.stale_jobs),
-            "double_checkins": _counts(found.double_checkins),
-            "double_photos": _counts(found.double_photos),
-            "tokens": {
-                "stored": plan.tokens,
-                "unopened": None if plan.undecryptable is None else list(plan.undecryptable),
-            },
+            **(dict.fromkeys(counts) if plan.refusals else counts),
             "location": found.location,
             "triggers": list(found.triggers),
         },
@@ -152,29 +178,30 @@ def _counts(rows: Mapping[int, int]) -> list[dict[str, int]]:
     return [{"user_id": user, "rows": count} for user, count in rows.items()]
 
 
+def _tokens_json(plan: Plan) -> dict[str, Any]:
+    unopened = None if plan.undecryptable is None else list(plan.undecryptable)
+    return {"stored": len(plan.found.tokens), "unopened": unopened}
+
+
 def _step_json(step: Step, plan: Plan) -> dict[str, Any]:
     footprint = step.footprint
     return {
         "name": step.file.name,
         "sha256": step.file.sha256,
-        "transaction": not footprint.beside,
-        "locks": [
-            {
-                "table": lock.table,
-                "mode": lock.mode.value,
-                "by": lock.by,
-                "waits": lock.mode.waits,
-            }
-            for lock in footprint.locks
-        ],
+        "transaction": not footprint.no_transaction,
+        "locks": [_lock_json(lock) for lock in footprint.locks],
         "reads": list(footprint.reads),
         "seconds": round(footprint.seconds(plan.found.sizes), 3),
         "sql": step.file.text,
     }
 
 
+def _lock_json(lock: Lock) -> dict[str, str]:
+    return {"table": lock.table, "mode": lock.mode.value, "waits": lock.mode.waits}
+
+
 def size(count: int) -> str:
-    """Bytes, as people say them."""
+    """Return a number of bytes as kB, MB or GB."""
     for unit, most in (("kB", 10**6), ("MB", 10**9)):
         if count < most:
             return f"{count / most * 1000:.0f} {unit}"
@@ -182,7 +209,7 @@ def size(count: int) -> str:
 
 
 def applied(rows: Sequence[Applied]) -> str:
-    """A line per file that was applied just now."""
+    """Return a line per file that was applied now."""
     if not rows:
         return "the schema is up to date"
-    return "\n".join(f"{'noted' if row.baseline else 'applied'} {row.name}" for row in rows)
+    return "\n".join(f"{'recorded' if row.baseline else 'applied'} {row.name}" for row in rows)

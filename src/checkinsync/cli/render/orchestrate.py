@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from checkinsync.cli.render.table import moment, table
 from checkinsync.errors import sentence
 from checkinsync.model.user import User
-from checkinsync.nightly.plan import RunPlan
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
+
+if TYPE_CHECKING:  # loads HTTP, which `status` does without
+    from checkinsync.nightly.plan import RunPlan
 
 
 def iso(value: datetime | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a rotation of keys did, as text and as JSON values; keys by their fingerprints only."""
+"""The result of a rotation as text and as JSON values; keys by their fingerprints only."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ MOST_NAMED = 20
 
 
 def rotation_text(rotation: RotationResult) -> str:
-    """A line per key, then who is left, then the whole in one line."""
-    first, *others = zip(rotation.keys, rotation.found.counts(), strict=True)
-    done = "sealed anew" if rotation.written else "to be sealed anew"
-    lines = [f"key {first[0].fingerprint}, the first: {_tokens(first[1])} sealed with it already"]
+    """A line per key, then the users who are left, then the whole in one line."""
+    (key, count), *others = zip(rotation.keys, rotation.found.counts(), strict=True)
+    done = "re-encrypted" if rotation.written else "to be re-encrypted"
+    lines = [f"key {key.fingerprint}, the first: {_tokens(count)} encrypted with it already"]
     lines += [f"key {key.fingerprint}: {_tokens(count)} {done}" for key, count in others]
     if rotation.found.unreadable:
         lines.append(
-            f"no key opens {_tokens(len(rotation.found.unreadable))}, left alone: "
+            f"no key decrypts {_tokens(len(rotation.found.unreadable))}, left alone: "
             f"{named(rotation.found.unreadable)}"
         )
     if rotation.left:
         lines.append(
-            f"somebody else was writing all the time, left alone: {named(rotation.left)}; "
-            "run the command again"
+            f"locked by another program, left alone: {named(rotation.left)}; run the command again"
         )
     return "\n".join([*lines, _in_one_line(rotation)])
 
 
 def _in_one_line(rotation: RotationResult) -> str:
-    anew, first = len(rotation.found.to_encrypt), rotation.keys[0].fingerprint
+    changed, first = len(rotation.found.to_encrypt), rotation.keys[0].fingerprint
     if not rotation.written:
-        return f"{_tokens(anew)} would be sealed anew with {first}; nothing was written"
-    return f"{_tokens(anew)} sealed anew with {first}"
+        return f"{_tokens(changed)} would be re-encrypted with {first}; nothing was written"
+    return f"{_tokens(changed)} re-encrypted with {first}"
 
 
 def rotation_json(rotation: RotationResult) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def rotation_json(rotation: RotationResult) -> dict[str, Any]:
 
 
 def named(users: tuple[User, ...]) -> str:
-    """The first of them by name, and how many there are more."""
+    """The first users by name, and the number of the others."""
     more = len(users) - MOST_NAMED
     names = ", ".join(map(str, users[:MOST_NAMED]))
     return f"{names} and {more} more" if more > 0 else names

@@ -1,9 +1,9 @@
--- Whose login token this is; and that he was here, which is what keeps him active. For whatever
--- answers the web's requests, in any language, in one call: SELECT * FROM authenticate($1, now()).
+-- Finds the user of a login token and records the login, which keeps the user active. For a web
+-- application in any language, in one call: SELECT * FROM authenticate($1, now()).
 --
--- It has no rights of its own: its caller needs SELECT on the columns of users that it names, and
--- UPDATE on last_login_at. Where writing fails, for want of that or for any other reason, the user is
--- found all the same, and the server's log says that his login is not recorded.
+-- It runs with the rights of its caller, who needs SELECT on the columns of users that it names, and
+-- UPDATE on last_login_at. Where writing fails, without that right or for any other reason, the user
+-- is found all the same, and the server's log says that the login is not recorded.
 
 CREATE FUNCTION authenticate(token TEXT, at TIMESTAMPTZ)
 RETURNS TABLE (
@@ -13,15 +13,15 @@ RETURNS TABLE (
     avatar_url         TEXT
 )
 LANGUAGE plpgsql
-SET lock_timeout = '2s'  -- for a table that is locked as a whole: a request can't wait for long
+SET lock_timeout = '2s'  -- for a locked table: a request can't wait for long
 AS $$
-<<visit>>  -- names are said in full: the application may add columns of any name to its table
+<<visit>>  -- all names are qualified: the application may add columns of any name to its table
 DECLARE
     at    CONSTANT TIMESTAMP := authenticate.at AT TIME ZONE 'UTC';
     stale CONSTANT TIMESTAMP := visit.at - interval '5 minutes';
     due   BOOLEAN;
 BEGIN
-    -- One look into one unique index, whether there is such a token or not.
+    -- One lookup in one unique index, for a known token and for an unknown one.
     SELECT u.id, u.foursquare_user_id, u.display_name, u.avatar_url,
            u.last_login_at IS NULL OR u.last_login_at <= visit.stale
       INTO authenticate.id, authenticate.foursquare_user_id, authenticate.display_name,
@@ -34,9 +34,9 @@ BEGIN
 
     IF visit.due THEN
         BEGIN
-            -- Of many requests at once one writes: the others find the row locked and pass it by, or
-            -- find it written when they look again, under their lock. Nor is anybody else waited for
-            -- who is changing the row. An import only holds its key, which is in nobody's way.
+            -- Of many requests at once one writes: the others skip the locked row, or find it written
+            -- when they check again, under their lock. Nor do they wait for any other writer of the
+            -- row. An import locks its key only, which does not block this.
             UPDATE users AS u SET last_login_at = visit.at
              WHERE u.id = (
                 SELECT v.id

@@ -1,6 +1,6 @@
--- Functions, not views: a view would forbid the application to change its own tables' columns.
+-- Functions, not views: a view would keep the application from changing its own tables' columns.
 
--- The one place that says who is active: whoever was here within the last `days` days.
+-- The one place that says who is active: users who logged in within the last `days` days.
 CREATE FUNCTION active_users(at TIMESTAMPTZ, days INTEGER)
 RETURNS TABLE (
     id                     INTEGER,
@@ -30,6 +30,12 @@ RETURNS TABLE (
     last_new_at          TIMESTAMPTZ,
     consecutive_failures INTEGER,
     quarantined          BIGINT,
+    missing              BIGINT,    -- not shown where they should be; looked for again
+    withheld             BIGINT,    -- missing, but too many at once to believe
+    gone                 BIGINT,    -- deleted at Foursquare
+    unverified_since     TIMESTAMPTZ, -- when the stretch that waits longest was last compared
+    unverified_newest    TIMESTAMPTZ, -- where it begins
+    unverified_oldest    TIMESTAMPTZ, -- where it ends; NULL: at the beginning of the history
     reason               TEXT,
     next_action          TEXT
 )
@@ -53,29 +59,48 @@ LANGUAGE sql STABLE AS $$
           FROM users AS u
           LEFT JOIN sync_state AS s ON s.user_id = u.id
     )
-    SELECT k.id, k.foursquare_user_id, k.name, k.state, k.active, k.importing,
-           (SELECT count(*) FROM checkins AS c WHERE c.user_id = k.id AND c.deleted_at IS NULL),
+    SELECT k.id, k.foursquare_user_id, k.name, k.state, k.active, k.importing, c.stored,
            k.created_at, k.last_checked_at, k.last_new_at, k.consecutive_failures,
            (SELECT count(*) FROM quarantined_checkins AS q WHERE q.user_id = k.id),
+           c.missing, c.withheld, c.gone, v.verified_at, v.newest, v.oldest,
            CASE WHEN k.state = 'ok' THEN NULL ELSE k.reason END,
            CASE
                WHEN k.importing THEN 'is being imported now'
                WHEN k.state = 'paused' THEN
                    format('nothing, until `checkinsync users resume %s`', k.id)
                WHEN k.state = 'needs_reauth' AND k.token_unreadable THEN
-                   format('give the key that sealed the token (CHECKINSYNC_ENCRYPTION_KEY), or '
-                       'store the token anew: `checkinsync users set-token %s`', k.id)
+                   format('set the key that encrypted the token (CHECKINSYNC_ENCRYPTION_KEY), or '
+                       'store a new token: `checkinsync users set-token %s`', k.id)
                WHEN k.state = 'needs_reauth' THEN
                    format('must log in again: reconnect Foursquare in the application, or '
                        '`checkinsync users set-token %s`', k.id)
                WHEN NOT k.active THEN
                    format('nothing: no login for more than %s days', days)
                WHEN k.state = 'rate_limited' THEN
-                   format('goes on after %s UTC',
+                   format('is continued after %s UTC',
                        to_char(k.retry_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
-               WHEN k.state = 'failing' THEN 'is tried again in the next run'
+               WHEN k.state = 'failing' THEN 'is retried in the next run'
                ELSE 'is imported in the next run'
            END
+           || CASE WHEN c.withheld = 0 THEN '' ELSE
+                  format('; %s check-ins are missing at Foursquare, too many to believe at once: '
+                      '`checkinsync verify %s --repair --accept-deletions` if they were deleted',
+                      c.withheld, k.id) END
       FROM known AS k
+     CROSS JOIN LATERAL (  -- each count by its own small index, not by reading the history
+           SELECT (SELECT count(*) FROM checkins AS c WHERE c.user_id = k.id)
+                - (SELECT count(*) FROM checkins AS c
+                    WHERE c.user_id = k.id AND c.deleted_at IS NOT NULL) AS stored,
+                  (SELECT count(*) FROM checkins AS c
+                    WHERE c.user_id = k.id AND c.missing_since IS NOT NULL
+                      AND c.deleted_at IS NULL) AS missing,
+                  (SELECT count(*) FROM checkins AS c
+                    WHERE c.user_id = k.id AND c.withheld_since IS NOT NULL
+                      AND c.deleted_at IS NULL) AS withheld,
+                  (SELECT count(*) FROM checkins AS c
+                    WHERE c.user_id = k.id AND c.deleted_at IS NOT NULL) AS gone) AS c
+      LEFT JOIN LATERAL (
+           SELECT v.verified_at, v.newest, v.oldest FROM verified_spans AS v
+            WHERE v.user_id = k.id ORDER BY v.verified_at, v.newest DESC LIMIT 1) AS v ON true
      ORDER BY k.id
 $$;

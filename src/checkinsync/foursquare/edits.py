@@ -1,0 +1,91 @@
+"""The parts of a check-in that count as edits though they have no column of their own; pure.
+
+Everything that a person can edit counts, and everything unknown. Left out is only what is named
+here: counters, and what Foursquare works out by itself, which both change without an edit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+IN_COLUMNS = frozenset(
+    {"id", "createdAt", "type", "timeZone", "timeZoneOffset", "shout", "private", "visibility"}
+    | {"venue", "location", "photos"}
+)
+"""Keys that are read into values of a `Checkin`."""
+
+COUNTERS = frozenset(
+    {"stats", "beenHere", "hereNow", "likes", "like", "comments", "posts", "isMayor", "score"}
+    | {"scores", "unreadCount", "viewCount"}
+)
+"""Keys, at whatever depth, whose values drift without an edit."""
+
+WORKED_OUT = frozenset(
+    {"user", "source", "overlaps", "insights", "objects", "distance", "displayGeo", "editableUntil"}
+    | {"checkinShortUrl", "canonicalUrl", "canonicalPath", "exactContextLine"}
+    | {"reasonCannotSeeComments", "reasonCannotAddComments"}
+)
+"""Keys of an item that Foursquare fills in by itself: they are not edited."""
+
+LEFT_OUT = IN_COLUMNS | COUNTERS | WORKED_OUT
+
+NAMED = {"createdBy": ("id",), "event": ("id", "name"), "sticker": ("id", "name"), "with": ("id",)}
+"""Keys whose values are people and things that change by themselves, and what identifies them: a
+friend's new portrait is not an edit of the check-ins they were at."""
+
+TAKEN = {"kind", "other", "time"}
+"""Names of other parts of a revision."""
+
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+"""Foursquare's keys look like this; parts are told by them, so that any other key is not used."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_value = msgspec.json.Decoder().decode
+_in_one_spelling = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def of_text(text: str) -> str:
+    """Return these parts of an item's JSON text as JSON in one spelling, `{}` where there are none.
+
+    Raises msgspec.DecodeError, RecursionError.
+    """
+    parts = {key: raw for key, raw in _members(text).items() if key not in LEFT_OUT}
+    return of_value({key: _value(raw) for key, raw in parts.items()}) if parts else "{}"
+
+
+def of_value(item: Mapping[str, Any]) -> str:
+    """Return the same of an item's value. Raises RecursionError."""
+    parts = {key: _told(key, value) for key, value in item.items() if key not in LEFT_OUT}
+    said = {key: value for key, value in parts.items() if value not in _NOTHING}
+    odd = {key: said.pop(key) for key in list(said) if key in TAKEN or not _KEY.fullmatch(key)}
+    if odd:
+        said["other"] = odd
+    return _in_one_spelling(said) if said else "{}"
+
+
+_NOTHING: tuple[Any, ...] = (None, False, 0, "", [], {})
+"""As good as missing: a key that begins to come with nothing in it is not an edit."""
+
+
+def _told(key: str, value: Any) -> Any:
+    """A part's value without what drifts; people always in the same order."""
+    if key not in NAMED:
+        return without_counters(value)
+    if isinstance(value, list):
+        return sorted((_told(key, each) for each in value), key=json.dumps)
+    named = {name: value[name] for name in NAMED[key] if isinstance(value, dict) and name in value}
+    return named or without_counters(value)
+
+
+def without_counters(value: Any) -> Any:
+    """Return a value with the counters at whatever depth left out. Raises RecursionError."""
+    if isinstance(value, list):
+        return [without_counters(part) for part in value]
+    if isinstance(value, dict):
+        return {k: without_counters(v) for k, v in sorted(value.items()) if k not in COUNTERS}
+    return value
