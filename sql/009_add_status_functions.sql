@@ -52,7 +52,9 @@ LANGUAGE sql STABLE AS $$
                coalesce(u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days),
                         false) AS active,
                EXISTS (SELECT FROM import_leases AS l
-                        WHERE l.user_id = u.id AND l.expires_at > now()) AS importing,
+                        WHERE l.user_id = u.id
+                          AND l.expires_at BETWEEN now() AND now() + interval '10 minutes')
+                   AS importing,
                u.created_at AT TIME ZONE 'UTC' AS created_at, s.last_checked_at, s.last_new_at,
                coalesce(s.consecutive_failures, 0) AS consecutive_failures,
                s.reason, s.retry_at, coalesce(s.token_unreadable, false) AS token_unreadable

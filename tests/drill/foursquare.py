@@ -19,12 +19,13 @@ LARGE = 5000
 UNNAMED = frozenset({"None", ""})
 """The simulator's names for the odd items without a usable id."""
 
-BRAKE_SHARE, BRAKE_FLOOR = 0.05, 3
+BRAKES = {True: (0.20, 12), False: (0.05, 5)}
 """Share of a user's check-ins, or number if that is more, that may be marked as deleted within 30
-days."""
+days; by whether Foursquare can be asked about each."""
 
-ALLOWED_SHARE = 0.03
-"""Share of a history that is deleted little by little: so little must not be held back."""
+ALLOWED_SHARE, ALLOWED_FLOOR = 0.03, 3
+"""Share of a history, or number of a short one (at most half), that is deleted little by little:
+so little must not be held back."""
 
 FAR_APART = 60
 """Nights for which a deletion counts towards this share."""
@@ -225,7 +226,8 @@ class Foursquare:
         """Delete one check-in or a few, too few to be held back."""
         since = self.clock() - FAR_APART * DAY
         lately = sum(d.at > since for d in person.deleted.values())
-        room = max(BRAKE_FLOOR, int(ALLOWED_SHARE * len(person.account.entries))) - lately
+        count = len(person.account.entries)
+        room = min(max(ALLOWED_FLOOR, int(ALLOWED_SHARE * count)), count // 2) - lately
         for _ in range(min(room, chance.choice((1, 1, 1, 2, 5)))):
             if entry := _some(person, chance):
                 self.delete(person, entry.id)

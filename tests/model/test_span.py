@@ -1,17 +1,17 @@
-"""Spans: what a page proves, and what follows from what it does not show."""
+"""What a page proves, and what is concluded from what it does not show."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from checkinsync.model.changes import RecentDeletions, Stored, Unseen
+from checkinsync.model.changes import Stored, Unseen
 from checkinsync.model.checkin import Unreadable
 from checkinsync.model.span import EVERYTHING, Order, PageOrder, Span, VerifiedSpan, entered_at
 from checkinsync.sync.coverage import covered
-from checkinsync.sync.deletions import AGAIN_AFTER, judge, unseen
+from checkinsync.sync.deletions import unseen
 from checkinsync.sync.reconcile import reconcile
 from support.factories import NOW, checkin, history
 
@@ -125,8 +125,8 @@ INSTANTS = st.integers(0, 40).map(lambda hours: NOW - 2 * DAY + hours * HOUR)
 
 @st.composite
 def lists(draw):
-    """Draw check-ins in one of the two orders, some of the same second, some entered late; the
-    deleted ones; and a page of the others."""
+    """Check-ins, some of the same second, some entered late, in one of the two orders; and a page
+    of what is left of them after some were deleted."""
     made = []
     for number in range(draw(st.integers(1, 25))):
         created = draw(INSTANTS)
@@ -178,48 +178,6 @@ def test_a_moved_one_is_a_change_wherever_it_is_shown(drawn, by):
     assert [rewrite.checkin.id for rewrite in changes.change] == [moved.id]
     assert not changes.add
     assert changes.unchanged == len(page) - 1
-
-
-# --- deletions that are held back -----------------------------------------------------------------
-
-
-def unseen_of(count: int, expected: int, **marks) -> Unseen:
-    rows = tuple(Stored(n, str(n), b"", None, NOW - DAY, **marks) for n in range(count))
-    return Unseen(rows, expected, frozenset(range(count)))
-
-
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 6000))
-@example(4, 19, 0, 5000)
-@example(4, 20, 0, 5000)
-@example(4, 250, 0, 79)
-@example(4, 250, 0, 80)
-@example(3, 3, 0, 3)
-def test_more_than_three_and_more_than_their_share_are_withheld(count, expected, gone, total):
-    marks = judge(unseen_of(count, expected), RecentDeletions(total, gone), now=NOW)
-
-    too_many = (count > 3 and count > 0.2 * expected) or (
-        gone + count > 3 and gone + count > 0.05 * total
-    )
-    assert bool(marks.withheld) == (too_many and count > 0)
-    assert len(marks.withheld or marks.missing) == count
-    assert not marks.again
-
-
-def test_the_second_look_counts_twenty_hours_after_the_first():
-    early = unseen_of(2, 100, missing_since=NOW - AGAIN_AFTER + timedelta(seconds=1))
-    late = unseen_of(2, 100, missing_since=NOW - AGAIN_AFTER)
-    unsure = Unseen(late.rows, late.expected)
-
-    assert judge(early, RecentDeletions(100, 2), now=NOW).again == ()
-    assert judge(late, RecentDeletions(100, 2), now=NOW).again == (0, 1)
-    assert judge(unsure, RecentDeletions(100, 2), now=NOW).again == ()
-
-
-def test_what_is_marked_already_is_not_counted_twice():
-    marked = unseen_of(5, 100, missing_since=NOW - DAY)
-
-    assert judge(marked, RecentDeletions(100, 5), now=NOW).again
-    assert judge(marked, RecentDeletions(100, 6), now=NOW).withheld
 
 
 # --- what was verified when -----------------------------------------------------------------------

@@ -45,7 +45,7 @@ HARM = {
     SELECT user_id, venue_id, venue_name, checkin_date + interval '1 microsecond'
       FROM checkins WHERE id = {ONE}
     """: {"doubled"},
-    "UPDATE import_leases SET owner = '{me}', expires_at = 'infinity'": {"blocked"},
+    "UPDATE import_leases SET owner = '{me}', expires_at = now() + '9 minutes'": {"blocked"},
     "UPDATE sync_state SET last_checked_at = '2020-01-01'": {"blocked", "exit code"},
     "UPDATE import_jobs SET status = 'running'": {"left open"},
     "UPDATE sync_runs SET outcome = 'running'": {"left open"},

@@ -46,7 +46,7 @@ def test_changed_ones_are_not_counted_as_unchanged():
     assert reconcile(items, stored, []).unchanged == 2
 
 
-@pytest.mark.parametrize("mark", ["missing_since", "withheld_since", "deleted_at"])
+@pytest.mark.parametrize("mark", ["missing_since", "held_back_since", "deleted_at"])
 def test_an_unchanged_row_that_was_marked_is_restored(mark):
     items = [checkin(NOW, n) for n in range(4)]
     marked, plain, *edited = (row(n, item) for n, item in enumerate(items))

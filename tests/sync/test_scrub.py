@@ -53,6 +53,11 @@ def marked(env) -> set[str]:
     return {item_id for (item_id,) in rows}
 
 
+def withheld(env) -> set[str]:
+    rows = env.conn.execute("SELECT foursquare_id FROM checkins WHERE withheld_since IS NOT NULL")
+    return {item_id for (item_id,) in rows}
+
+
 def old_one(env, depth: float) -> str:
     """Return the id of the check-in at a depth of the history, from 0 (newest) to 1 (oldest)."""
     entries = env.simulator.world.accounts[ADA].newest_first()
@@ -245,37 +250,204 @@ def test_what_is_shown_again_is_restored(env, ada):
 
 
 def test_too_many_at_once_are_not_believed_and_stop_nothing(env, ada):
+    env.simulator.switches.checkin_by_id = False
     user = ada(800)
     account = env.simulator.world.accounts[ADA]
-    for entry in account.newest_first()[2:40:2]:
-        account.delete(entry.id)
+    deleted = {entry.id for entry in account.newest_first()[2:40:2]}
+    for item_id in deleted:
+        account.delete(item_id)
     new = env.simulator.world.add(ADA, created_at=int(NOW.timestamp()) + 60)
 
-    for _ in range(3):
+    for _ in range(A_MONTH):
         imported = env.night(user)
+        assert env.requests <= 5
 
-    assert gone(env) == marked(env) == set()
-    [withheld] = env.conn.execute(
-        "SELECT count(*) FROM checkins WHERE withheld_since IS NOT NULL"
-    ).fetchone()
-    assert withheld == 19
+    assert gone(env) == set()
+    assert marked(env) == withheld(env) == deleted
     assert new in env.stored(user)
     assert imported.cursor == env.at
 
 
-def test_more_than_a_twentieth_within_a_month_is_not_believed(env, ada):
+@pytest.mark.parametrize("by_id", [True, False])
+def test_more_than_a_twentieth_within_a_month_needs_foursquare_s_own_word(env, ada, by_id):
+    env.simulator.switches.checkin_by_id = by_id
     user = ada(1000)
     account = env.simulator.world.accounts[ADA]
-    for entry in account.newest_first()[300:900:10]:
-        account.delete(entry.id)
+    deleted = {entry.id for entry in account.newest_first()[300:900:10]}
+    for item_id in deleted:
+        account.delete(item_id)
+
+    for _ in range(2 * A_MONTH):
+        env.night(user)
+
+    assert gone(env) == (deleted if by_id else set())
+    assert withheld(env) == (set() if by_id else deleted)
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_four_deletions_in_a_short_history_are_believed(env, ada, by_id):
+    env.simulator.switches.checkin_by_id = by_id
+    env.simulator.switches.order = "id"
+    user = ada(58)
+    deleted = {old_one(env, depth) for depth in (0.1, 0.12, 0.5, 0.8)}
+    for item_id in deleted:
+        env.simulator.world.delete(ADA, item_id)
 
     for _ in range(A_MONTH):
         env.night(user)
 
-    assert 0 < len(gone(env)) <= 50
-    assert env.conn.execute(
-        "SELECT count(*) FROM checkins WHERE deleted_at IS NOT NULL OR withheld_since IS NOT NULL"
-    ).fetchone() == (60,)
+    assert gone(env) == deleted
+    assert withheld(env) == set()
+
+
+def test_what_is_held_back_keeps_its_dates_and_costs_next_to_nothing(env, ada):
+    env.simulator.switches.checkin_by_id = False
+    user = ada(300)
+    account = env.simulator.world.accounts[ADA]
+    for item_id in [*account.ids[40:50], *account.ids[200:205], account.ids[280]]:
+        account.delete(item_id)
+    costs = []
+    first: dict[str, tuple] = {}
+
+    for _ in range(2 * A_MONTH):
+        env.night(user)
+        costs.append(env.requests)
+        dates = env.conn.execute(
+            "SELECT foursquare_id, missing_since, withheld_since FROM checkins "
+            "WHERE missing_since IS NOT NULL"
+        ).fetchall()
+        assert all(first.setdefault(key, since) == since for key, since, _ in dates)
+        assert all(held is None or held >= since for _, since, held in dates)
+
+    assert len(first) == len(withheld(env)) == 16
+    assert gone(env) == set()
+    assert sum(costs[-28:]) <= 28 * 2 + 24
+
+
+def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(env, ada):
+    env.simulator.switches.checkin_by_id = False
+    env.simulator.switches.order = "id"
+    user = ada(300)
+    account = env.simulator.world.accounts[ADA]
+    deleted, left_out = set(account.ids[4:8]), account.ids[12:22]
+    for item_id in deleted:
+        account.delete(item_id)
+    env.simulator.world.leave_out(ADA, left_out)
+    for _ in range(2):
+        env.night(user)
+    assert withheld(env) == deleted | set(left_out)
+    assert gone(env) == set()
+
+    env.simulator.world.leave_out(ADA, [])
+    for _ in range(2):
+        env.night(user)
+
+    assert gone(env) == deleted
+    assert withheld(env) == set()
+
+
+def test_thirty_of_three_hundred_are_believed_once_foursquare_denies_each(env, ada):
+    user = ada(300)
+    account = env.simulator.world.accounts[ADA]
+    cleared = set(account.ids[60:90])
+    for item_id in cleared:
+        account.delete(item_id)
+
+    for _ in range(A_MONTH):
+        env.night(user)
+
+    assert gone(env) == cleared
+    assert withheld(env) == set()
+
+
+def test_an_endpoint_that_denies_what_the_list_shows_buries_nothing_held_back(env, ada):
+    user = ada(300)
+    account = env.simulator.world.accounts[ADA]
+    left_out = account.ids[60:90]
+    env.simulator.world.leave_out(ADA, left_out)
+    for item_id in account.ids:
+        env.simulator.fail(denied(item_id))
+
+    for _ in range(10):
+        env.night(user)
+
+    assert gone(env) == set()
+    assert withheld(env) == set(left_out)
+
+
+def denied(item_id: str) -> Fault:
+    """Foursquare's word that there is no such check-in."""
+    body = '{"meta":{"code":400,"errorType":"param_error"},"response":{}}'
+    return Fault("says", path=f"checkins/{item_id}", times=None, status=400, body=body)
+
+
+def test_those_without_an_answer_keep_no_other_waiting(env, ada):
+    user = ada(600)
+    deleted = [old_one(env, depth) for depth in (0.002, 0.004, 0.006, 0.008)]
+    for item_id in deleted:
+        env.simulator.world.delete(ADA, item_id)
+    env.night(user)
+    for item_id in deleted[:3]:
+        env.simulator.fail(Fault("server_error", path=f"checkins/{item_id}", times=None))
+
+    for _ in range(7):
+        env.night(user)
+
+    assert gone(env) == {deleted[3]}
+    assert marked(env) == set(deleted)
+
+
+def test_a_mark_that_a_wrong_clock_made_is_looked_for_and_made_anew(env, ada):
+    user = ada(800)
+    deleted = old_one(env, 0.5)
+    env.simulator.world.delete(ADA, deleted)
+    env.conn.execute(
+        """
+        UPDATE checkins SET missing_since = '2031-01-01Z', missing_again_at = '2031-01-02Z'
+         WHERE foursquare_id = %s
+        """,
+        [deleted],
+    )
+
+    env.night(user)
+    assert row(env, deleted, "missing_since, missing_again_at > missing_since") == (env.at, True)
+    assert gone(env) == set()
+    for _ in range(3):
+        env.night(user)
+
+    assert gone(env) == {deleted}
+
+
+def test_a_comparison_that_a_wrong_clock_dated_proves_nothing(env, ada):
+    env.simulator.switches.checkin_by_id = False
+    user = ada(1500)
+    moved = old_one(env, 0.003)
+    env.simulator.world.edit(ADA, moved, createdAt=days_ago(env, 400))
+    env.night(user)
+    env.conn.execute("UPDATE verified_spans SET verified_at = '2031-01-01Z'")
+
+    for _ in range(A_MONTH):
+        env.night(user)
+        assert gone(env) == set()
+
+    assert env.conn.execute("SELECT what FROM checkin_revisions").fetchall() == [(["time"],)]
+
+
+def test_deletions_that_a_wrong_clock_dated_do_not_hold_back_the_next_ones(env, ada):
+    user = ada(300)
+    env.conn.execute("UPDATE checkins SET deleted_at = '2031-01-01Z' WHERE id % 3 = 0")
+    account = env.simulator.world.accounts[ADA]
+    for number, item_id in enumerate(account.ids):
+        if row(env, item_id, "deleted_at IS NOT NULL")[0]:
+            account.delete(item_id)
+        elif number < 6:
+            deleted = item_id
+    account.delete(deleted)
+
+    for _ in range(2):
+        env.night(user)
+
+    assert row(env, deleted, "deleted_at") == (env.at,)
 
 
 def test_a_look_back_is_dropped_when_requests_or_time_are_short(env, ada):
@@ -422,11 +594,6 @@ def test_many_that_went_unbelieved_shift_the_list_and_stop_no_slice(env, ada):
 
     assert late in env.stored(user)
     assert deleted in gone(env) or withheld(env) >= {deleted}
-
-
-def withheld(env) -> set[str]:
-    rows = env.conn.execute("SELECT foursquare_id FROM checkins WHERE withheld_since IS NOT NULL")
-    return {item_id for (item_id,) in rows}
 
 
 def test_a_group_of_one_second_is_compared_whole(env, ada):

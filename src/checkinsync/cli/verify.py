@@ -36,7 +36,7 @@ SILENT_AFTER = 3
 @click.option(
     "--accept-deletions",
     is_flag=True,
-    help="With --repair: what Foursquare shows no more is gone, however much it is.",
+    help="With --repair: what the list shows no more is gone, if Foursquare denies each.",
 )
 @click.option("--wait", is_flag=True, help="Wait for the reset of a rate limit and go on.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -20,9 +20,9 @@ class Stored:
     checkin_date: datetime
     """Aware, UTC."""
     missing_since: datetime | None = None
-    """First time that Foursquare did not show it where it should be."""
-    withheld_since: datetime | None = None
-    """First time that its deletion was held back: too many at once to be believed."""
+    """When Foursquare first did not show it where it would have to stand."""
+    held_back_since: datetime | None = None
+    """When it was first missing together with more than can be believed of a list alone."""
     deleted_at: datetime | None = None
 
     @property
@@ -32,8 +32,8 @@ class Stored:
 
     @property
     def doubted(self) -> bool:
-        """Return True if it is marked as missing, held back or deleted."""
-        return bool(self.missing_since or self.withheld_since or self.deleted_at)
+        """Return True if it counts as gone, or as perhaps gone."""
+        return bool(self.missing_since or self.held_back_since or self.deleted_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class RecentDeletions:
     stored: int
     """All that are not deleted, and those deleted within the time that counts."""
     lately: int
-    """Of these, deleted or marked as missing within that time."""
+    """Of these, gone within that time, or missing now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,11 @@ class DeletionMarks:
     missing: tuple[int, ...] = ()
     """Not shown for the first time."""
     again: tuple[int, ...] = ()
-    """Not shown for the second time, long enough after the first."""
-    withheld: tuple[int, ...] = ()
-    """Held back: too many at once to be believed."""
+    """Not shown again, long enough after the first time."""
+    held_back: tuple[int, ...] = ()
+    """Too many at once to be believed of a list alone; whatever else they are."""
+    released: tuple[int, ...] = ()
+    """Held back until now, and few enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,7 +199,8 @@ def running(conn: Connection) -> list[Job]:
           LEFT JOIN import_leases AS l ON l.user_id = j.user_id AND l.token = j.lease_token
          WHERE j.status IN ('pending', 'running')
            AND coalesce(j.data_source, 'foursquare') = 'foursquare'
-           AND CASE WHEN j.lease_token IS NOT NULL THEN l.expires_at > now()
+           AND CASE WHEN j.lease_token IS NOT NULL
+                    THEN l.expires_at BETWEEN now() AND now() + interval '10 minutes'
                     ELSE coalesce(j.started_at, j.created_at) BETWEEN
                (now() AT TIME ZONE 'UTC') - interval '1 hour'
                AND (now() AT TIME ZONE 'UTC') + interval '1 hour' END

@@ -1,4 +1,8 @@
-"""Who this process is, and whether another one still lives; knows processes, nothing else."""
+"""Names this process, and tells if another one is dead; knows processes, nothing else.
+
+Dead is only what surely is: another host, another container and a process that can't be seen may
+all be alive. Their leases end with their time.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+PROC = Path("/proc")
+
+NAMESPACES = ("pid", "time")
+"""In another one a process has another number, or another start time. Kernels before 5.6 have one
+of time only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
     """A process that can't be mistaken for another: a number is used again, a start time is not."""
 
     host: str
-    """Host name, boot and process name space: containers may share all but the last."""
+    """Host name, boot and name spaces: containers may share all but the last. The name alone where
+    the kernel tells no more."""
     pid: int
     started: int
     """Clock ticks since the host's boot."""
@@ -25,7 +36,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Owner | None:
-        """What `str` wrote; None where something else wrote it."""
+        """Read what `str` wrote; None where something else wrote it."""
         host, _, rest = text.partition(" ")
         numbers = rest.split()
         if len(numbers) != len(("pid", "started")) or not all(map(str.isdigit, numbers)):
@@ -34,34 +45,72 @@ class Owner:
 
 
 def me() -> Owner:
-    """This process."""
-    return Owner(_host(), os.getpid(), _started(os.getpid()) or 0)
+    """Return this process."""
+    stat = _stat(PROC / "self")
+    return Owner("/".join((_name(), *_here())), os.getpid(), stat.started if stat else 0)
 
 
-def is_dead(owner: str) -> bool:
-    """Whether that owner was a process of this host and lives no more; False if it can't tell."""
+def is_dead(owner: str, *, proc: Path = PROC) -> bool:
+    """Return True if that owner was a process of this very host and surely lives no more.
+
+    `proc`: where the kernel shows processes. What it hides (`hidepid`) may be alive.
+    """
     other = Owner.parse(owner)
-    if other is None or other.host != _host() or not Path("/proc/self/stat").exists():
+    if other is None or not _here() or other.host != me().host:
         return False
-    return _started(other.pid) != other.started
+    stat = _stat(proc / str(other.pid)) if _shows_us(proc) else None
+    if stat is None:
+        return not _exists(other.pid)
+    return stat.zombie or stat.started != other.started
+
+
+def _name() -> str:
+    return socket.gethostname().replace(" ", "_") or "localhost"
 
 
 @cache
-def _host() -> str:
-    name = socket.gethostname().replace(" ", "_") or "localhost"
+def _here() -> tuple[str, ...]:
+    """This boot and these name spaces of processes; nothing where the kernel does not tell."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
-        space = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:  # no Linux: a dead owner's lease then ends with its time
-        return name
-    return f"{name}/{boot}/{space}"
+        boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        spaces = {path.name: path.stat().st_ino for path in (PROC / "self/ns").iterdir()}
+    except OSError:
+        return ()
+    found = [str(spaces[name]) for name in NAMESPACES if name in spaces]
+    return (boot, *found) if "pid" in spaces else ()
 
 
-def _started(pid: int) -> int | None:
-    """Start time of a process in clock ticks since boot; None where there is none, or a zombie."""
+def _shows_us(proc: Path) -> bool:
+    """Return False where it shows the processes of another name space by other numbers."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return (proc / "self").readlink() == Path(str(os.getpid()))
+    except OSError:
+        return False
+
+
+def _exists(pid: int) -> bool:
+    """Return False only if there is no process of this number; one may exist and be hidden."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    started: int
+    zombie: bool
+
+
+def _stat(folder: Path) -> _Stat | None:
+    """Read when a process started, and if it only waits for its parent; None: not to be seen."""
+    try:
+        stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if fields[0] in "ZX" else int(fields[19])
+    state, threads, started = fields[0], int(fields[17]), int(fields[19])
+    return _Stat(started, zombie=state in "ZX" and threads <= 1)

@@ -1,7 +1,11 @@
 """Leases: one import per user at a time, and one run; never blocked by the dead.
 
 They know only the database's clock, because several hosts share them. The token fences: it grows
-with each claim, and whoever slept through his lease finds another one in the row.
+with each claim, and a process that slept through its lease finds another one in the row.
+
+A lease that reaches more than ten minutes ahead was written while the database's clock was wrong.
+It counts as expired: its owner, if alive, either renews it within 20 s, or finds another token and
+writes nothing more.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ class Lease:
 def acquire(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | None:
     """Take the lease for 90 s; None where a living import holds it.
 
-    An owner of this host that lives no more is seen at once, others when their lease has expired.
+    A dead owner of this host is seen at once; that of others when its lease has expired.
     `alive`: the tokens of this process's own imports; another one of its name was left behind when
     the database went away.
     """
@@ -47,7 +51,8 @@ def acquire(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease 
                 ON CONFLICT (user_id) DO UPDATE
                    SET owner = excluded.owner, token = excluded.token,
                        expires_at = excluded.expires_at
-                 WHERE l.expires_at <= now() OR l.token = %(dead)s
+                 WHERE (l.expires_at <= now() OR l.expires_at > now() + interval '10 minutes')
+                    OR l.token = %(dead)s
                 RETURNING token
                 """,
                 {"user": user_id, "owner": str(lease_owner.me()), "dead": dead},
@@ -58,9 +63,9 @@ def acquire(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease 
 
 
 def ensure_held(conn: Connection, lease: Lease) -> None:
-    """Still ours, for 90 s more; the first statement of every transaction of an import.
+    """Renew it for 90 s; the first statement of every transaction of an import.
 
-    Raises LeaseLost: somebody else imports this user now, and nothing more may be written.
+    Raises LeaseLost: another process imports this user now, and nothing more may be written.
     """
     held = conn.execute(
         """
@@ -76,7 +81,7 @@ def ensure_held(conn: Connection, lease: Lease) -> None:
 
 
 def renew(conn: Connection, leases: Sequence[Lease]) -> None:
-    """90 s more for all imports of a process; a row that a page holds just now renews itself."""
+    """Renew those of all imports of a process; one locked by a page's transaction renews itself."""
     conn.execute(
         """
         UPDATE import_leases SET expires_at = now() + '90 s'
@@ -91,7 +96,7 @@ def renew(conn: Connection, leases: Sequence[Lease]) -> None:
 
 
 def release(conn: Connection, lease: Lease) -> None:
-    """Give it back; the row stays, so that tokens go on growing."""
+    """Give it back; the row stays, so that tokens only grow."""
     conn.execute(
         """
         UPDATE import_leases SET expires_at = '-infinity'
@@ -107,9 +112,13 @@ def _is_dead(owner: str, token: int, *, alive: Collection[int]) -> bool:
 
 
 def held_users(conn: Connection) -> set[int]:
-    """The users whose imports are at work now, the run's own lease left out."""
+    """Return the users whose imports are at work now, the run's own lease left out."""
     rows = conn.execute(
-        "SELECT user_id, owner FROM import_leases WHERE expires_at > now() AND user_id <> %(run)s",
+        """
+        SELECT user_id, owner FROM import_leases
+         WHERE expires_at > now() AND expires_at <= now() + interval '10 minutes'
+           AND user_id <> %(run)s
+        """,
         {"run": RUN},
     )
     return {user_id for user_id, owner in rows if not lease_owner.is_dead(owner)}

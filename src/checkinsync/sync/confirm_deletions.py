@@ -1,22 +1,26 @@
-"""Asks Foursquare about each check-in that was missed twice, before it is marked as deleted."""
+"""Asks Foursquare about each missing check-in, before anything marks it as deleted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
+from itertools import pairwise
 
 from checkinsync.errors import FoursquareAway, RateLimited, RequestRefused, TokenRejected
-from checkinsync.model.changes import Saved, Stored
+from checkinsync.model.changes import RecentDeletions, Saved, Stored
 from checkinsync.model.checkin import Checkin, Item
-from checkinsync.model.span import Order
+from checkinsync.model.span import Order, VerifiedSpan
 from checkinsync.store import deletions, sync_state, verified_spans
-from checkinsync.sync.deletions import AGAIN_AFTER
+from checkinsync.store.pool import Connection
+from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, LIST_ALONE, OWN_WORD, is_due
 from checkinsync.sync.save_page import save_page
 from checkinsync.sync.session import Session
 
 ASKED = 100
-"""Check-ins that are asked for one by one, at most: the `checkins` endpoints have 500 an hour."""
+"""Check-ins that a night asks about, at most: the `checkins` endpoints have 500 an hour."""
 
 UNANSWERED = 2
 """After so many check-ins without an answer the others are left for another night."""
@@ -29,73 +33,169 @@ NO_ANSWER = (FoursquareAway, RateLimited, RequestRefused, TokenRejected)
 log = logging.getLogger(__name__)
 
 
-def confirm_missing(
-    session: Session, *, unsure: Stored | None, check_stop: Callable[[], None]
-) -> Saved:
-    """Ask Foursquare about each check-in that was missed twice, and about `unsure`, if it is still
-    missing. One without an answer stays marked, and is asked about again."""
-    user_id = session.user.id
-    with session.services.reading() as conn:
-        asked = [(row, True) for row in deletions.missing_twice(conn, user_id, most=ASKED)]
-        waiting = deletions.missing_before(conn, user_id, session.now - AGAIN_AFTER)
-    asked += [(row, False) for row in waiting if unsure and row.row == unsure.row]
-    saved, unanswered = Saved(), 0
-    for row, sure in asked:
-        check_stop()
-        try:
-            saved += confirm(session, row, sure=sure)
-        except NO_ANSWER as reason:
-            log.info("nothing_said", extra={"user_id": user_id, "reason": str(reason)})
-            unanswered += 1
-        if unanswered == UNANSWERED:
-            break
-    return saved
+# --- one check-in ---------------------------------------------------------------------------------
 
 
-def confirm(session: Session, row: Stored, *, sure: bool) -> Saved:
+def confirm(session: Session, row: Stored) -> Saved:
     """Ask Foursquare about one check-in, and mark it as deleted or as there, as it says.
 
-    `sure`: it was missed twice in stretches that had to show it. Where there is no such endpoint,
-    it is deleted if it was not met anywhere else, either.
+    Raises as `UserClient.checkin` does where Foursquare says neither: nothing is marked then.
     """
     assert row.foursquare_id is not None
-    item: Item | None = None
-    try:
-        item = session.client.checkin(row.foursquare_id)
-        deleted = item is None
-    except (RequestRefused, TokenRejected) as refusal:
-        deleted = sure and _has_no_endpoint(refusal) and _was_met_nowhere(session, row)
-        if sure and not deleted:
-            raise
-    return _settle(session, row, item, deleted=deleted)
+    item = session.client.checkin(row.foursquare_id)
+    if item is None:
+        return mark_deleted(session, row)
+    return _mark_there(session, row, item)
 
 
-def _was_met_nowhere(session: Session, row: Stored) -> bool:
-    """Return True if the whole history was compared since it was first missed, or if the list is
-    ordered by what never changes: its time may have been edited to anything, its place with it."""
-    assert row.missing_since is not None
-    with session.services.reading() as conn:
-        if sync_state.slices(conn, session.user.id).order is Order.ENTERED:
-            return True
-        known = verified_spans.load(conn, session.user.id)
-    return all(span.at > row.missing_since for span in known)
-
-
-def _settle(session: Session, row: Stored, item: Item | None, *, deleted: bool) -> Saved:
-    user_id, at = session.user.id, session.now
+def mark_deleted(session: Session, row: Stored) -> Saved:
+    """Mark one check-in as deleted."""
+    log.info("checkin_gone", extra={"user_id": session.user.id, "id": row.foursquare_id})
     with session.transaction() as conn:
-        if deleted:
-            log.info("checkin_gone", extra={"user_id": user_id, "id": row.foursquare_id})
-            return Saved(gone=deletions.mark_deleted(conn, [row.row], at=at))
+        return Saved(gone=deletions.mark_deleted(conn, [row.row], at=session.now))
+
+
+def _mark_there(session: Session, row: Stored, item: Item) -> Saved:
+    with session.transaction() as conn:
         deletions.clear(conn, [row.row])
         if isinstance(item, Checkin) and item.id == row.foursquare_id:
-            return save_page(conn, user_id, [item], now=at)
+            return save_page(conn, session.user.id, [item], now=session.now)
         return Saved()
 
 
-def _has_no_endpoint(refusal: RequestRefused | TokenRejected) -> bool:
+def ensure_truthful(session: Session) -> bool:
+    """Ask about a check-in that is there: an endpoint that denies it proves nothing about others.
+
+    False: none is known to be there. Raises FoursquareAway where it is denied, and as
+    `UserClient.checkin` does.
+    """
+    with session.services.reading() as conn:
+        there = deletions.one_that_is_there(conn, session.user.id)
+    if there is not None and session.client.checkin(there) is None:
+        raise FoursquareAway(
+            "Foursquare denies by its id a check-in that its list shows, so that nothing it says "
+            "about deletions is believed; try again later"
+        )
+    return there is not None
+
+
+def has_no_endpoint(refusal: RequestRefused | TokenRejected) -> bool:
+    """Return True if the refusal means that no check-in can be asked about by its id."""
     if isinstance(refusal, TokenRejected):
         return False
     if refusal.error_type is None:
         return refusal.status in NO_ENDPOINT
     return refusal.error_type == "endpoint_error" or refusal.status == HTTPStatus.METHOD_NOT_ALLOWED
+
+
+# --- a night --------------------------------------------------------------------------------------
+
+
+def confirm_missing(
+    session: Session, *, unsure: Stored | None, check_stop: Callable[[], None]
+) -> Saved:
+    """Ask Foursquare about each check-in that was missed twice, and about `unsure`, if it is still
+    missing. One without an answer stays marked, and is asked about again."""
+    with session.services.reading() as conn:
+        night = _Night.load(conn, session, check_stop)
+        once = deletions.missing_once(
+            conn, session.user.id, before=session.now - AGAIN_AFTER, now=session.now
+        )
+    asked = [*night.to_ask(), *(row for row in once if unsure and row.row == unsure.row)]
+    return night.ask(asked) if asked else Saved()
+
+
+@dataclass(slots=True)
+class _Night:
+    """What is missing of a user's history, and what is known about it."""
+
+    session: Session
+    check_stop: Callable[[], None]
+    missed_twice: Mapping[int, Stored]
+    """By row."""
+    recent: RecentDeletions
+    order: Order | None
+    known: Sequence[VerifiedSpan]
+    truthful: bool = field(default=False, init=False)
+
+    @classmethod
+    def load(cls, conn: Connection, session: Session, check_stop: Callable[[], None]) -> _Night:
+        user_id, now = session.user.id, session.now
+        return cls(
+            session,
+            check_stop,
+            {row.row: row for row in deletions.missing_twice(conn, user_id, now=now)},
+            deletions.recent(conn, user_id, since=now - LATELY, now=now),
+            sync_state.slices(conn, user_id).order,
+            verified_spans.load(conn, user_id),
+        )
+
+    def to_ask(self) -> list[Stored]:
+        """The rows missed twice that are due, or that the list's own word is enough for; others
+        first each night, so that those without an answer keep none waiting for ever."""
+        now = self.session.now
+        twice = self.missed_twice.values()
+        due = [row for row in twice if is_due(row, now=now) or self._proved(row)]
+        first = now.toordinal() % len(due) if due else 0
+        return [*due[first:], *due[:first]][:ASKED]
+
+    def ask(self, asked: Sequence[Stored]) -> Saved:
+        """About one after the other, unless so much is missing that no answer is believed."""
+        if OWN_WORD.holds(self.recent):
+            self._hold_back()
+            return Saved()
+        saved, unanswered = Saved(), 0
+        for row in asked:
+            self.check_stop()
+            try:
+                saved += self._confirm(row)
+            except NO_ANSWER as reason:
+                user_id = self.session.user.id
+                log.info("nothing_said", extra={"user_id": user_id, "reason": str(reason)})
+                unanswered += 1
+            if unanswered == UNANSWERED:
+                break
+        return saved
+
+    def _confirm(self, row: Stored) -> Saved:
+        """By Foursquare's own word, or by the list's where there is no such endpoint."""
+        try:
+            if row.held_back_since is not None and not self.truthful:
+                self.truthful = ensure_truthful(self.session)
+            return confirm(self.session, row)
+        except RequestRefused as refusal:
+            if not has_no_endpoint(refusal):
+                raise
+            if LIST_ALONE.holds(self.recent):
+                self._hold_back()
+            if not self._proved(row):
+                raise
+            return mark_deleted(self.session, row)
+
+    def _hold_back(self) -> None:
+        with self.session.transaction() as conn:
+            deletions.hold_back(conn, self.session.user.id, at=self.session.now)
+
+    def _proved(self, row: Stored) -> bool:
+        """Return True if the list's own word is enough: two looks that had to show it did not, it
+        is not one of too many, and it was met nowhere else since. Its time may have been edited
+        to anything, and its place with it, unless the list goes by what never changes."""
+        assert row.missing_since is not None
+        met_nowhere = self.order is Order.ENTERED or compared_since(
+            self.known, row.missing_since, now=self.session.now
+        )
+        return (
+            row.row in self.missed_twice
+            and row.held_back_since is None
+            and not LIST_ALONE.holds(self.recent)
+            and met_nowhere
+        )
+
+
+def compared_since(known: Sequence[VerifiedSpan], at: datetime, *, now: datetime) -> bool:
+    """Return True if the whole history was compared after that: stretches without a gap, newest
+    first, down to its beginning. One compared in the future was dated by a wrong clock."""
+    if not known or known[-1].oldest is not None or known[0].newest < at:
+        return False
+    joined = all(above.oldest and above.oldest <= below.newest for above, below in pairwise(known))
+    return joined and all(at < span.at <= now for span in known)

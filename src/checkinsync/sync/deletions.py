@@ -1,4 +1,4 @@
-"""What becomes of check-ins that Foursquare does not show: missing, missing again, withheld; pure.
+"""Check-ins that Foursquare does not show: missing, missing again, held back; pure.
 
 One look is never enough, and too many at once are not believed at all: a list can be cut short by
 a fault on the other side, and then half a history would seem to be gone.
@@ -7,6 +7,7 @@ a fault on the other side, and then half a history would seem to be gone.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from checkinsync.model.changes import (
@@ -17,62 +18,98 @@ from checkinsync.model.changes import (
 )
 from checkinsync.model.span import Span, entered_at
 
+DAY = timedelta(days=1)
 AGAIN_AFTER = timedelta(hours=20)
 """How long after the first look the second one counts."""
 
-FEW = 3
-"""So many may go, however short the history is."""
+LATELY = timedelta(days=30)
+"""So long a deletion counts against the next ones. What is still missing counts however old."""
+
+A_WEEK = 7
+"""Nights in which a missing check-in is looked for and asked about each night. One about which
+nothing could be said by then is tried in one night of seven: it must not cost two requests a night
+for ever, nor slow down the slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """How much of a user's history may go within `LATELY`; beyond it deletions are held back."""
+
+    few: int
+    """So many may go, however short the history is."""
+    of_a_user: float
+    """The share of a user's check-ins that may go, where it is more than `few`."""
+    at_most: float = 1.0
+    """The share that is never exceeded, `few` or not."""
+
+    def holds(self, recent: RecentDeletions) -> bool:
+        """Return True if more would go than can be believed."""
+        allowed = max(self.few, self.of_a_user * recent.stored)
+        return recent.lately > min(allowed, self.at_most * recent.stored)
+
+    def lets_all_go(self, recent: RecentDeletions) -> bool:
+        """Return True if so few would go that it does not matter where they stand."""
+        return recent.lately <= min(self.few, self.at_most * recent.stored)
+
+
+LIST_ALONE = Brake(few=5, of_a_user=0.05, at_most=0.5)
+"""For a server that can't be asked about single check-ins. Tight: nothing but an operator's word
+takes a wrong belief back before the list shows the check-in again."""
+
+OWN_WORD = Brake(few=12, of_a_user=0.20)
+"""Where Foursquare denies each one by its id. Wide: users delete a few to a dozen, or clear out a
+tenth of a history, and a faulty list is contradicted by the answers. Half a history gone is held
+back all the same: the same fault may be behind the list and the answers."""
 
 OF_A_SPAN = 0.20
-"""The share of what a stretch should hold that may go."""
-
-OF_A_USER = 0.05
-"""The share of a user's check-ins that may go within `LATELY`."""
-
-LATELY = timedelta(days=30)
+"""The share of what one stretch should hold that may go on the list's word, where it is more than
+`LIST_ALONE.few`: a lost page is a small share of a long history, and all of its own stretch."""
 
 
 def judge(unseen: Unseen, recent: RecentDeletions, *, now: datetime) -> DeletionMarks:
-    """What the rows that were not shown are to be marked as.
+    """Decide how to mark the rows that were not shown.
 
-    `toll`: how much went lately, what is marked already included. Of rows that the stretch need
-    not hold after all, this look is no second one: Foursquare's own word is needed for them.
+    `recent`: how much went lately, what is marked already included. Where it is too much for the
+    list's word, the rows are held back besides: only Foursquare's own word, or an operator's, is
+    believed about them, until no more than a few are missing in all. Of rows that the stretch need
+    not hold after all, this look is no second one. A mark in the future was made by a wrong clock,
+    and is made anew.
     """
-    known = [row for row in unseen.rows if row.missing_since is not None]
-    counted = sum(row.missing_since is not None and lately(row.missing_since, now) for row in known)
-    would_go = len(unseen.rows)
-    if _too_many(would_go, unseen.expected, OF_A_SPAN) or _too_many(
-        recent.lately - counted + would_go, recent.stored, OF_A_USER
-    ):
-        return DeletionMarks(withheld=tuple(row.row for row in unseen.rows))
+    missing = [row for row in unseen.rows if row.missing_since is None or row.missing_since > now]
+    lately = recent.lately + sum(row.missing_since is None for row in unseen.rows)
+    recent = RecentDeletions(recent.stored, lately)
+    too_many = LIST_ALONE.holds(recent) or (
+        len(unseen.rows) > max(LIST_ALONE.few, OF_A_SPAN * unseen.expected)
+    )
+    held = [row.row for row in unseen.rows if row.held_back_since is not None]
     return DeletionMarks(
-        missing=tuple(row.row for row in unseen.rows if row.missing_since is None),
+        missing=tuple(row.row for row in missing),
         again=tuple(
             row.row
-            for row in known
+            for row in unseen.rows
             if row.row in unseen.sure
             and row.missing_since is not None
             and now - row.missing_since >= AGAIN_AFTER
         ),
+        held_back=tuple(row.row for row in unseen.rows) if too_many else (),
+        released=tuple(held) if LIST_ALONE.lets_all_go(recent) else (),
     )
 
 
-def lately(at: datetime, now: datetime) -> bool:
-    """Whether that counts towards what may go within a month."""
-    return now - at < LATELY
-
-
-def _too_many(count: int, of: int, share: float) -> bool:
-    return count > FEW and count > share * of
+def is_due(row: Stored, *, now: datetime) -> bool:
+    """Return True if a missing check-in is to be looked for, or asked about, tonight."""
+    assert row.missing_since is not None
+    nights = round((now - row.missing_since) / DAY)
+    return nights < A_WEEK or nights % A_WEEK == 0
 
 
 def unseen(
     shown: Collection[str], stored: Iterable[Stored], span: Span, *, now: datetime
 ) -> Unseen:
-    """What is stored inside the span and was not shown; `shown`: the keys of the page's items.
+    """Return what is stored inside the span and was not shown.
 
-    `stored`: rows with an id; those that the span does not hold, and those that are gone already,
-    say nothing.
+    `shown`: the keys of the page's items; `stored`: rows with an id; those that the span does not
+    hold, and those that are gone already, say nothing.
     """
     dated = [
         (row, entered_at(row.foursquare_id, now=now))

@@ -70,7 +70,7 @@ def _note_unseen(
     """Mark what was stored and not shown; nothing is asked of the database where all was."""
     missed = unseen(shown, before, span, now=now)
     if missed.rows:
-        recent = deletions.recent(conn, user_id, since=now - LATELY)
+        recent = deletions.recent(conn, user_id, since=now - LATELY, now=now)
         deletions.note(conn, judge(missed, recent, now=now), now=now)
 
 

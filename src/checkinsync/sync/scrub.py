@@ -18,9 +18,9 @@ from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_a
 from checkinsync.store import checkins, deletions, sync_state, verified_spans
 from checkinsync.store.pool import Connection
 from checkinsync.store.sync_state import Slices
-from checkinsync.sync.confirm_deletions import ASKED, confirm_missing
+from checkinsync.sync.confirm_deletions import confirm_missing
 from checkinsync.sync.coverage import add_verified
-from checkinsync.sync.deletions import AGAIN_AFTER
+from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, OWN_WORD, is_due
 from checkinsync.sync.save_page import mark_unshown, save_page
 from checkinsync.sync.session import Session
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
@@ -67,9 +67,9 @@ class _Start:
 
     slices: Slices
     waiting: list[Stored]
-    """Marked as missing, and to be looked for again."""
+    """Marked as missing, and to be looked for again tonight."""
     missed_twice: bool
-    """Some were looked for twice and not found."""
+    """Two looks did not show some."""
     above: int
     """Check-ins in the window."""
     stored: int
@@ -88,7 +88,7 @@ class _Scrub:
     stretch: tuple[Span, set[str]] | None = None
     """The span that the slice's pages prove together so far, and the keys of all that they show."""
     unsure: Stored | None = None
-    """A check-in that a second look did not show, though it need not have."""
+    """The check-in that was looked for again, whether or not it had to be shown."""
 
     @property
     def user_id(self) -> int:
@@ -104,12 +104,11 @@ class _Scrub:
         with self.session.services.reading() as conn:
             start = self._start(conn)
         slices = start.slices
-        at = self.now
-        if slices.sliced_at is not None and timedelta() <= at - slices.sliced_at < NOT_BEFORE:
-            return  # a time in the future was written by a clock that went wrong
+        if slices.sliced_at is not None and abs(self.now - slices.sliced_at) < NOT_BEFORE:
+            return  # a time further in the future was written by a clock that went wrong
         owed = slices.owed and self.reached is not None
         if start.waiting and not owed:  # another one each night, so that none waits for ever
-            number = at.toordinal() % len(start.waiting)
+            number = self.now.toordinal() % len(start.waiting)
             self._look_again(start.waiting[number], slices)
             with self.session.transaction() as conn:
                 sync_state.set_scrubbed(conn, self.user_id, at=self.now)
@@ -123,12 +122,23 @@ class _Scrub:
         known = verified_spans.load(conn, self.user_id)
         return _Start(
             slices,
-            waiting=deletions.missing_before(conn, self.user_id, at - AGAIN_AFTER),
-            missed_twice=bool(deletions.missing_twice(conn, self.user_id, most=ASKED)),
+            waiting=self._waiting(conn),
+            missed_twice=bool(deletions.missing_twice(conn, self.user_id, now=at)),
             above=self._above(conn, self.reached, slices.order) if self.reached else 0,
             stored=checkins.count(conn, self.user_id),
             late=any(at - span.at > LATE_AFTER for span in known),
         )
+
+    def _waiting(self, conn: Connection) -> list[Stored]:
+        """The rows to be looked for again; none where more is missing than any answer about it
+        would be believed."""
+        at = self.now
+        once = deletions.missing_once(conn, self.user_id, before=at - AGAIN_AFTER, now=at)
+        waiting = [row for row in once if is_due(row, now=at)]
+        if not waiting:
+            return []
+        recent = deletions.recent(conn, self.user_id, since=at - LATELY, now=at)
+        return [] if OWN_WORD.holds(recent) else waiting
 
     def _above(self, conn: Connection, at: datetime, order: Order | None) -> int:
         """Count the stored items above a place of the list: under the order that is known, or the
@@ -148,7 +158,7 @@ class _Scrub:
             start = reached
         self._read(start, begin.slices, length=length, moves=True)
 
-    def _read(self, start: datetime, slices: Slices, *, length: int, moves: bool) -> Slice:
+    def _read(self, start: datetime, slices: Slices, *, length: int, moves: bool) -> None:
         """Page after page; `moves`: the next slice begins where this one ends."""
         with self.session.services.reading() as conn:
             above = self._above(conn, start, slices.order)
@@ -167,7 +177,6 @@ class _Scrub:
                 aims -= 1
                 reading.aim(above + learnt)
                 log.info("slice_missed", extra={"user_id": self.user_id, "by": learnt - shift})
-        return reading
 
     def _learn(
         self, conn: Connection, page: Page, span: Span | None, known: Order | None
@@ -229,12 +238,10 @@ class _Scrub:
     # --- what seems to be gone --------------------------------------------------------------------
 
     def _look_again(self, row: Stored, slices: Slices) -> None:
-        """Read the place of this one again. What is not shown and need not have been (the end of a
-        short page) is left to Foursquare's own word; a place that proves nothing takes the mark."""
-        start = row.second + timedelta(seconds=1)
-        reading = self._read(start, slices, length=2 * LEAST, moves=False)
-        if reading.newest is not None:
+        """Read the place of this one again. If it is still not shown, Foursquare is asked about it,
+        even where it need not have been shown, as below the end of a short page. A place that
+        proves nothing changes nothing: the mark stays until the check-in is shown."""
+        before = self.session.client.requests
+        self._read(row.second + timedelta(seconds=1), slices, length=2 * LEAST, moves=False)
+        if self.session.client.requests > before:
             self.unsure = row
-        elif reading.proves_nothing:
-            with self.session.transaction() as conn:
-                deletions.clear(conn, [row.row])

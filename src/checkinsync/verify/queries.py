@@ -19,6 +19,9 @@ COLUMNS = (
 )  # fmt: skip
 """The values of a check-in that are compared with its row, besides the fingerprint."""
 
+BY_ID = "not in the list, but Foursquare knows it by its id"
+"""`detail` of an item that no page has shown."""
+
 KEPT = timedelta(days=7)
 """Age up to which an interrupted verification is resumed; an older one starts again."""
 
@@ -178,10 +181,46 @@ def clear_fingerprints(conn: Connection, user_id: int, ids: Sequence[str]) -> No
     )
 
 
+def add_known_by_id(conn: Connection, user_id: int, row: Stored, *, at: datetime) -> None:
+    """Count a check-in as shown that the list left out, and that Foursquare knows by its id."""
+    assert row.foursquare_id is not None
+    known = Compared(row.foursquare_id, "same", row.second, BY_ID)
+    add(conn, user_id, [known], at=at)
+
+
+def known_by_id(conn: Connection, user_id: int) -> list[Finding]:
+    """Return what the list left out and Foursquare knows by its id, newest first."""
+    rows = conn.execute(
+        """
+        SELECT foursquare_id, created_at, detail FROM verification_items
+         WHERE user_id = %(user)s AND detail = %(by_id)s
+         ORDER BY created_at DESC NULLS LAST, foursquare_id
+        """,
+        {"user": user_id, "by_id": BY_ID},
+    )
+    return [Finding(Kind.EXTRA, key, at, detail, closed=True) for key, at, detail in rows]
+
+
+def shown_ids(conn: Connection, user_id: int) -> set[str]:
+    """Return the keys of all items that the list has shown so far."""
+    rows = conn.execute(
+        """
+        SELECT foursquare_id FROM verification_items
+         WHERE user_id = %(user)s AND detail <> %(by_id)s
+        """,
+        {"user": user_id, "by_id": BY_ID},
+    )
+    return {key for (key,) in rows}
+
+
 def count(conn: Connection, user_id: int) -> int:
     """Return the number of different items shown so far."""
     row = conn.execute(
-        "SELECT count(*) FROM verification_items WHERE user_id = %(user)s", {"user": user_id}
+        """
+        SELECT count(*) FROM verification_items
+         WHERE user_id = %(user)s AND detail <> %(by_id)s
+        """,
+        {"user": user_id, "by_id": BY_ID},
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -239,6 +278,21 @@ def not_shown(conn: Connection, user_id: int, *, before: datetime) -> list[Store
          ORDER BY checkin_date DESC, id
         """,
         {"user": user_id, "before": before},
+    )
+    return [stored_row(row) for row in rows]
+
+
+def deleted_since(conn: Connection, user_id: int, at: datetime) -> list[Stored]:
+    """Return the rows that were marked as deleted since then, newest first."""
+    rows = conn.execute(
+        """
+        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
+               missing_since, withheld_since, deleted_at
+          FROM checkins
+         WHERE user_id = %(user)s AND deleted_at >= %(at)s
+         ORDER BY checkin_date DESC, id
+        """,
+        {"user": user_id, "at": at},
     )
     return [stored_row(row) for row in rows]
 

@@ -36,17 +36,22 @@ class Finding:
     """Repaired, or it will be by the nights to come: nothing is left for an operator."""
 
 
-def extra_finding(row: Stored) -> Finding:
-    """Return the finding of a row that Foursquare shows no more."""
+def extra_finding(row: Stored, *, left: str | None = None) -> Finding:
+    """Return the finding of a row that Foursquare no longer shows.
+
+    `left`: the reason why it was left as it is, though an operator says that it was deleted.
+    """
     assert row.foursquare_id is not None
     if row.deleted_at is not None:
-        detail, closed = "counts as gone from now on", True
-    elif row.withheld_since is not None:
-        detail, closed = "not shown, with too many others to be believed", False
+        detail, closed = "marked as deleted", True
+    elif left is not None:
+        detail, closed = f"not marked as deleted: {left}", False
+    elif row.held_back_since is not None:
+        detail, closed = "no longer shown; held back: too many at once to be believed", False
     elif row.missing_since is not None:
         detail, closed = f"missing since {row.missing_since:%Y-%m-%d}; is looked for again", True
     else:
-        detail, closed = "shown no more", False
+        detail, closed = "no longer shown", False
     return Finding(Kind.EXTRA, row.foursquare_id, row.second, detail, closed)
 
 
@@ -57,6 +62,19 @@ class Nameless:
     row: int
     created_at: datetime
     venue_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deletions:
+    """What an operator's word on deletions has come to so far, in check-ins."""
+
+    deleted: int
+    there: int
+    """Not in the list, and yet known to Foursquare by their ids."""
+    waiting: int
+    """About which nothing is known yet."""
+    refusal: str | None = None
+    """Half a sentence: why those that wait were left as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,8 @@ class VerificationResult:
     findings: tuple[Finding, ...]
     nameless: tuple[Nameless, ...]
     requests: int
+    deletions: Deletions | None = None
+    """None: no operator's word was given."""
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -108,4 +128,8 @@ class Unfinished:
     down_to: datetime | None
     """`createdAt` of the last item compared."""
     error: CheckinsyncError
-    """The error that ended it."""
+    """What ended it."""
+    deletions: Deletions | None = None
+    """None: no operator's word was given, or it did not come to that."""
+    options: str = ""
+    """With which it goes on: ` --repair`, ` --repair --accept-deletions`."""

@@ -32,8 +32,15 @@ from checkinsync.sync.scope import Full, begin
 from checkinsync.sync.session import Hooks, Services, Session
 from checkinsync.sync.walk import Walk
 from checkinsync.verify import queries
+from checkinsync.verify.deletions import Acceptance
 from checkinsync.verify.queries import Compared
-from checkinsync.verify.result import Unfinished, VerificationResult, extra_finding
+from checkinsync.verify.result import (
+    Deletions,
+    Finding,
+    Unfinished,
+    VerificationResult,
+    extra_finding,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +56,14 @@ def verify(
 ) -> VerificationResult | Unfinished:
     """Compare everything that Foursquare shows of this user with everything that is stored.
 
-    `repair`: store what is missing or different, and mark what is extra as missing, unless it is
-    too much to be believed; `accept_deletions`: mark what is extra as deleted, as an operator has
-    decided.
+    `repair`: store what is missing or different, and mark what is extra as missing;
+    `accept_deletions`: an operator's word that what is extra was deleted, however much it is. See
+    `verify.deletions` for what is asked besides.
     `wait`: called at a rate limit, returns when it is over; None: the limit ends the verification.
     Raises DatabaseAway; other errors of ours are returned in `Unfinished`.
     """
-    work = _Verification(user, services, hooks, repair, accept_deletions)
+    acceptance = Acceptance(hooks.check_stop) if accept_deletions else None
+    work = _Verification(user, services, hooks, repair, acceptance)
     while True:
         try:
             return work.run()
@@ -80,7 +88,7 @@ class _Verification:
     services: Services
     hooks: Hooks
     repair: bool
-    accept_deletions: bool
+    acceptance: Acceptance | None
     session: Session = field(init=False)
     walk: Walk = field(init=False)
     started: datetime = field(init=False)
@@ -90,6 +98,8 @@ class _Verification:
     """Requests of earlier attempts."""
     reported_total: int | None = None
     """Foursquare's own total."""
+    totals: set[int | None] = field(default_factory=set)
+    """All that its pages told."""
     checkpoint: Checkpoint | None = None
 
     @property
@@ -110,6 +120,8 @@ class _Verification:
                 self._take(self.client.page(offset=request.offset, limit=request.limit))
             if self.walk.problem is not None:
                 raise self.walk.problem
+            if self.repair:
+                self._settle()
             with self.session.transaction() as conn:
                 return self._verdict(conn)
 
@@ -125,6 +137,8 @@ class _Verification:
             queries.start(conn, self.user.id, at=at, repairs=self.repair)
             known = queries.load(conn, self.user.id)
             assert known is not None
+        elif known.reported_total is not None:
+            self.totals.add(known.reported_total)
         self.started, self.earlier_requests = known.started_at, known.requests
         self.reported_total = known.reported_total
         window, self.checkpoint = begin(Full(), cursor=None, checkpoint=known.checkpoint, now=at)
@@ -149,6 +163,7 @@ class _Verification:
             stored = None if page.items else checkins.count(conn, self.user.id)
             self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
+            self.totals.add(page.total)
             self._store_progress(conn)
         self.pages += 1
         requests, total = self._requests, self.reported_total
@@ -239,16 +254,38 @@ class _Verification:
 
     # --- the end ----------------------------------------------------------------------------------
 
+    def _settle(self) -> None:
+        """Mark what is shown no more; and confirm that it was deleted, if so ordered."""
+        with self.session.transaction() as conn:
+            extra = self._mark(conn, self._not_shown(conn), at=self.now)
+        if self.acceptance is not None:
+            self.acceptance.run(self.session, extra, totals=self.totals)
+
+    def _mark(self, conn: Connection, extra: list[Stored], *, at: datetime) -> list[Stored]:
+        """Mark it as missing, and hold it back if it is too much; returns the rows as they are."""
+        if not extra:
+            return extra
+        everything = checkins.count(conn, self.user.id)
+        recent = deletions.recent(conn, self.user.id, since=at - LATELY, now=at)
+        sure = frozenset(row.row for row in extra)
+        deletions.note(conn, judge(Unseen(tuple(extra), everything, sure), recent, now=at), now=at)
+        return self._not_shown(conn)
+
+    def _not_shown(self, conn: Connection) -> list[Stored]:
+        return queries.not_shown(conn, self.user.id, before=self.started)
+
     def _verdict(self, conn: Connection) -> VerificationResult:
-        at = self.now
-        extra = queries.not_shown(conn, self.user.id, before=self.started)
-        if self.repair:
-            extra = self._settle(conn, extra, at=at)
-        findings = [*queries.differing(conn, self.user.id), *map(extra_finding, extra)]
+        extra = self._not_shown(conn)
+        left = self.acceptance.refusal if self.acceptance is not None else None
+        findings = [
+            *queries.differing(conn, self.user.id),
+            *(extra_finding(row, left=left) for row in extra),
+            *self._accepted(conn),
+        ]
         result = VerificationResult(
             user=self.user,
             started_at=self.started,
-            finished_at=at,
+            finished_at=self.now,
             shown=queries.count(conn, self.user.id),
             reported_total=self.reported_total,
             stored=checkins.count(conn, self.user.id),
@@ -256,6 +293,7 @@ class _Verification:
             findings=tuple(findings),
             nameless=tuple(queries.nameless(conn, self.user.id)),
             requests=self._requests,
+            deletions=self._deletions(conn),
         )
         if result.complete:
             add_verified(conn, self.user.id, VerifiedSpan(self.started, None, self.started))
@@ -266,27 +304,31 @@ class _Verification:
         )
         return result
 
-    def _settle(self, conn: Connection, extra: list[Stored], *, at: datetime) -> list[Stored]:
-        """Mark what is no longer shown as missing, or as deleted if so decided; return the rows."""
-        if not extra:
-            return extra
-        if self.accept_deletions:
-            self.saved += Saved(
-                gone=deletions.mark_deleted(conn, [row.row for row in extra], at=at)
-            )
-            return [replace(row, deleted_at=at) for row in extra]
-        everything = checkins.count(conn, self.user.id)
-        recent = deletions.recent(conn, self.user.id, since=at - LATELY)
-        sure = frozenset(row.row for row in extra)
-        deletions.note(conn, judge(Unseen(tuple(extra), everything, sure), recent, now=at), now=at)
-        return queries.not_shown(conn, self.user.id, before=self.started)
+    def _accepted(self, conn: Connection) -> list[Finding]:
+        if self.acceptance is None:
+            return []
+        deleted = queries.deleted_since(conn, self.user.id, self.started)
+        return [*map(extra_finding, deleted), *queries.known_by_id(conn, self.user.id)]
+
+    def _deletions(self, conn: Connection) -> Deletions | None:
+        """What an operator's word has come to, in this run and those that it goes on from."""
+        if self.acceptance is None or not self.acceptance.begun:
+            return None
+        return Deletions(
+            deleted=len(queries.deleted_since(conn, self.user.id, self.started)),
+            there=len(queries.known_by_id(conn, self.user.id)),
+            waiting=len(self._not_shown(conn)),
+            refusal=self.acceptance.refusal,
+        )
 
     def unfinished(self, error: CheckinsyncError) -> Unfinished:
-        """Return how far the verification got, without a verdict."""
-        seen, down_to = 0, self.checkpoint.down_to if self.checkpoint else None
+        """Return how far it got; never a verdict."""
+        seen, down_to, found = 0, self.checkpoint.down_to if self.checkpoint else None, None
         with suppress(DatabaseError), self.services.reading() as conn:
             seen = queries.count(conn, self.user.id)
-        return Unfinished(self.user, seen, down_to, error)
+            found = self._deletions(conn)
+        options = " --repair" * self.repair + " --accept-deletions" * (self.acceptance is not None)
+        return Unfinished(self.user, seen, down_to, error, found, options)
 
 
 def _is_recent(started_at: datetime, at: datetime) -> bool:

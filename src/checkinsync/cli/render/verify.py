@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from checkinsync.cli.render.orchestrate import iso
 from checkinsync.cli.render.table import moment, table
 from checkinsync.errors import sentence
 from checkinsync.model.user import one_line
-from checkinsync.verify.result import Finding, Kind, Unfinished, VerificationResult
+from checkinsync.verify.result import Deletions, Finding, Kind, Unfinished, VerificationResult
 
 MOST = 50
 """Lines of one kind in text; JSON has them all."""
@@ -27,7 +28,7 @@ HEADS = {
 def as_text(proof: VerificationResult) -> str:
     """All that differs, by kind and by month, and one sentence of verdict."""
     parts = [_kind(proof, kind) for kind in Kind]
-    parts += [_nameless(proof), _months(proof), verdict(proof)]
+    parts += [_nameless(proof), _months(proof), _asked(proof.deletions), verdict(proof)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -62,12 +63,25 @@ def _counts(findings: Sequence[Finding]) -> str:
     return ", ".join(f"{count} {kind}" for count, kind in counted if count)
 
 
+def _asked(deletions: Deletions | None) -> str:
+    """What an operator's word on deletions has come to."""
+    if deletions is None or not (deletions.deleted or deletions.there or deletions.waiting):
+        return ""
+    left = f", since {deletions.refusal}" if deletions.refusal else ""
+    return (
+        f"deletions: {deletions.deleted} confirmed, {deletions.there} refuted, "
+        f"{deletions.waiting} wait{left}"
+    )
+
+
 def _what_to_do(proof: VerificationResult) -> str:
     command = f"`checkinsync verify {proof.user.id} --repair"
+    if proof.deletions is not None:
+        return f"{command} --accept-deletions` tries again"
     if all(finding.kind is Kind.EXTRA for finding in proof.open):
         return (
-            f"if they were deleted there, `{command[1:]} --accept-deletions` takes Foursquare's "
-            f"word for it; {command}` looks for them again in the next nights"
+            f"if they were deleted there, {command} --accept-deletions` asks Foursquare about "
+            f"each; {command}` looks for them again in the next nights"
         )
     return f"{command}` closes the gap"
 
@@ -131,9 +145,11 @@ def unfinished(result: Unfinished) -> str:
     if not result.seen:
         return f"{result.user}: not verified: {sentence(result.error)}"
     down_to = f", down to {moment(result.down_to)} UTC" if result.down_to else ""
+    asked = f"; {_asked(result.deletions)}" if _asked(result.deletions) else ""
     return (
         f"{result.user}: no verdict yet: {sentence(result.error)}. {result.seen} check-ins were "
-        f"compared{down_to}; `checkinsync verify {result.user.id}` goes on from there"
+        f"compared{down_to}{asked}; `checkinsync verify {result.user.id}{result.options}` goes on "
+        "from there"
     )
 
 
@@ -155,6 +171,7 @@ def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
             "reason": sentence(result.error),
             "compared": result.seen,
             "down_to": iso(result.down_to),
+            "deletions": _deletions(result),
         }
     return about | {
         "verdict": "complete" if result.complete else "gap",
@@ -165,6 +182,7 @@ def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
         "stored": result.stored,
         "unreadable": result.unreadable,
         "requests": result.requests,
+        "deletions": _deletions(result),
         **{kind.value: _findings(result, kind) for kind in Kind},
         "without_id": [
             {"row": row.row, "created_at": iso(row.created_at), "venue_name": row.venue_name}
@@ -175,6 +193,10 @@ def one(result: VerificationResult | Unfinished) -> dict[str, Any]:
             for month, counted in result.by_month
         ],
     }
+
+
+def _deletions(result: VerificationResult | Unfinished) -> dict[str, Any] | None:
+    return None if result.deletions is None else asdict(result.deletions)
 
 
 def _findings(proof: VerificationResult, kind: Kind) -> list[dict[str, Any]]:
