@@ -337,8 +337,8 @@ class Checks:
                 yield Violation("wrongly gone", number, f"user {person.id}: {some(wrongly)}")
 
     def _may_be_refused(self, person: Person) -> bool:
-        """Whether an operator's word is not enough: nobody can be asked, and the list is no proof,
-        since it is empty, counts more than it shows, or shows items that may be anything."""
+        """Return True if an operator's confirmation is not enough: Foursquare answers no questions,
+        and its list is empty, counts more than it shows, or shows items that may be anything."""
         switches = self.foursquare.server.switches
         unsure = switches.count_excess or switches.hide_every or person.odd
         return not switches.checkin_by_id and bool(unsure or not self.foursquare.listed(person))
