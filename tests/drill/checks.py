@@ -48,7 +48,7 @@ NOTICES = (
     "must log in to Foursquare again",
     "no user was imported",
 )
-"""What a night says whatever came of it; when it has to, is held by tests of its own."""
+"""Notices, which a good night may print; tests of their own hold when it has to."""
 
 
 def unexpected(said: str) -> str:
