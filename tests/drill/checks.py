@@ -48,7 +48,7 @@ NOTICES = (
     "must log in to Foursquare again",
     "no user was imported",
 )
-"""What a night says whatever came of it; when it has to, is held by tests of its own."""
+"""Notices, which a good night may print; tests of their own hold when it has to."""
 
 
 def unexpected(said: str) -> str:
@@ -354,8 +354,8 @@ class Checks:
                 yield Violation("wrongly gone", number, f"user {person.id}: {some(wrongly)}")
 
     def _may_be_refused(self, person: Person) -> bool:
-        """Whether an operator's word is not enough: nobody can be asked, and the list is no proof,
-        since it is empty, counts more than it shows, or shows items that may be anything."""
+        """Return True if an operator's confirmation is not enough: Foursquare answers no questions,
+        and its list is empty, counts more than it shows, or shows items that may be anything."""
         switches = self.foursquare.server.switches
         unsure = switches.count_excess or switches.hide_every or person.odd
         return not switches.checkin_by_id and bool(unsure or not self.foursquare.listed(person))

@@ -17,7 +17,7 @@ NAMES = ("Ada", "Ben", "Chloé", "Dmitri", "Emi", "Farid", "Grete", "Hiro")
 SMALL = (0, 1, 3, 20, 60, 150, 249, 250, 251, 400, 700, 1000, 1500)
 LARGE = 5000
 UNNAMED = frozenset({"None", ""})
-"""What the simulator calls the odd items that have no id which is a text."""
+"""The simulator's names for the odd items without a usable id."""
 
 BRAKES = {True: (0.20, 12), False: (0.05, 5)}
 """Share of a user's check-ins, or number if that is more, that may be marked as deleted within 30

@@ -1,4 +1,4 @@
-"""What a page proves, and what is concluded from what it does not show."""
+"""Spans: what a page proves, and what follows from what it does not show."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ INSTANTS = st.integers(0, 40).map(lambda hours: NOW - 2 * DAY + hours * HOUR)
 
 @st.composite
 def lists(draw):
-    """Check-ins, some of the same second, some entered late, in one of the two orders; and a page
-    of what is left of them after some were deleted."""
+    """Draw check-ins in one of the two orders, some of the same second, some entered late; the
+    deleted ones; and a page of the others."""
     made = []
     for number in range(draw(st.integers(1, 25))):
         created = draw(INSTANTS)

@@ -1,4 +1,4 @@
-"""What a run says whatever came of it."""
+"""Notices: what a run reports besides its outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def said(conn, run, clock):
-    """The notices of a run, but for the one about clocks: the test's stands still."""
+    """Return the notices of a run, except the one about clocks: that of the test stands still."""
 
     def said(**changes) -> list[str]:
         return [n for n in run(**changes).notices if "clock" not in n]

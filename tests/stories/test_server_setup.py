@@ -50,7 +50,7 @@ exec chroot . bash -eux -c "$5"
 wheel; $5: the script."""
 
 APT = "pg_createcluster $(ls /usr/lib/postgresql | tail -n 1) main -o listen_addresses= --start"
-"""What `apt-get install postgresql` does at its end; without a TCP port, which is the host's."""
+"""The last step of `apt-get install postgresql`; without a TCP port, which is the host's."""
 
 PIP = """\
 echo /mnt/packages > $(echo /opt/checkinsync/lib/python3.*/site-packages)/dependencies.pth

@@ -1,4 +1,4 @@
-"""Runs on a handed-in clock, of imports that end as they are told."""
+"""Runs on a clock that is handed in, with imports that end as given."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OPTIONS = RunOptions(
 
 
 class Imports:
-    """Imports that end as they are told: by user, one ending after the other, then well."""
+    """Imports that end as given in `endings`, by user, and well after that."""
 
     def __init__(self, clock, pool=None):
         self.clock = clock
@@ -68,7 +68,7 @@ class Imports:
 
 @pytest.fixture
 def foursquare(clock):
-    """A client that is never used: imports end as they are told."""
+    """A client that is never used."""
     client = Foursquare(
         api_url="http://127.0.0.1:1", token_in="auto", sleep=clock.sleep, now=clock.now
     )

@@ -1,4 +1,4 @@
-"""How missing check-ins are marked: when one counts as missed again, and how many are too many."""
+"""Marks of missing check-ins: when one counts as missed again, and how many are too many."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ A_MONTH = (1, 1, 1, 2, 2, 3, 4, 5, 6, 8, 10, 12)
 
 
 def held(size: int, count: int) -> tuple[bool, bool]:
-    """Whether the list's word alone, and Foursquare's own, are too little for so many in a row."""
+    """Return True if so many are held back on the list's word alone, and on Foursquare's own."""
     marks = judge(missed(min(count, 250), min(size, 250)), RecentDeletions(size, 0), now=NOW)
     recent = RecentDeletions(size, count)
     return bool(marks.held_back) or LIST_ALONE.holds(recent), OWN_WORD.holds(recent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -53,6 +54,20 @@ def test_a_page_costs_no_more_after_a_long_history(conn: psycopg.Connection) -> 
 
     assert new <= 2 * PAGE
     assert unchanged <= 2 * PAGE
+
+
+def test_a_check_in_that_is_shown_again_counts_as_changed_and_as_deleted_no_more(conn, pool):
+    [user] = add_users(conn, 1)
+    page = history(4)
+    save_page(conn, user, page, now=NOW)
+    conn.execute("UPDATE checkins SET deleted_at = now() WHERE foursquare_id = %s", [page[0].id])
+    edited = replace(page[1], shout="edited", fingerprint=b"edited")
+
+    with transaction(pool) as own:
+        saved = save_page(own, user, [page[0], edited, *page[2:]], now=NOW)
+
+    assert (saved.new, saved.changed, saved.unchanged) == (0, 2, 2)
+    assert conn.execute("SELECT count(deleted_at) FROM checkins").fetchone() == (0,)
 
 
 REFUSALS = {

@@ -1,4 +1,4 @@
-"""How far back an import looks, and where it resumes."""
+"""The window of an import, and where an unfinished walk is resumed."""
 
 from __future__ import annotations
 

@@ -186,6 +186,7 @@ def test_it_goes_on_where_a_rate_limit_cut_it_off(env, ada, prove, order):
     [
         (WEEK, False, True),
         (WEEK + timedelta(seconds=1), False, False),
+        (-timedelta(seconds=1), False, False),  # a clock that went wrong had dated it
         (timedelta(hours=1), True, False),
     ],
 )

@@ -20,9 +20,9 @@ class Stored:
     checkin_date: datetime
     """Aware, UTC."""
     missing_since: datetime | None = None
-    """When Foursquare first did not show it where it would have to stand."""
+    """First time that Foursquare did not show it where it should be."""
     held_back_since: datetime | None = None
-    """When it was first missing together with more than can be believed of a list alone."""
+    """First time that it was missing with too many others to believe the list alone."""
     deleted_at: datetime | None = None
 
     @property
@@ -32,7 +32,7 @@ class Stored:
 
     @property
     def doubted(self) -> bool:
-        """Return True if it counts as gone, or as perhaps gone."""
+        """Return True if it is marked as missing, held back or deleted."""
         return bool(self.missing_since or self.held_back_since or self.deleted_at)
 
 
@@ -93,7 +93,7 @@ class RecentDeletions:
     stored: int
     """All that are not deleted, and those deleted within the time that counts."""
     lately: int
-    """Of these, gone within that time, or missing now."""
+    """Of these, deleted within that time or missing now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,11 @@ class DeletionMarks:
     missing: tuple[int, ...] = ()
     """Not shown for the first time."""
     again: tuple[int, ...] = ()
-    """Not shown again, long enough after the first time."""
+    """Not shown for the second time, long enough after the first."""
     held_back: tuple[int, ...] = ()
-    """Too many at once to be believed of a list alone; whatever else they are."""
+    """Too many at once to believe the list alone; in addition to the other marks."""
     released: tuple[int, ...] = ()
-    """Held back until now, and few enough."""
+    """Held back until now, and few enough again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Outages:
     foursquare: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(FOURSQUARE))
     database: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(DATABASE))
     gone: set[int] = field(default_factory=set)
-    """Users in a row who were told that there is no such API."""
+    """Users in a row whose requests were answered that there is no such API."""
     anything_answered: bool = False
     """Foursquare has answered an import of this run."""
     anything_unanswered: bool = False
@@ -135,7 +135,7 @@ class Outages:
 
     @property
     def api_is_gone(self) -> bool:
-        """True if so many users in a row were told that there is no such API."""
+        """Return True if three users in a row had the answer that there is no such API."""
         return len(self.gone) >= IN_A_ROW
 
     def given_up(self, now: datetime) -> CheckinsyncError | None:

@@ -78,13 +78,13 @@ def close_leftovers(conn: Connection, user_id: int) -> None:
 
 
 def close_abandoned(conn: Connection, *, importing: Collection[int]) -> None:
-    """End our rows that a crash left open, of all users but those being imported now, so that
-    nobody waits for them; the next import of each user goes on from there."""
+    """Close our rows that a crash left open, of all users but those being imported now, so that the
+    progress page does not wait for them; each user's next import resumes from there."""
     conn.execute(
         """
         UPDATE import_jobs
            SET status = 'failed', completed_at = now() AT TIME ZONE 'UTC',
-               error_message = 'the import was cut off; the next one goes on from there'
+               error_message = 'interrupted; the next import resumes from there'
          WHERE status IN ('pending', 'running') AND lease_token IS NOT NULL
            AND user_id <> ALL (%(importing)s::int[])
         """,

@@ -49,7 +49,7 @@ class Compared:
     adopts: int | None = None
     """The application's row without an id that is this check-in."""
     repaired: bool = False
-    """It is stored as shown now: that was looked at again after storing it."""
+    """It is stored as shown, by a second comparison after it was stored."""
 
 
 def load(conn: Connection, user_id: int) -> Verification | None:
@@ -113,7 +113,7 @@ def set_progress(
 
 
 def seen(conn: Connection, user_id: int, ids: Sequence[str]) -> set[str]:
-    """Return those of these ids that an earlier page of the verification has shown readably."""
+    """Return the ids that an earlier page of the verification has shown readably."""
     rows = conn.execute(
         """
         SELECT foursquare_id FROM verification_items
@@ -126,7 +126,7 @@ def seen(conn: Connection, user_id: int, ids: Sequence[str]) -> set[str]:
 
 
 def add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
-    """Keep what a page has shown. An item that was shown before keeps what was found then."""
+    """Store the compared items of a page; an item shown again keeps what was found before."""
     conn.execute(
         """
         INSERT INTO verification_items AS v

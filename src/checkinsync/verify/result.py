@@ -66,15 +66,15 @@ class Nameless:
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """What an operator's word on deletions has come to so far, in check-ins."""
+    """The result so far of an operator's acceptance of deletions, in check-ins."""
 
     deleted: int
     there: int
-    """Not in the list, and yet known to Foursquare by their ids."""
+    """Not in the list, but known to Foursquare by their ids."""
     waiting: int
-    """About which nothing is known yet."""
+    """Not decided yet."""
     refusal: str | None = None
-    """Half a sentence: why those that wait were left as they are."""
+    """Half a sentence: the reason why those were left as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class VerificationResult:
     nameless: tuple[Nameless, ...]
     requests: int
     deletions: Deletions | None = None
-    """None: no operator's word was given."""
+    """None: the operator accepted no deletions."""
 
     @property
     def open(self) -> tuple[Finding, ...]:
@@ -128,8 +128,8 @@ class Unfinished:
     down_to: datetime | None
     """`createdAt` of the last item compared."""
     error: CheckinsyncError
-    """What ended it."""
+    """The error that ended it."""
     deletions: Deletions | None = None
-    """None: no operator's word was given, or it did not come to that."""
+    """None: the operator accepted no deletions, or none was looked at yet."""
     options: str = ""
-    """With which it goes on: ` --repair`, ` --repair --accept-deletions`."""
+    """The options with which it resumes: ` --repair`, ` --repair --accept-deletions`."""

@@ -57,8 +57,8 @@ def verify(
     """Compare everything that Foursquare shows of this user with everything that is stored.
 
     `repair`: store what is missing or different, and mark what is extra as missing;
-    `accept_deletions`: an operator's word that what is extra was deleted, however much it is. See
-    `verify.deletions` for what is asked besides.
+    `accept_deletions`: an operator's confirmation that what is extra was deleted, however much it
+    is. `verify.deletions` describes how Foursquare is asked as well.
     `wait`: called at a rate limit, returns when it is over; None: the limit ends the verification.
     Raises DatabaseAway; other errors of ours are returned in `Unfinished`.
     """
@@ -99,7 +99,7 @@ class _Verification:
     reported_total: int | None = None
     """Foursquare's own total."""
     totals: set[int | None] = field(default_factory=set)
-    """All that its pages told."""
+    """All totals that its pages reported."""
     checkpoint: Checkpoint | None = None
 
     @property
@@ -191,7 +191,7 @@ class _Verification:
     def _looked_at_again(
         self, conn: Connection, items: Sequence[Item], compared: Sequence[Compared]
     ) -> list[Compared]:
-        """The same findings, repaired where the rows are as shown now."""
+        """Return the findings, marked as repaired where the rows are now as shown."""
         if all(item.finding in {"same", "unreadable"} for item in compared):
             return list(compared)
         after = {item.foursquare_id: item for item in self._compare(conn, items)}
@@ -199,8 +199,8 @@ class _Verification:
         return [replace(item, repaired=item.foursquare_id in repaired) for item in compared]
 
     def _compare(self, conn: Connection, items: Sequence[Item]) -> list[Compared]:
-        """One finding for each id. Of several items with one id the first counts, as it does when
-        they are stored, or the first that can be read."""
+        """Return one finding per id. Of several items with one id the first readable one counts, as
+        it does when they are stored."""
         shown = once(item for item in items if isinstance(item, Checkin))
         readable = {checkin.id for checkin in shown}
         bad = {item.key: item for item in items if isinstance(item, Unreadable)}
@@ -255,14 +255,14 @@ class _Verification:
     # --- the end ----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Mark what is shown no more; and confirm that it was deleted, if so ordered."""
+        """Mark what is no longer shown, and confirm its deletion if the operator accepts it."""
         with self.session.transaction() as conn:
             extra = self._mark(conn, self._not_shown(conn), at=self.now)
         if self.acceptance is not None:
             self.acceptance.run(self.session, extra, totals=self.totals)
 
     def _mark(self, conn: Connection, extra: list[Stored], *, at: datetime) -> list[Stored]:
-        """Mark it as missing, and hold it back if it is too much; returns the rows as they are."""
+        """Mark rows as missing, and hold them back if too many; return the rows as marked."""
         if not extra:
             return extra
         everything = checkins.count(conn, self.user.id)
@@ -311,7 +311,7 @@ class _Verification:
         return [*map(extra_finding, deleted), *queries.known_by_id(conn, self.user.id)]
 
     def _deletions(self, conn: Connection) -> Deletions | None:
-        """What an operator's word has come to, in this run and those that it goes on from."""
+        """Return the result of the operator's acceptance, in this attempt and earlier ones."""
         if self.acceptance is None or not self.acceptance.begun:
             return None
         return Deletions(
@@ -322,18 +322,13 @@ class _Verification:
         )
 
     def unfinished(self, error: CheckinsyncError) -> Unfinished:
-        """Return how far it got; never a verdict."""
+        """Return how far the verification got, without a verdict."""
         seen, down_to, found = 0, self.checkpoint.down_to if self.checkpoint else None, None
         with suppress(DatabaseError), self.services.reading() as conn:
             seen = queries.count(conn, self.user.id)
             found = self._deletions(conn)
         options = " --repair" * self.repair + " --accept-deletions" * (self.acceptance is not None)
         return Unfinished(self.user, seen, down_to, error, found, options)
-
-
-def _is_recent(started_at: datetime, at: datetime) -> bool:
-    """Return True if a verification may be resumed; one from the future had a wrong clock."""
-    return timedelta() <= at - started_at <= queries.KEPT
 
 
 def _difference(raw: str | None, shown: Checkin) -> str:

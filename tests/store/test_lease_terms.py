@@ -1,4 +1,4 @@
-"""Leases: who may take one, by the database's clock and by whether its owner still lives."""
+"""The terms of leases: to the microsecond by the database's clock, and by the owner's process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 
 from checkinsync.errors import LeaseLost
 from checkinsync.store import lease_owner, leases
-from checkinsync.store.lease_owner import Owner
 from checkinsync.store.leases import Lease
 
 ADA = 7
@@ -46,7 +45,7 @@ def left(conn: psycopg.Connection) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("remaining", "taken"), [("1 microsecond", False), ("29 s", False), ("0 s", True)]
+    ("remaining", "taken"), [("1 microsecond", False), ("29 s", False), ("-1 microsecond", True)]
 )
 def test_a_lease_can_be_taken_when_it_has_expired_and_no_earlier(moment, remaining, taken):
     token = hold(moment, ELSEWHERE, left=remaining)
@@ -58,7 +57,7 @@ def test_a_lease_can_be_taken_when_it_has_expired_and_no_earlier(moment, remaini
 
 
 @pytest.mark.parametrize(
-    ("remaining", "held"), [("1 microsecond", {ADA}), ("29 s", {ADA}), ("0 s", set())]
+    ("remaining", "held"), [("1 microsecond", {ADA}), ("29 s", {ADA}), ("-1 microsecond", set())]
 )
 def test_a_user_is_being_imported_until_the_lease_expires(moment, remaining, held):
     hold(moment, ELSEWHERE, left=remaining)
@@ -124,15 +123,13 @@ def test_another_one_s_lease_is_neither_held_nor_renewed_nor_given_back(moment):
 def test_a_lease_whose_row_a_page_holds_is_neither_taken_nor_waited_for(moment, db):
     with psycopg.connect(db) as other:
         other.execute("SET lock_timeout = '10ms'")
-        token = hold(other, ELSEWHERE, left="0 s")
+        token = hold(other, ELSEWHERE, left="-1 s")
         other.commit()
         moment.execute("SELECT FROM import_leases FOR UPDATE")
 
         assert leases.acquire(other, ADA, alive=()) is None
         leases.renew(other, [Lease(ADA, token)])
 
-
-# --- owners -------------------------------------------------------------------------------------
 
 TELL = "from checkinsync.store import lease_owner; print(lease_owner.me(), flush=True); input()"
 
@@ -161,31 +158,3 @@ def other_process() -> Iterator[OtherProcess]:
     process = OtherProcess()
     yield process
     process.end()
-
-
-def test_a_process_is_dead_as_a_zombie_and_when_it_is_gone(other_process):
-    assert not lease_owner.is_dead(other_process.owner)
-
-    other_process.die()
-    assert lease_owner.is_dead(other_process.owner)
-
-    other_process.end()
-    assert lease_owner.is_dead(other_process.owner)
-
-
-def test_another_process_under_the_same_number_is_another_one():
-    me = lease_owner.me()
-
-    assert not lease_owner.is_dead(str(me))
-    assert lease_owner.is_dead(str(Owner(me.host, me.pid, me.started - 1)))
-
-
-@pytest.mark.parametrize("owner", ["elsewhere 1 1", "", "odd", "{host} 1", "{host} 1 x", "{host}"])
-def test_of_another_host_or_an_odd_name_nothing_can_be_told(owner):
-    assert not lease_owner.is_dead(owner.format(host=lease_owner.me().host))
-
-
-def test_an_owner_can_be_read_from_its_text():
-    me = lease_owner.me()
-
-    assert Owner.parse(str(me)) == me
