@@ -354,7 +354,7 @@ def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(e
 def test_those_missed_before_it_became_too_much_are_held_back_too(env, ada):
     env.simulator.switches.checkin_by_id = False
     env.simulator.switches.order = "id"
-    user = ada(300)
+    user = ada(300, late=0.05)
     account = env.simulator.world.accounts[ADA]
     deleted = set(account.ids[100:300:10])
     for item_id in deleted:
