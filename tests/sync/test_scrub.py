@@ -356,7 +356,7 @@ def test_those_missed_before_it_became_too_much_are_held_back_too(env, ada):
     env.simulator.switches.order = "id"
     user = ada(300, late=0.05)
     account = env.simulator.world.accounts[ADA]
-    deleted = set(account.ids[100:300:10])
+    deleted = set(account.ids[180:300:6])
     for item_id in deleted:
         account.delete(item_id)
     env.conn.execute(
