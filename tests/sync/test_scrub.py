@@ -354,9 +354,9 @@ def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(e
 def test_those_missed_before_it_became_too_much_are_held_back_too(env, ada):
     env.simulator.switches.checkin_by_id = False
     env.simulator.switches.order = "id"
-    user = ada(300, late=0.05)
+    user = ada(1200, late=0.05)
     account = env.simulator.world.accounts[ADA]
-    deleted = set(account.ids[180:300:6])
+    deleted = set(account.ids[500:1200:10])
     for item_id in deleted:
         account.delete(item_id)
     env.conn.execute(
