@@ -62,20 +62,29 @@ def test_a_number_that_another_process_has_now_is_no_sign_of_life(child):
     assert is_dead(replace(owner(child.pid), started=1))
 
 
-def test_what_is_hidden_from_us_may_be_alive(child, tmp_path):
-    (tmp_path / "self").symlink_to(str(os.getpid()))  # as /proc with hidepid=2 shows it
+@pytest.fixture
+def proc(tmp_path) -> Path:
+    """A /proc that shows this process only, as `hidepid=2` has it for another user."""
+    (tmp_path / "sys").symlink_to("/proc/sys")
+    (tmp_path / str(os.getpid())).symlink_to("/proc/self")
+    (tmp_path / "self").symlink_to(str(os.getpid()))
+    return tmp_path
 
-    assert not is_dead(owner(child.pid), proc=tmp_path)
-    assert is_dead(replace(lease_owner.me(), pid=NOBODY), proc=tmp_path)
+
+def test_what_is_hidden_from_us_may_be_alive(child, proc):
+    assert lease_owner.me(proc=proc) == lease_owner.me()
+
+    assert not is_dead(owner(child.pid), proc=proc)
+    assert is_dead(replace(lease_owner.me(), pid=NOBODY), proc=proc)
 
 
-def test_a_folder_of_other_processes_tells_nothing_of_ours(child, tmp_path):
-    (tmp_path / "self").symlink_to("1")  # as the host's /proc shows itself in a container
-    (tmp_path / str(child.pid)).mkdir()
-    stat = Path(f"/proc/{os.getpid()}/stat").read_text()
-    (tmp_path / str(child.pid) / "stat").write_text(stat)
+def test_other_processes_of_our_numbers_tell_nothing_of_ours(child, proc):
+    """A container that sees its host's /proc has other numbers than are shown there."""
+    (proc / str(child.pid)).symlink_to(f"/proc/{os.getppid()}")
+    (proc / "self").unlink()
+    (proc / "self").symlink_to("/proc/self")
 
-    assert not is_dead(owner(child.pid), proc=tmp_path)
+    assert not is_dead(owner(child.pid), proc=proc)
 
 
 @pytest.mark.parametrize("part", [0, 1, 2, 3])
@@ -95,8 +104,9 @@ def test_what_names_no_process_of_ours_is_not_dead(text):
     assert not lease_owner.is_dead(text)
 
 
-def test_the_host_name_alone_names_no_host():
-    """As a kernel without name spaces has it: two containers may be called the same."""
-    name = lease_owner.me().host.partition("/")[0]
+def test_where_the_kernel_tells_no_more_than_a_name_nobody_is_dead(tmp_path):
+    """Two containers may have the same name."""
+    who = lease_owner.me(proc=tmp_path)
 
-    assert not is_dead(Owner(name, NOBODY, 1))
+    assert "/" not in who.host
+    assert not is_dead(replace(who, pid=NOBODY), proc=tmp_path)

@@ -58,6 +58,12 @@ def withheld(env) -> set[str]:
     return {item_id for (item_id,) in rows}
 
 
+def asked(env) -> list[str]:
+    """The questions about single check-ins since the last import began."""
+    paths = [seen.path for seen in env.simulator.requests]
+    return [path for path in paths if path.startswith("checkins/")]
+
+
 def old_one(env, depth: float) -> str:
     """Return the id of the check-in at a depth of the history, from 0 (newest) to 1 (oldest)."""
     entries = env.simulator.world.accounts[ADA].newest_first()
@@ -133,8 +139,7 @@ def test_a_deletion_anywhere_is_seen_twice_and_then_asked_for(env, ada, order, d
 
     assert gone(env) == {deleted}
     assert env.requests <= 3
-    asked = [seen.path for seen in env.simulator.requests if seen.path.startswith("checkins/")]
-    assert asked == [f"checkins/{deleted}"]
+    assert asked(env) == [f"checkins/{deleted}"]
     assert env.stored(user).count(deleted) == 1
 
 
@@ -346,6 +351,28 @@ def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(e
     assert withheld(env) == set()
 
 
+def test_those_missed_before_it_became_too_much_are_held_back_too(env, ada):
+    env.simulator.switches.checkin_by_id = False
+    env.simulator.switches.order = "id"
+    user = ada(1200, late=0.05)
+    account = env.simulator.world.accounts[ADA]
+    deleted = set(account.ids[500:1200:10])
+    for item_id in deleted:
+        account.delete(item_id)
+    env.conn.execute(
+        """
+        UPDATE checkins SET missing_since = %(at)s, missing_again_at = %(at)s
+         WHERE foursquare_id = ANY (%(ids)s)
+        """,
+        {"at": env.at, "ids": list(deleted)},
+    )
+
+    env.night(user)
+
+    assert gone(env) == set()
+    assert withheld(env) == deleted
+
+
 def test_thirty_of_three_hundred_are_believed_once_foursquare_denies_each(env, ada):
     user = ada(300)
     account = env.simulator.world.accounts[ADA]
@@ -362,11 +389,10 @@ def test_thirty_of_three_hundred_are_believed_once_foursquare_denies_each(env, a
 
 def test_an_endpoint_that_denies_what_the_list_shows_buries_nothing_held_back(env, ada):
     user = ada(300)
-    account = env.simulator.world.accounts[ADA]
-    left_out = account.ids[60:90]
+    ids = env.simulator.world.accounts[ADA].ids
+    left_out = ids[60:90]
     env.simulator.world.leave_out(ADA, left_out)
-    for item_id in account.ids:
-        env.simulator.fail(denied(item_id))
+    env.simulator.fail(*map(denied, ids))
 
     for _ in range(10):
         env.night(user)
@@ -619,6 +645,8 @@ def test_a_history_of_which_the_older_half_is_shown_no_more_is_said(env, ada):
 
     for _ in range(A_MONTH):
         env.night(user)
+        assert not asked(env)
+        assert env.conn.execute("SELECT slice_owed FROM sync_state").fetchone() == (False,)
 
     assert gone(env) == set()
     assert withheld(env) == half

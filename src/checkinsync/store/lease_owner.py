@@ -44,19 +44,19 @@ class Owner:
         return cls(host, int(numbers[0]), int(numbers[1]))
 
 
-def me() -> Owner:
-    """Return this process."""
-    stat = _stat(PROC / "self")
-    return Owner("/".join((_name(), *_here())), os.getpid(), stat.started if stat else 0)
+def me(*, proc: Path = PROC) -> Owner:
+    """Return this process. `proc`: where the kernel shows processes."""
+    stat = _stat(proc / "self")
+    return Owner("/".join((_name(), *_here(proc))), os.getpid(), stat.started if stat else 0)
 
 
 def is_dead(owner: str, *, proc: Path = PROC) -> bool:
     """Return True if that owner was a process of this very host and surely lives no more.
 
-    `proc`: where the kernel shows processes. What it hides (`hidepid`) may be alive.
+    `proc`: as for `me`. What the kernel hides there (`hidepid`) may be alive.
     """
     other = Owner.parse(owner)
-    if other is None or not _here() or other.host != me().host:
+    if other is None or not _here(proc) or other.host != me(proc=proc).host:
         return False
     stat = _stat(proc / str(other.pid)) if _shows_us(proc) else None
     if stat is None:
@@ -69,11 +69,11 @@ def _name() -> str:
 
 
 @cache
-def _here() -> tuple[str, ...]:
+def _here(proc: Path) -> tuple[str, ...]:
     """This boot and these name spaces of processes; nothing where the kernel does not tell."""
     try:
-        boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        spaces = {path.name: path.stat().st_ino for path in (PROC / "self/ns").iterdir()}
+        boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        spaces = {path.name: path.stat().st_ino for path in (proc / "self/ns").iterdir()}
     except OSError:
         return ()
     found = [str(spaces[name]) for name in NAMESPACES if name in spaces]
