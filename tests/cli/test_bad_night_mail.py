@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from checkinsync.cli.orchestrate import _print
 from checkinsync.cli.render import trouble
 from checkinsync.errors import (
     DatabaseAway,
@@ -235,6 +237,21 @@ def test_another_rejected_token_is_news_unless_checkinsync_is_suspected():
 
     assert not trouble.is_known(one, before(one))
     assert trouble.is_known(suspect, before(suspect))
+
+
+# --- notices --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_notices_are_printed_whatever_came_of_the_run(capsys, as_json: bool):
+    quiet = replace(summary(FINE, outcome="ok"), exit_code=0, notices=("no user is active",) * 2)
+
+    _print(quiet, [], as_json=as_json)
+
+    told = capsys.readouterr()
+    assert told.err == "checkinsync: no user is active\n" * 2
+    assert bool(told.out) is as_json
+    assert not as_json or json.loads(told.out)["notices"] == ["no user is active"] * 2
 
 
 # --- in a real process ----------------------------------------------------------------------------

@@ -230,6 +230,17 @@ def test_a_run_at_work_is_shown_with_its_progress_and_a_dead_one_as_killed(story
     assert json.loads(story.run("status", "--json").out)["runs"][0]["outcome"] == "killed"
 
 
+def test_an_import_at_work_is_shown_by_name(story: Story):
+    story.person("Ada", 600)
+    story.asleep("import-user", "Ada", at_request=2)
+
+    told = story.run("status")
+
+    assert "\nat work: user 1 (Ada), page 1, 250 of 600 check-ins, since 20" in told.out
+    assert "run " not in told.out.partition("\n\n")[0]
+    assert "being imported or verified now" in told.out
+
+
 def test_watching_ends_with_the_run(story: Story):
     story.people(3, 2)
     night = story.start("orchestrate", "--stagger", "3s")
@@ -318,7 +329,7 @@ def test_if_nobody_is_served_a_monitor_hears_of_it_whatever_the_reason(story, ch
         story.conn.execute(statement)
 
     assert monitored(story) == (7, [f"checkinsync: stale: {reason}"])
-    assert f"nobody is served: {reason.partition(' (')[0]}" in story.run("status").out
+    assert f"no user is served: {reason.partition(' (')[0]}" in story.run("status").out
 
 
 @pytest.mark.parametrize("column", ["sync_state SET last_checked_at", "users SET created_at"])

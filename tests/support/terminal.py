@@ -42,6 +42,25 @@ class Screen:
         return self.text.splitlines()
 
     @property
+    def left(self) -> list[str]:
+        """The lines that are left in the end, as if the terminal were wide and high enough."""
+        lines, row, column = [""], 0, 0
+        for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)", self.raw):
+            if part == "\r":
+                column = 0
+            elif part == "\n":
+                row += 1
+                lines += [""] * (row + 1 - len(lines))
+            elif part.startswith("\x1b["):
+                row -= int(part[2:-1] or 1) if part.endswith("A") else 0
+                lines[row] = "" if part == "\x1b[2K" else lines[row]
+            else:
+                line = lines[row].ljust(column)
+                lines[row] = line[:column] + part + line[column + len(part) :]
+                column += len(part)
+        return lines
+
+    @property
     def width(self) -> int:
         """Cells of the widest line."""
         return max(map(cell_len, self.lines))

@@ -1,4 +1,4 @@
-"""The whole command line: a file per command, loaded when it is called."""
+"""The command line: one file per command, imported when the command is called."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMANDS = {
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",
     "simulate": "Serve a simulated Foursquare on a loopback port, until Ctrl-C.",
 }
-"""Each command and what the overview says of it, so that the overview loads none of them."""
+"""Each command and its line in the overview, so that the overview imports none of them."""
 
 
 _GLOBAL: tuple[tuple[list[str], dict[str, Any]], ...] = (
@@ -56,7 +56,7 @@ _GLOBAL: tuple[tuple[list[str], dict[str, Any]], ...] = (
 
 
 class LazyGroup(click.Group):
-    """Commands are imported when they are called: the overview stays quick."""
+    """A group that imports a command when it is called, so that the overview is quick."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run it, with output that any locale can print."""
@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's own file."""
+        """Import the file of the command, and return it."""
         del ctx
         if cmd_name in HABITUAL:
             return HABITUAL[cmd_name]

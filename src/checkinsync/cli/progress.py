@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from checkinsync.store.jobs import Progress as Imported
 
 SOON = timedelta(minutes=2)
-"""Up to here a wait is told in seconds."""
+"""A wait up to this long is shown in seconds."""
 
 
 @contextmanager
@@ -112,15 +112,15 @@ class _Above(io.TextIOBase):
 class _RunWatcher(logging.Handler):
     """Follows a run by the events in its log.
 
-    The thread that draws reads without the handler's lock: whoever logs holds that lock while
-    waiting for the drawing's.
+    The thread that draws reads without the handler's lock: a thread that logs holds that lock
+    while it waits for the one of the drawing.
     """
 
     def __init__(self, names: Mapping[int, str]) -> None:
         super().__init__(logging.INFO)
         self._names = names
         self._starts: dict[int, datetime] = {}
-        """When each user who waits begins."""
+        """The start of each user who waits."""
         self._retries: set[int] = set()
         """Users who wait for another attempt."""
         self._queue: list[tuple[datetime, int]] = []

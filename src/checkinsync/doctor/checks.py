@@ -137,7 +137,7 @@ class _Visit:
     # --- settings, files, keys --------------------------------------------------------------------
 
     def settings(self) -> Iterator[Finding]:
-        """What is wrong with them; else where they come from."""
+        """List everything wrong with them; else say where they come from."""
         examined = self.examined
         for each in examined.problems:
             yield finding.problem("settings", each, exit_code=SETTINGS)

@@ -56,7 +56,7 @@ def of_file(file: SecretFile) -> Finding:
     if file.secret and exposed & 0o007:
         return problem(
             "files",
-            f"{file.path} holds a secret and can be read by everybody ({mode})",
+            f"{file.path} holds a secret and can be read by every account ({mode})",
             f"chmod o-rwx {file.path}; any account of this machine may have read the secret by now",
             exit_code=SETTINGS,
         )
@@ -172,7 +172,7 @@ def of_schema(
     try:
         pending = undone(files, known)
     except MigrationRefused as error:
-        advice = "install checkinsync anew, in the version that the database was migrated with"
+        advice = "reinstall checkinsync in the version that the database was migrated with"
         yield problem("schema", str(error), advice, exit_code=SCHEMA)
     else:
         yield _pending(pending, len(known), newer)

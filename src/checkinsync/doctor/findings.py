@@ -21,7 +21,7 @@ database nothing can be read, without the schema nothing is stored. The others f
 
 
 class Level(Enum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"

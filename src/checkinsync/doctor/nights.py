@@ -1,4 +1,4 @@
-"""What came of the last nights: users who are not served, and the last run; pure."""
+"""The outcome of the last nights: users who are not served, and the last run; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the catalog and the rows say of the tables that we use; only reads."""
+"""Facts about the tables that we use, from the catalog and their rows; only reads."""
 
 from __future__ import annotations
 
@@ -15,55 +15,80 @@ TABLES = (
 
 
 def missing_privileges(conn: Connection) -> list[Missing]:
-    """Return what this role is not allowed to do, and has to."""
-    rows = conn.execute(
+    """Return the privileges that this role needs and does not have."""
+    rows = [*_schemas(conn), *_tables(conn), *_sequences(conn), *_functions(conn)]
+    return [Missing(*row) for row in rows]
+
+
+def _schemas(conn: Connection) -> list[tuple[str, str, str]]:
+    """A schema that the role may not use hides its tables, whatever search_path says."""
+    return conn.execute(
         """
-        WITH used AS (
-            SELECT c.oid, c.relnamespace, format('%%I.%%I', n.nspname, c.relname) AS name, t.ledger
-              FROM (SELECT unnest(%(tables)s::text[]), false
-                     UNION ALL SELECT 'checkinsync_migrations', true) AS t (name, ledger)
-              JOIN pg_class AS c ON c.oid = to_regclass(t.name)
-              JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        )
-        SELECT 'SCHEMA', quote_ident(n.nspname), 'USAGE', 1
+        SELECT 'SCHEMA', quote_ident(n.nspname), 'USAGE'
           FROM pg_class AS c
           JOIN pg_namespace AS n ON n.oid = c.relnamespace
           JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'foursquare_user_id'
          WHERE c.relname = 'users' AND c.relkind = 'r'
            AND NOT has_schema_privilege(n.oid, 'USAGE')
-        UNION ALL
-        SELECT 'TABLE', u.name, p.name, p.number
-          FROM used AS u
+        """
+    ).fetchall()
+
+
+def _tables(conn: Connection) -> list[tuple[str, str, str]]:
+    """Privileges may be granted on the table, or on each of its columns."""
+    return conn.execute(
+        """
+        SELECT 'TABLE', format('%%I.%%I', n.nspname, c.relname), p.name
+          FROM (SELECT unnest(%(tables)s::text[]), false
+                 UNION ALL SELECT 'checkinsync_migrations', true) AS t (name, is_read_only)
+          JOIN pg_class AS c ON c.oid = to_regclass(t.name)
+          JOIN pg_namespace AS n ON n.oid = c.relnamespace
          CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
                     WITH ORDINALITY AS p (name, number)
-         WHERE NOT (u.ledger AND p.name <> 'SELECT')
-           AND NOT has_table_privilege(u.oid, p.name)
+         WHERE (p.name = 'SELECT' OR NOT t.is_read_only)
+           AND NOT has_table_privilege(c.oid, p.name)
            AND (p.name = 'DELETE' OR EXISTS (
                 SELECT FROM pg_attribute AS a
-                 WHERE a.attrelid = u.oid AND a.attnum > 0 AND NOT a.attisdropped
-                   AND NOT has_column_privilege(u.oid, a.attnum, p.name)))
-        UNION ALL
-        SELECT DISTINCT 'SEQUENCE', format('%%I.%%I', n.nspname, s.relname), 'USAGE', 1
-          FROM (SELECT x.refobjid FROM used AS u
-                  JOIN pg_attrdef AS d ON d.adrelid = u.oid
+                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                   AND NOT has_column_privilege(c.oid, a.attnum, p.name)))
+         ORDER BY 2, p.number
+        """,
+        {"tables": list(TABLES)},
+    ).fetchall()
+
+
+def _sequences(conn: Connection) -> list[tuple[str, str, str]]:
+    """Sequences of defaults, and the one of leases; those of identities need no privilege."""
+    return conn.execute(
+        """
+        SELECT DISTINCT 'SEQUENCE', format('%%I.%%I', n.nspname, s.relname), 'USAGE'
+          FROM (SELECT x.refobjid FROM pg_attrdef AS d
                   JOIN pg_depend AS x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid
                    AND x.refclassid = 'pg_class'::regclass
+                 WHERE d.adrelid IN (SELECT to_regclass(name)
+                                       FROM unnest(%(tables)s::text[]) AS t (name))
                  UNION ALL SELECT to_regclass('import_lease_tokens')) AS q (oid)
           JOIN pg_class AS s ON s.oid = q.oid
           JOIN pg_namespace AS n ON n.oid = s.relnamespace
          WHERE CASE WHEN s.relkind = 'S' THEN  -- of anything else it can't be asked
                          NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') END
-        UNION ALL
-        SELECT 'FUNCTION', p.oid::regprocedure::text, 'EXECUTE', 1
-          FROM pg_proc AS p
-         WHERE p.proname IN ('active_users', 'sync_status')
-           AND p.pronamespace IN (SELECT relnamespace FROM used)
-           AND NOT has_function_privilege(p.oid, 'EXECUTE')
-         ORDER BY 1, 2, 4
+         ORDER BY 2
         """,
         {"tables": list(TABLES)},
-    )
-    return [Missing(*row[:3]) for row in rows]
+    ).fetchall()
+
+
+def _functions(conn: Connection) -> list[tuple[str, str, str]]:
+    return conn.execute(
+        """
+        SELECT 'FUNCTION', p.oid::regprocedure::text, 'EXECUTE'
+          FROM pg_proc AS p
+          JOIN pg_class AS c ON c.oid = to_regclass('users') AND c.relnamespace = p.pronamespace
+         WHERE p.proname IN ('active_users', 'sync_status')
+           AND NOT has_function_privilege(p.oid, 'EXECUTE')
+         ORDER BY 2
+        """
+    ).fetchall()
 
 
 def role(conn: Connection) -> str:
@@ -108,26 +133,13 @@ def columns(conn: Connection) -> list[Column]:
 
 def sequences(conn: Connection) -> list[Sequence]:
     """Return the sequences that number rows, each with the highest number in its table."""
-    highest = conn.execute(
-        """
-        SELECT (SELECT max(id) FROM users), (SELECT max(id) FROM import_jobs),
-               (SELECT max(id) FROM checkins), (SELECT max(id) FROM checkin_photos),
-               (SELECT max(id) FROM sync_runs), (SELECT max(id) FROM checkin_revisions),
-               (SELECT max(token) FROM import_leases)
-        """
-    ).fetchone()
-    assert highest is not None
     rows = conn.execute(
         """
-        WITH numbered (name, highest) AS (
-            SELECT * FROM unnest(ARRAY['users', 'import_jobs', 'checkins', 'checkin_photos',
-                                       'sync_runs', 'checkin_revisions', 'import_leases'],
-                                 %(highest)s::bigint[])
-        ), used (seq, tab, col) AS (
+        WITH used (seq, tab, col) AS (
             SELECT x.refobjid, d.adrelid, d.adnum FROM pg_attrdef AS d
               JOIN pg_depend AS x ON x.classid = 'pg_attrdef'::regclass AND x.objid = d.oid
                AND x.refclassid = 'pg_class'::regclass
-             UNION
+             UNION  -- of an identity
             SELECT objid, refobjid, refobjsubid FROM pg_depend
              WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass
                AND deptype = 'i'
@@ -138,7 +150,7 @@ def sequences(conn: Connection) -> list[Sequence]:
         SELECT format('%%I.%%I', n.nspname, s.relname), t.name, a.attname::text, q.last_value,
                q.max_value, CASE a.atttypid WHEN 'int4'::regtype THEN 2147483647
                                             ELSE 9223372036854775807 END, t.highest
-          FROM numbered AS t
+          FROM unnest(%(tables)s::text[], %(highest)s::bigint[]) AS t (name, highest)
           JOIN used AS u ON u.tab = to_regclass(t.name)
           JOIN pg_attribute AS a ON a.attrelid = u.tab AND a.attnum = u.col
           JOIN pg_class AS s ON s.oid = u.seq
@@ -148,9 +160,30 @@ def sequences(conn: Connection) -> list[Sequence]:
            AND CASE WHEN s.relkind = 'S' THEN has_sequence_privilege(s.oid, 'SELECT, USAGE') END
          ORDER BY 1
         """,
-        {"highest": list(highest)},
+        {"tables": list(NUMBERED), "highest": _highest(conn)},
     )
     return [Sequence(*row) for row in rows]
+
+
+NUMBERED = (
+    "users", "import_jobs", "checkins", "checkin_photos", "sync_runs", "checkin_revisions",
+    "import_leases",
+)  # fmt: skip
+"""Tables whose rows are numbered by a sequence."""
+
+
+def _highest(conn: Connection) -> list[int | None]:
+    """Return the highest number in each of NUMBERED."""
+    row = conn.execute(
+        """
+        SELECT (SELECT max(id) FROM users), (SELECT max(id) FROM import_jobs),
+               (SELECT max(id) FROM checkins), (SELECT max(id) FROM checkin_photos),
+               (SELECT max(id) FROM sync_runs), (SELECT max(id) FROM checkin_revisions),
+               (SELECT max(token) FROM import_leases)
+        """
+    ).fetchone()
+    assert row is not None
+    return list(row)
 
 
 def in_the_future(conn: Connection, *, most: int) -> tuple[list[Future], int]:

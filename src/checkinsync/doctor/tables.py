@@ -1,4 +1,4 @@
-"""What is wrong with the tables that we use: privileges, policies, types, sequences; pure."""
+"""Findings about the tables that we use: privileges, policies, types, sequences; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each user's imports stand, and the rules that say who is fresh and who is stale; pure."""
+"""The state of each user's imports, and the rules for who is fresh and who is stale; pure."""
 
 from __future__ import annotations
 

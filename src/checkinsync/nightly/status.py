@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from checkinsync.errors import UserRemoved
 from checkinsync.model import standing
 from checkinsync.model.standing import NIGHTLY
 from checkinsync.model.user import User
@@ -22,7 +23,7 @@ MAX_AGE = NIGHTLY
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `status` shows."""
+    """The state of everything at one moment, as `status` shows it."""
 
     at: datetime
     runs: tuple[RunRecord, ...]
@@ -86,7 +87,9 @@ def _truly(run: RunRecord, *, at_work: bool) -> RunRecord:
 def of_user(
     user: User, *, pool: Pool, now: datetime, active_days: int
 ) -> tuple[Status, jobs.Job | None]:
-    """Return how one user is doing, and their last import."""
+    """Return how one user is doing, and their last import. Raises UserRemoved."""
     with transaction(pool, read_only=True) as conn:
-        [status] = users.statuses(conn, at=now, days=active_days, user_id=user.id)
-        return status, jobs.latest(conn, user.id)
+        found = users.statuses(conn, at=now, days=active_days, user_id=user.id)
+        if not found:
+            raise UserRemoved(f"{user} was removed in the meantime")
+        return found[0], jobs.latest(conn, user.id)

@@ -27,7 +27,7 @@ class Status(Standing):
     withheld: int
     gone: int
     unverified_since: datetime | None
-    """When the stretch of the history that waits longest was last compared with Foursquare."""
+    """The time of the comparison that is longest ago, of all stretches of the history."""
     unverified_newest: datetime | None
     unverified_oldest: datetime | None
     """None: the beginning of the history."""
@@ -36,7 +36,7 @@ class Status(Standing):
 
 
 def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
-    """Everyone who is active, by id."""
+    """Return everyone who is active, by id."""
     rows = conn.execute(
         """
         SELECT u.id, u.foursquare_user_id, u.display_name, u.access_token_encrypted,
@@ -53,7 +53,7 @@ def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
 
 
 def connected(conn: Connection) -> list[User]:
-    """Everyone with a token, by id."""
+    """Return everyone with a token, by id."""
     rows = conn.execute(
         """
         SELECT id, foursquare_user_id, display_name, access_token_encrypted
@@ -166,13 +166,13 @@ def _matching(conn: Connection, text: str) -> list[User]:
 
 
 def stays(conn: Connection, user_id: int) -> bool:
-    """Whether the user is still there; he then stays until the end of this transaction."""
+    """Return True if the user still exists; they then stay until the end of this transaction."""
     row = conn.execute("SELECT FROM users WHERE id = %(user)s FOR KEY SHARE", {"user": user_id})
     return row.fetchone() is not None
 
 
 def present(conn: Connection, user_id: int) -> User | None:
-    """The user as he is now."""
+    """Return the user as they are now; None if they were removed."""
     row = conn.execute(
         """
         SELECT id, foursquare_user_id, display_name, access_token_encrypted
@@ -222,7 +222,7 @@ def add(
 
 
 def set_token(conn: Connection, user_id: int, *, encrypted_token: str, at: datetime) -> bool:
-    """Another token, and a sign of life: whoever reconnects is active.
+    """Store another token, and a login: a user who reconnects is active.
 
     False: there is no such user.
     """
@@ -239,7 +239,7 @@ def set_token(conn: Connection, user_id: int, *, encrypted_token: str, at: datet
 
 
 def encrypted_tokens(conn: Connection, *, most: int) -> list[str]:
-    """Some of the stored tokens, newest users first: do our keys open any of them?"""
+    """Return some of the stored tokens, newest users first, to try the keys on."""
     rows = conn.execute(
         """
         SELECT access_token_encrypted FROM users

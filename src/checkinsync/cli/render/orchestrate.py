@@ -142,7 +142,7 @@ def outcome_json(user: User, outcome: Outcome) -> dict[str, Any]:
 
 
 def plan_json(plan: RunPlan) -> dict[str, Any]:
-    """What `--dry-run --json` prints."""
+    """The plan, for `--dry-run --json`."""
     return {
         "users": [
             {
@@ -169,7 +169,7 @@ def left_out(plan: RunPlan) -> list[tuple[User, str]]:
 
 
 def plan_text(plan: RunPlan) -> str:
-    """What `--dry-run` prints."""
+    """The plan, for `--dry-run`."""
     rows = [
         (entry.user.id, entry.user.name, entry.at, _requests(plan.requests.get(entry.user.id)))
         for entry in plan.entries

@@ -1,4 +1,4 @@
-"""What is in quarantine, as text and as JSON values."""
+"""The items in quarantine, as text and as JSON values."""
 
 from __future__ import annotations
 

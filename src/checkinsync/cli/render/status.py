@@ -17,7 +17,7 @@ from checkinsync.store.jobs import Job
 from checkinsync.store.users import Status
 
 MOST = 100
-"""Users that a terminal shows unless told otherwise."""
+"""Users that a terminal shows by default."""
 
 ROOMY = 120
 """Cells of a terminal that shows the whole next action."""
@@ -174,10 +174,10 @@ def _head(report: Report, view: View) -> str:
 
 
 def _warnings(report: Report) -> list[str]:
-    """What is true of all users together, and is seen in no line of the table."""
+    """Facts about all users together that no line of the table shows."""
     lines = []
     if report.nobody_served:
-        lines.append(f"nobody is served: {report.nobody_served}; see `checkinsync doctor`")
+        lines.append(f"no user is served: {report.nobody_served}; see `checkinsync doctor`")
     if report.quarantined:
         kept = many(report.quarantined, "check-in")
         lines.append(f"in quarantine: {kept} (`checkinsync quarantine`)")
@@ -294,7 +294,7 @@ def _plain(value: object) -> str:
 
 
 def user_text(user: Status) -> str:
-    """Everything known of a user but secrets, a line each."""
+    """All that is known about a user except secrets, a line each."""
     values = asdict(user)
     width = max(map(len, values))
     return "\n".join(

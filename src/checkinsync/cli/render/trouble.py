@@ -39,7 +39,7 @@ VARIABLE = re.compile(r"[^\s(),;]*\d[^\s(),;]*(?: UTC)?")
 
 CAUSES = {
     "suspect": "Foursquare rejected more than half of the tokens, so checkinsync itself may be "
-    "sending them wrongly; nobody is asked to log in again",
+    "sending them wrongly; no user is asked to log in again",
     "quota": "the application's daily quota at Foursquare is used up",
     "rate_limited": "the hourly rate limit of some users is used up",
     "interrupted": "the run was asked to stop",
@@ -178,7 +178,7 @@ def _name(user: User) -> str:
 
 
 def _actions(summary: RunSummary) -> Iterator[str]:
-    """What to do, a line for each kind of trouble."""
+    """Actions for the operator, a line for each kind of trouble."""
     if summary.outcome == "suspect":
         yield "check CHECKINSYNC_API_URL and CHECKINSYNC_TOKEN_IN: `checkinsync doctor --online`"
     elif rejected := _failed(summary, TokenRejected, NoToken):
