@@ -12,10 +12,7 @@ from typing import TextIO
 import click
 
 from checkinsync.cli import checkinsync
-from checkinsync.errors import CheckinsyncError
-
-INTERRUPTED = 130
-A_BUG = 1
+from checkinsync.errors import CheckinsyncError, Exit
 
 
 def main() -> None:
@@ -63,20 +60,20 @@ def _run() -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("checkinsync: interrupted", err=True)
-        return INTERRUPTED
+        return Exit.INTERRUPTED
     except SystemExit:  # click's answer to a broken pipe: the reader of our output has gone
         return 0
     except Exception as error:
         if isinstance(error, OSError) and _let_go_of_output():
             click.echo(f"checkinsync: the output can't be written ({error.strerror})", err=True)
-            return A_BUG
+            return Exit.BUG
         logging.getLogger("checkinsync").exception("crashed")
         click.echo(
             f"checkinsync: unexpected error ({type(error).__name__}); this is a bug, please "
             "report it with what the log says",
             err=True,
         )
-        return A_BUG
+        return Exit.BUG
     return code if isinstance(code, int) else 0
 
 

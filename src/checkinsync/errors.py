@@ -7,24 +7,45 @@ tells an operator what to do. No message carries a token, a key or an address wi
 from __future__ import annotations
 
 from datetime import datetime
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes; a process ended by signal N exits with 128 + N."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    PARTIAL = 3
+    MUST_LOG_IN = 4
+    LIMITED = 5
+    """A rate limit or quota; until its reset."""
+    SCHEMA = 6
+    STALE = 7
+    GAP = 8
+    AWAY = 69
+    """The database or Foursquare can't be reached."""
+    RUNNING = 75
+    SETTINGS = 78
+    INTERRUPTED = 130
 
 
 class CheckinsyncError(Exception):
     """Anything this program foresees and can explain."""
 
-    exit_code = 1
+    exit_code: int = Exit.BUG
 
 
 class UserFailed(CheckinsyncError):
     """One user's import ended for a reason that lies with this user alone."""
 
-    exit_code = 3
+    exit_code = Exit.PARTIAL
 
 
 class SettingsError(CheckinsyncError):
     """A setting is missing or wrong; all problems are told together, by name."""
 
-    exit_code = 78
+    exit_code = Exit.SETTINGS
 
 
 class WrongEncryptionKey(SettingsError):
@@ -47,7 +68,7 @@ class ApplicationNotSwitched(SettingsError):
 class UnknownUser(CheckinsyncError):
     """No user, or more than one, answers to what was typed."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 class UserRemoved(UnknownUser):
@@ -60,7 +81,7 @@ class UserRemoved(UnknownUser):
 class TokenRejected(CheckinsyncError):
     """Foursquare no longer accepts this user's token; they must log in again."""
 
-    exit_code = 4
+    exit_code = Exit.MUST_LOG_IN
     sure = True
     """False: it was sent in one way only, which is not known to work yet."""
 
@@ -68,19 +89,19 @@ class TokenRejected(CheckinsyncError):
 class TokenUnreadable(CheckinsyncError):
     """No key at hand opens this user's stored token."""
 
-    exit_code = 4
+    exit_code = Exit.MUST_LOG_IN
 
 
 class NoToken(CheckinsyncError):
     """No Foursquare token is stored for this user; they must connect first."""
 
-    exit_code = 4
+    exit_code = Exit.MUST_LOG_IN
 
 
 class LoginFailed(CheckinsyncError):
     """A login that came to no token: denied, out of time, or with a code that is not accepted."""
 
-    exit_code = 4
+    exit_code = Exit.MUST_LOG_IN
 
 
 class StrayReturn(LoginFailed):
@@ -93,7 +114,7 @@ class StrayReturn(LoginFailed):
 class FoursquareAway(CheckinsyncError):
     """Foursquare is unreachable or answered with a server error, or with something unusable."""
 
-    exit_code = 69
+    exit_code = Exit.AWAY
     answered = False
     """True if any request of the same import had an answer: then the service is not down."""
 
@@ -105,13 +126,13 @@ class CertificateRejected(CheckinsyncError):
     proxy has to be seen to. 69 and not 78, since an expired certificate is not in our settings.
     """
 
-    exit_code = 69
+    exit_code = Exit.AWAY
 
 
 class RateLimited(CheckinsyncError):
     """This token's requests for the moving hour are used up (403 `rate_limit_exceeded`)."""
 
-    exit_code = 5
+    exit_code = Exit.LIMITED
 
     def __init__(self, message: str, *, until: datetime) -> None:
         super().__init__(message)
@@ -122,7 +143,7 @@ class RateLimited(CheckinsyncError):
 class QuotaExceeded(CheckinsyncError):
     """The whole application's daily quota is used up (429 `quota_exceeded`)."""
 
-    exit_code = 5
+    exit_code = Exit.LIMITED
 
 
 class PlanExhausted(QuotaExceeded):
@@ -149,7 +170,7 @@ class RequestRefused(CheckinsyncError):
 class ApiGone(RequestRefused):
     """The API is not there any more for this application (404, 410, `deprecated`)."""
 
-    exit_code = 69
+    exit_code = Exit.AWAY
 
     def __init__(
         self,
@@ -187,31 +208,31 @@ class DatabaseError(CheckinsyncError):
 class DatabaseAway(DatabaseError):
     """The database cannot be reached, or takes no writes at the moment."""
 
-    exit_code = 69
+    exit_code = Exit.AWAY
 
 
 class DatabaseBusy(DatabaseError):
     """A lock or a statement took too long, or two transactions collided: worth trying again."""
 
-    exit_code = 69
+    exit_code = Exit.AWAY
 
 
 class ValueRefused(DatabaseError):
     """The database does not take a value: its type, a constraint, a limit or a trigger says no."""
 
-    exit_code = 3
+    exit_code = Exit.PARTIAL
 
 
 class PrivilegeMissing(DatabaseError):
     """The database role is not allowed to do what it has to."""
 
-    exit_code = 78
+    exit_code = Exit.SETTINGS
 
 
 class DatabaseRefused(DatabaseError):
     """The database is there, but does not answer a question about itself."""
 
-    exit_code = 69
+    exit_code = Exit.AWAY
 
 
 class DatabaseExhausted(DatabaseAway):
@@ -221,19 +242,19 @@ class DatabaseExhausted(DatabaseAway):
 class EmbeddedDatabaseError(CheckinsyncError):
     """The embedded database can't be started; the message says what stands in the way."""
 
-    exit_code = 69
+    exit_code = Exit.AWAY
 
 
 class SchemaBehind(CheckinsyncError):
     """The schema lacks what the command needs: `checkinsync migrate` brings it."""
 
-    exit_code = 6
+    exit_code = Exit.SCHEMA
 
 
 class MigrationRefused(CheckinsyncError):
     """An applied migration was changed or is missing, or one comes out of order."""
 
-    exit_code = 6
+    exit_code = Exit.SCHEMA
 
 
 class MigrationFailed(CheckinsyncError):
@@ -246,19 +267,19 @@ class MigrationFailed(CheckinsyncError):
 class AtWork(CheckinsyncError):
     """Another run, or another import of this user, is at work."""
 
-    exit_code = 75
+    exit_code = Exit.RUNNING
 
 
 class LeaseLost(CheckinsyncError):
     """The lease was taken over while this import slept; it writes nothing more."""
 
-    exit_code = 75
+    exit_code = Exit.RUNNING
 
 
 class Interrupted(CheckinsyncError):
     """Asked to stop; the page in hand was finished, what was committed stays."""
 
-    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+    def __init__(self, message: str, *, exit_code: int = Exit.INTERRUPTED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
@@ -266,7 +287,7 @@ class Interrupted(CheckinsyncError):
 class UserExists(CheckinsyncError):
     """The user exists already, or a token belongs to another user."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -275,7 +296,7 @@ class UserExists(CheckinsyncError):
 class FileInTheWay(CheckinsyncError):
     """A file of that name exists already, and replacing it was not asked for."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 class FileNotWritten(CheckinsyncError):

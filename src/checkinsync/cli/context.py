@@ -59,9 +59,6 @@ class Duration(click.ParamType[timedelta]):
             self.fail(str(problem), param, ctx)
 
 
-DURATION = Duration()
-
-
 def duration_of(setting: str) -> Duration:
     """Return the type of an option that is a setting, too."""
     return Duration(parser_of(setting))

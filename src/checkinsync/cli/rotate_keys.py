@@ -12,11 +12,10 @@ from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import rotate_keys as render
 from checkinsync.cli.terminal import say_json
 from checkinsync.config.settings import as_the_application_has_it
-from checkinsync.errors import ApplicationNotSwitched, SettingsError
+from checkinsync.errors import ApplicationNotSwitched, Exit, SettingsError
 from checkinsync.keys import rotate as verbs
 from checkinsync.resources import open_keyring
 
-PARTIAL = 3
 ENVIRONMENT = " "
 """Stands for the option without a file; not the name of any file."""
 
@@ -76,7 +75,7 @@ def rotate_keys(
     else:
         click.echo(render.rotation_text(rotation))
     if not rotation.complete:
-        ctx.exit(PARTIAL)
+        ctx.exit(Exit.PARTIAL)
 
 
 def _database_url(file: str) -> str:

@@ -14,13 +14,11 @@ import click
 from checkinsync.cli.context import Context, duration_of, listening
 from checkinsync.cli.render import status as render
 from checkinsync.cli.terminal import is_terminal, on_terminal, say_json
-from checkinsync.errors import Interrupted
+from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
 from checkinsync.nightly import status as nightly
 from checkinsync.nightly.status import Report
 from checkinsync.resources import utc_now
-
-STALE = 7
 
 MOST_NAMED = 20
 """Stale users that are named; a monitor mails what it reads."""
@@ -114,7 +112,7 @@ def _tell_stale(report: Report, *, strict: bool) -> int:
     lines = list(_stale(report, strict=strict))
     for line in lines:
         click.echo(f"checkinsync: stale: {line}", err=True)
-    return STALE if lines else 0
+    return Exit.STALE if lines else 0
 
 
 def _stale(report: Report, *, strict: bool) -> Iterator[str]:

@@ -13,7 +13,7 @@ from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import verify as render
 from checkinsync.cli.terminal import on_terminal, say_json
-from checkinsync.errors import FoursquareAway, Interrupted, QuotaExceeded
+from checkinsync.errors import Exit, FoursquareAway, Interrupted, QuotaExceeded
 from checkinsync.model.user import User
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction
@@ -21,9 +21,6 @@ from checkinsync.sync.session import Hooks
 from checkinsync.verify.result import Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify as verify_user
 
-GAP = 8
-PARTIAL = 3
-MUST_LOG_IN = 4
 EVERYBODY = "all"
 
 SILENT_AFTER = 3
@@ -124,11 +121,11 @@ def _exit_code(results: list[VerificationResult | Unfinished], *, alone: bool) -
     if interrupted:
         return interrupted[0]
     if any(isinstance(result, VerificationResult) and not result.complete for result in results):
-        return GAP
+        return Exit.GAP
     if alone:
         return errors[0].exit_code if errors else 0
-    codes = {error.exit_code for error in errors} - {MUST_LOG_IN}
+    codes = {error.exit_code for error in errors} - {Exit.MUST_LOG_IN}
     match results[-1:]:
         case [Unfinished(error=FoursquareAway() | QuotaExceeded() as error)]:
             return error.exit_code
-    return PARTIAL if codes else 0
+    return Exit.PARTIAL if codes else 0

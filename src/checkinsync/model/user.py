@@ -43,7 +43,6 @@ class Candidate:
     rejected: bytes | None
     """Hash of the encrypted token that was rejected or could not be decrypted."""
     token_unreadable: bool
-    finished_once: bool
 
 
 @dataclass(frozen=True, slots=True)

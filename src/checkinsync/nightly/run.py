@@ -18,6 +18,7 @@ from checkinsync.errors import (
     DatabaseAway,
     DatabaseError,
     DatabaseExhausted,
+    Exit,
     FoursquareAway,
     Interrupted,
     PlanExhausted,
@@ -36,7 +37,7 @@ from checkinsync.nightly.plan import RunOptions, slots
 from checkinsync.nightly.results import RunResults
 from checkinsync.nightly.retries import Attempts, retry_policy
 from checkinsync.nightly.schedule import Entry, Queue
-from checkinsync.nightly.summary import PARTIAL, RunSummary
+from checkinsync.nightly.summary import RunSummary
 from checkinsync.nightly.wait import Inbox, Wait, wait_for
 from checkinsync.store.pool import Pool, probe, transaction
 from checkinsync.sync.import_user import import_user
@@ -213,7 +214,7 @@ class _Run:
         if self.now >= self.deadline:
             silent = " and ".join(self.outages.silent)
             why = f" while {silent} did not answer" if silent else ""
-            raise Interrupted(f"the run's deadline came first{why}", exit_code=PARTIAL)
+            raise Interrupted(f"the run's deadline came first{why}", exit_code=Exit.PARTIAL)
 
     def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:
         if self.stop is not None:

@@ -11,6 +11,7 @@ from checkinsync.errors import (
     CertificateRejected,
     DatabaseAway,
     DatabaseError,
+    Exit,
     FoursquareAway,
     Interrupted,
     QuotaExceeded,
@@ -23,9 +24,6 @@ from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
 FOR_EVERYBODY = (FoursquareAway, DatabaseAway, ApiGone, CertificateRejected)
 """Errors that end a run because every user would meet them."""
 
-PARTIAL = 3
-AWAY = 69
-LIMITED = 5
 
 SUSPICIOUS_FROM = 3
 """From this many users on, more than half rejected means that our settings are wrong."""
@@ -47,19 +45,19 @@ def run_outcome(
     never answered; `paused`: a service was away just then.
     """
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failed)]
-    if isinstance(stop, Interrupted) and stop.exit_code != PARTIAL:
+    if isinstance(stop, Interrupted) and stop.exit_code != Exit.PARTIAL:
         return "interrupted", stop.exit_code
     if isinstance(stop, FOR_EVERYBODY) or (stop is not None and paused):
-        return "away", AWAY
+        return "away", Exit.AWAY
     if nothing_heard or (failures and not _served(outcomes) and _all_away(failures)):
-        return "away", AWAY
+        return "away", Exit.AWAY
     if suspicious(outcomes):
-        return "suspect", AWAY
+        return "suspect", Exit.AWAY
     if isinstance(stop, QuotaExceeded):
-        return "quota", LIMITED
+        return "quota", Exit.LIMITED
     if any(isinstance(outcome, RetryAt) for outcome in outcomes):
-        return "rate_limited", LIMITED
-    return ("partial", PARTIAL) if failures or stop is not None else ("ok", 0)
+        return "rate_limited", Exit.LIMITED
+    return ("partial", Exit.PARTIAL) if failures or stop is not None else ("ok", Exit.OK)
 
 
 def _served(outcomes: Sequence[Outcome]) -> bool:
@@ -69,7 +67,8 @@ def _served(outcomes: Sequence[Outcome]) -> bool:
 def _all_away(failures: Sequence[Exception]) -> bool:
     """Return True if each failure lies with the database or the API, and with no user."""
     return all(
-        isinstance(error, DatabaseError | ApiGone) and error.exit_code == AWAY for error in failures
+        isinstance(error, DatabaseError | ApiGone) and error.exit_code == Exit.AWAY
+        for error in failures
     )
 
 

@@ -181,7 +181,6 @@ class Job:
     user_id: int
     status: str
     started_at: datetime | None
-    completed_at: datetime | None
     imported: int
     expected: int | None
     page: int
@@ -193,7 +192,7 @@ def running(conn: Connection) -> list[Job]:
     rows = conn.execute(
         """
         SELECT j.id, j.user_id, j.status, j.started_at AT TIME ZONE 'UTC',
-               j.completed_at AT TIME ZONE 'UTC', coalesce(j.total_imported, 0), j.total_expected,
+               coalesce(j.total_imported, 0), j.total_expected,
                coalesce(j.current_batch, 0), j.error_message
           FROM import_jobs AS j
           LEFT JOIN import_leases AS l ON l.user_id = j.user_id AND l.token = j.lease_token
@@ -215,7 +214,7 @@ def latest(conn: Connection, user_id: int) -> Job | None:
     row = conn.execute(
         """
         SELECT id, user_id, status, started_at AT TIME ZONE 'UTC',
-               completed_at AT TIME ZONE 'UTC', coalesce(total_imported, 0), total_expected,
+               coalesce(total_imported, 0), total_expected,
                coalesce(current_batch, 0), error_message
           FROM import_jobs
          WHERE user_id = %(user)s AND coalesce(data_source, 'foursquare') = 'foursquare'

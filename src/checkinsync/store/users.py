@@ -41,8 +41,7 @@ def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
         """
         SELECT u.id, u.foursquare_user_id, u.display_name, u.access_token_encrypted,
                s.paused_at IS NOT NULL, coalesce(s.state, 'ok'), s.retry_at, s.last_checked_at,
-               s.rejected_token_sha256, coalesce(s.token_unreadable, false),
-               s.cursor IS NOT NULL
+               s.rejected_token_sha256, coalesce(s.token_unreadable, false)
           FROM active_users(%(at)s, %(days)s) AS u
           LEFT JOIN sync_state AS s ON s.user_id = u.id
          ORDER BY u.id

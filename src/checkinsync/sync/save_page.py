@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from checkinsync.errors import UserFailed, ValueRefused
+from checkinsync.errors import ValueRefused
 from checkinsync.foursquare import parse
 from checkinsync.model.changes import Changes, Saved, Stored
 from checkinsync.model.checkin import Checkin, Item, Unreadable
@@ -124,7 +124,7 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
         if not left:
             return saved
     checkins.check_sequence(conn)
-    raise UserFailed(
+    raise ValueRefused(
         f"check-in {left[0].id} can't be stored: another row takes its place each time; "
         "is another program writing this user's check-ins?"
     )
