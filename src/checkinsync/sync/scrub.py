@@ -29,7 +29,8 @@ NOT_BEFORE = timedelta(hours=20)
 """Between two scrubs of one user."""
 
 LATE_AFTER = timedelta(days=25)
-"""A stretch that was not compared for so long shows that slices were missed: two are read."""
+"""A stretch that was not compared for so long shows that slices were missed: two are read. So does
+one that was compared so far in the future: a wrong clock dated it."""
 
 RESERVE = 30
 """Requests of the hour that a scrub leaves for others."""
@@ -126,7 +127,7 @@ class _Scrub:
             missed_twice=bool(deletions.missing_twice(conn, self.user_id, now=at)),
             above=self._above(conn, self.reached, slices.order) if self.reached else 0,
             stored=checkins.count(conn, self.user_id),
-            late=any(at - span.at > LATE_AFTER for span in known),
+            late=any(abs(at - span.at) > LATE_AFTER for span in known),
         )
 
     def _waiting(self, conn: Connection) -> list[Stored]:
@@ -141,7 +142,7 @@ class _Scrub:
         return [] if OWN_WORD.holds(recent) else waiting
 
     def _above(self, conn: Connection, at: datetime, order: Order | None) -> int:
-        """How many items stand above a place of the list, by what is stored: under the order that
+        """Count the items above a place of the list, by what is stored: under the order that
         is known, or the one under which the place is higher up."""
         orders = [order] if order else list(Order)
         return min(deletions.count_above(conn, self.user_id, at, order=each) for each in orders)
@@ -181,9 +182,9 @@ class _Scrub:
     def _learn(
         self, conn: Connection, page: Page, span: Span | None, known: Order | None
     ) -> int | None:
-        """What a page tells of the list: its order, and how many places it is longer here than what
-        is stored: items in quarantine, and those that count and can't be fetched, less what has
-        gone unnoticed. None: it tells nothing."""
+        """Store what a page tells of the list: its order, and by how many places it is longer here
+        than what is stored. That are items in quarantine, and those that count and can't be
+        fetched, less what has gone unnoticed. None: it tells nothing."""
         order = PageOrder.of(page.items, now=self.now).order
         shift = None
         if span is not None and span.oldest is not None:
@@ -221,7 +222,7 @@ class _Scrub:
     def _note_stretch(
         self, conn: Connection, page: Page, span: Span, *, ended: bool, now: datetime
     ) -> None:
-        """What the slice's pages do not show together, and below the end of the list."""
+        """Mark what the slice's pages do not show together, and below the end of the list."""
         shown = {item.key for item in page.items}
         whole: Span | None = span
         if self.stretch is not None:

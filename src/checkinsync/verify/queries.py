@@ -201,7 +201,7 @@ def shown_ids(conn: Connection, user_id: int) -> set[str]:
 
 
 def count(conn: Connection, user_id: int) -> int:
-    """How many different items the list has shown so far."""
+    """Count the different items that the list has shown so far."""
     row = conn.execute(
         """
         SELECT count(*) FROM verification_items

@@ -46,7 +46,7 @@ class Nameless:
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """What an operator's word on deletions has come to so far, in check-ins."""
+    """The result of an operator's word on deletions so far, in check-ins."""
 
     deleted: int
     there: int

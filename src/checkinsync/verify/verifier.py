@@ -277,7 +277,7 @@ class _Verification:
         return [*map(_extra, deleted), *queries.known_by_id(conn, self.user.id)]
 
     def _deletions(self, conn: Connection) -> Deletions | None:
-        """What an operator's word has come to, in this run and those that it goes on from."""
+        """The result of an operator's word, in this run and those that it goes on from."""
         if self.acceptance is None or not self.acceptance.begun:
             return None
         return Deletions(
