@@ -12,7 +12,7 @@ from checkinsync.nightly.due import Selection, sort_out
 from support.factories import NOW
 
 ADA = User(7, "f7", "Ada", "a token")
-READY = Candidate(ADA, False, "ok", None, None, None, False, True)
+READY = Candidate(ADA, False, "ok", None, None, None, False)
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 

@@ -337,10 +337,13 @@ def test_what_was_held_back_with_others_is_believed_once_those_are_shown_again(e
     deleted, left_out = set(account.ids[4:8]), account.ids[12:22]
     for item_id in deleted:
         account.delete(item_id)
+    env.night(user)
+    assert (marked(env), withheld(env)) == (deleted, set())
+    first = env.at
     env.simulator.world.leave_out(ADA, left_out)
-    for _ in range(2):
-        env.night(user)
+    env.night(user)
     assert withheld(env) == deleted | set(left_out)
+    assert {row(env, item_id, "missing_since") for item_id in deleted} == {(first,)}
     assert gone(env) == set()
 
     env.simulator.world.leave_out(ADA, [])

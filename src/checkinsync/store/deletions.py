@@ -216,7 +216,7 @@ def one_that_is_there(conn: Connection, user_id: int) -> str | None:
 
 
 def count_above(conn: Connection, user_id: int, at: datetime, *, order: Order) -> int:
-    """How many check-ins stand above that second in a list of this order; those of the second
+    """Count the check-ins above that second in a list of this order; those of the second
     itself may be many, and are not counted."""
     after = at.replace(microsecond=0) + timedelta(seconds=1)
     if order is Order.CREATED:

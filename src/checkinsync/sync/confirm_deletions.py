@@ -107,7 +107,7 @@ def confirm_missing(
 
 @dataclass(slots=True)
 class _Night:
-    """What is missing of a user's history, and what is known about it."""
+    """The missing check-ins of a user, and what is known about their history."""
 
     session: Session
     check_stop: Callable[[], None]

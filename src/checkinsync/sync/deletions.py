@@ -20,7 +20,7 @@ from checkinsync.model.span import Span, entered_at
 
 DAY = timedelta(days=1)
 AGAIN_AFTER = timedelta(hours=20)
-"""How long after the first look the second one counts."""
+"""The time after the first look from which on a second one counts."""
 
 LATELY = timedelta(days=30)
 """So long a deletion counts against the next ones. What is still missing counts however old."""
@@ -33,7 +33,7 @@ for ever, nor slow down the slices."""
 
 @dataclass(frozen=True, slots=True)
 class Brake:
-    """How much of a user's history may go within `LATELY`; beyond it deletions are held back."""
+    """The most of a user's history that may go within `LATELY`; the rest is held back."""
 
     few: int
     """So many may go, however short the history is."""
@@ -57,9 +57,9 @@ LIST_ALONE = Brake(few=5, of_a_user=0.05, at_most=0.5)
 takes a wrong belief back before the list shows the check-in again."""
 
 OWN_WORD = Brake(few=12, of_a_user=0.20)
-"""Where Foursquare denies each one by its id. Wide: users delete a few to a dozen, or clear out a
-tenth of a history, and a faulty list is contradicted by the answers. Half a history gone is held
-back all the same: the same fault may be behind the list and the answers."""
+"""For what Foursquare denies one by one, by its id. Wide: users delete a few to a dozen, or clear
+out a tenth of a history, and a faulty list is contradicted by the answers. Half a history gone is
+held back all the same: the same fault may be behind the list and the answers."""
 
 OF_A_SPAN = 0.20
 """The share of what one stretch should hold that may go on the list's word, where it is more than

@@ -29,7 +29,8 @@ NOT_BEFORE = timedelta(hours=20)
 """Between two scrubs of one user."""
 
 LATE_AFTER = timedelta(days=25)
-"""A stretch that was not compared for so long shows that slices were missed: two are read."""
+"""A stretch that was not compared for so long shows that slices were missed: two are read. So does
+one that was compared so far in the future: a wrong clock dated it."""
 
 RESERVE = 30
 """Requests of the hour that a scrub leaves for others."""
@@ -126,7 +127,7 @@ class _Scrub:
             missed_twice=bool(deletions.missing_twice(conn, self.user_id, now=at)),
             above=self._above(conn, self.reached, slices.order) if self.reached else 0,
             stored=checkins.count(conn, self.user_id),
-            late=any(at - span.at > LATE_AFTER for span in known),
+            late=any(abs(at - span.at) > LATE_AFTER for span in known),
         )
 
     def _waiting(self, conn: Connection) -> list[Stored]:

@@ -72,7 +72,7 @@ def _counts(findings: Sequence[Finding]) -> str:
 
 
 def _asked(deletions: Deletions | None) -> str:
-    """What an operator's word on deletions has come to."""
+    """The result of an operator's word on deletions; empty where there was nothing to ask about."""
     if deletions is None or not (deletions.deleted or deletions.there or deletions.waiting):
         return ""
     left = f", since {deletions.refusal}" if deletions.refusal else ""
