@@ -17,7 +17,7 @@ from checkinsync.errors import (
     UnknownUser,
     UserExists,
 )
-from checkinsync.foursquare.oauth import Client, OAuth
+from checkinsync.foursquare.oauth import Client, OAuth, code_in
 from checkinsync.simulator.faults import Fault
 from checkinsync.users import removal
 from checkinsync.users.login import Arrival, LoggedIn, login
@@ -71,8 +71,7 @@ def logging_in(env: Env, oauth: OAuth, *arrivals: Arrival, named=None) -> Logged
     return login(
         named,
         arrivals=iter(arrivals),
-        state=STATE,
-        oauth=oauth,
+        exchange=lambda query: oauth.token(code_in(query, state=STATE)),
         foursquare=env.foursquare,
         pool=env.pool,
         keyring=env.keyring,

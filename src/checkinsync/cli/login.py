@@ -20,6 +20,7 @@ from checkinsync.cli.render import login as render
 from checkinsync.config import validators
 from checkinsync.config.durations import written
 from checkinsync.errors import CheckinsyncError, Interrupted, StrayReturn
+from checkinsync.foursquare.oauth import code_in
 from checkinsync.nightly import status as standing
 from checkinsync.users import accounts
 from checkinsync.users.login import Arrival, LoggedIn
@@ -67,8 +68,7 @@ def login(
         done = log_in(
             named,
             arrivals=arrivals,
-            state=state,
-            oauth=oauth,
+            exchange=lambda query: oauth.token(code_in(query, state=state)),
             foursquare=app.services.foursquare,
             pool=app.services.pool,
             keyring=app.services.keyring,

@@ -1,4 +1,4 @@
-"""The start of a run: the run's lease, who is due, and a row in `sync_runs`."""
+"""The start and the end of a run: its lease, who is due, and its row in `sync_runs`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from checkinsync.nightly import queries
 from checkinsync.nightly.due import Selection
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.plan import RunOptions, select_due
+from checkinsync.nightly.summary import RunSummary
 from checkinsync.nightly.wait import Wait
 from checkinsync.store import jobs, leases
 from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync.session import Services
+from checkinsync.verify import queries as verifications
 
 BUSY_ATTEMPTS = 60
 BUSY_PAUSE = 10.0
@@ -90,3 +92,14 @@ def _store(pool: Pool, *, at: datetime, due: int) -> tuple[int, Circumstances]:
         found = queries.circumstances(conn, at=at)
         jobs.close_abandoned(conn, importing=leases.held_users(conn))
         return queries.start(conn, at=at, host=socket.gethostname(), due=due), found
+
+
+def store_end(pool: Pool, summary: RunSummary, *, reminded: bool) -> None:
+    """Store how a run ended, as far as the database allows; drop abandoned verifications.
+
+    `reminded`: it named the users who must log in again.
+    """
+    with suppress(DatabaseError), transaction(pool) as conn:
+        assert summary.run_id is not None
+        queries.finish(conn, summary.run_id, summary, reminded=reminded)
+        verifications.forget(conn, before=summary.started_at - verifications.KEPT)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +15,6 @@ from checkinsync.errors import (
     CertificateRejected,
     CheckinsyncError,
     DatabaseAway,
-    DatabaseError,
     DatabaseExhausted,
     Exit,
     FoursquareAway,
@@ -28,9 +26,8 @@ from checkinsync.errors import (
     sentence,
 )
 from checkinsync.model.user import User
-from checkinsync.nightly import queries
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
-from checkinsync.nightly.begin import Begun, begin
+from checkinsync.nightly.begin import Begun, begin, store_end
 from checkinsync.nightly.notices import names_dead_tokens, notices
 from checkinsync.nightly.outages import FOURSQUARE_NAME, CircuitBreaker, Outages
 from checkinsync.nightly.plan import RunOptions, slots
@@ -39,12 +36,11 @@ from checkinsync.nightly.retries import Attempts, retry_policy
 from checkinsync.nightly.schedule import Entry, Queue
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.nightly.wait import Inbox, Wait, wait_for
-from checkinsync.store.pool import Pool, probe, transaction
+from checkinsync.store.pool import probe
 from checkinsync.sync.import_user import import_user
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
-from checkinsync.verify import queries as verifications
 
 SPARE = timedelta(minutes=15)
 """Before the deadline no import looks beyond its window any more."""
@@ -73,7 +69,12 @@ def run(
         work.prepare()
         work.run()
         work.results.record_tokens()
-        return _closed(services.pool, work.summary(), reminded=work.reminds)
+        summary = work.summary()
+        store_end(services.pool, summary, reminded=work.reminds)
+        figures = {"due": summary.due, "synced": summary.synced, "failed": summary.failed}
+        figures |= {"skipped": summary.skipped, "requests": summary.requests}
+        _log("run_finished", begun.run_id, outcome=summary.outcome, **figures)
+        return summary
 
 
 def _import_here(
@@ -81,17 +82,6 @@ def _import_here(
 ) -> Imported:
     scope = Nightly(options.overlap)
     return import_user(user, services=services, scope=scope, hooks=hooks, run_id=run_id)
-
-
-def _closed(pool: Pool, summary: RunSummary, *, reminded: bool) -> RunSummary:
-    with suppress(DatabaseError), transaction(pool) as conn:
-        assert summary.run_id is not None
-        queries.finish(conn, summary.run_id, summary, reminded=reminded)
-        verifications.forget(conn, before=summary.started_at - verifications.KEPT)
-    figures = {"due": summary.due, "synced": summary.synced, "failed": summary.failed}
-    figures |= {"skipped": summary.skipped, "requests": summary.requests}
-    _log("run_finished", summary.run_id, outcome=summary.outcome, **figures)
-    return summary
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from checkinsync.errors import CheckinsyncError, LoginFailed, StrayReturn
 from checkinsync.foursquare.client import Foursquare
-from checkinsync.foursquare.oauth import OAuth, code_in
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.user import Profile, User
 from checkinsync.store.pool import Pool
@@ -36,22 +35,21 @@ def login(
     named: User | None,
     *,
     arrivals: Iterable[Arrival],
-    state: str,
-    oauth: OAuth,
+    exchange: Callable[[str], str],
     foursquare: Foursquare,
     pool: Pool,
     keyring: Keyring,
     now: Callable[[], datetime],
 ) -> LoggedIn:
-    """Log in the first of `arrivals` with this login's `state`; refuses those before it.
+    """Log in the first of `arrivals` that belongs to this login; refuse those before it.
 
-    `named`: the only user it may be. Success is shown only after the token is stored.
+    `exchange` makes the query that a browser came back with a token, and raises StrayReturn for
+    another login's. `named`: the only user it may be. Success is shown after the token is stored.
     Raises LoginFailed, UserExists if it is another user, SettingsError, FoursquareAway, …
     """
     for arrival in arrivals:
         try:
-            code = code_in(arrival.query, state=state)
-            token = oauth.token(code)
+            token = exchange(arrival.query)
             profile = accounts.who_is(token, foursquare=foursquare)
             logged_in = _store(profile, token, named=named, pool=pool, keyring=keyring, now=now())
         except StrayReturn as stray:
