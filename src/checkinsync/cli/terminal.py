@@ -13,6 +13,7 @@ from typing import BinaryIO, TextIO
 
 import click
 
+from checkinsync.config.validators import is_word
 from checkinsync.users.loopback import time_is_up
 
 CHUNK = 4096
@@ -86,7 +87,7 @@ def token_from_stdin(command: str) -> str:
     else:
         token = "" if stdin is None else stdin.readline()
     token = str(token).strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_word(token):
         raise click.UsageError(
             "the Foursquare token is read from standard input, on one line: "
             f"`checkinsync {command} < token.txt`"

@@ -128,10 +128,15 @@ def _noted(found: tuple[str, ...]) -> Noted:
     return Noted(found, tuple(notes))
 
 
+def is_word(text: str) -> bool:
+    """Return True for one word of printable ASCII, such as Foursquare's ids, secrets and tokens."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
 def word(text: str) -> str:
     """Return one word of printable ASCII, such as Foursquare's ids and secrets are."""
     found = text.strip()
-    if not found or not found.isascii() or not found.isprintable() or " " in found:
+    if not is_word(found):
         raise ValueError("must be one word, as Foursquare shows it")
     if QUOTES & set(found):
         raise ValueError("must be as Foursquare shows it, without quotes")

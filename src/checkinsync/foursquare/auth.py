@@ -10,6 +10,7 @@ from typing import Literal
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
+from checkinsync.config.validators import is_word
 from checkinsync.errors import SettingsError, TokenRejected, TokenUnreadable
 
 Way = Literal["header", "query"]
@@ -46,7 +47,7 @@ WAYS: dict[Way, type[InHeader] | type[InQuery]] = {"header": InHeader, "query": 
 def sendable(token: str) -> str:
     """Return the token without blanks around it; raises TokenUnreadable where it can't be sent."""
     token = token.strip()
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not is_word(token):
         raise TokenUnreadable(
             "the stored token is empty or holds characters that no Foursquare token has; "
             "the user must log in again"
