@@ -2,8 +2,8 @@
 
 import signal
 
-for _number in (signal.SIGINT, signal.SIGQUIT):
-    if signal.getsignal(_number) is signal.SIG_IGN:  # as a shell starts what runs in its background
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # as by nohup, or a shell's `&`
         signal.signal(_number, signal.SIG_DFL)
 
 pytest_plugins = [

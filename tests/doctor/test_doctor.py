@@ -214,7 +214,7 @@ def test_settings_that_hold_a_secret_are_a_secret(db: str, home: Path):
 
     found = report(db, encryption_key="", config=str(config))
 
-    assert "holds a secret and can be read by everybody" in only(found, "files").says
+    assert "holds a secret and can be read by every account" in only(found, "files").says
 
 
 # --- the database --------------------------------------------------------------------------------

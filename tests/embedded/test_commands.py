@@ -165,7 +165,7 @@ def test_nobody_drops_out_of_a_private_database(private: Private, simulator: Ser
 
     assert (night.returncode, night.stderr) == (0, "")
     assert private.run_sql("SELECT count(*) FROM checkins") == "3"
-    assert "s imported in the next run" in private.run("why 1").stdout
+    assert "mported in the next nightly run" in private.run("why 1").stdout
     limited = private.run("why 1", CHECKINSYNC_ACTIVE_DAYS="60")
     assert "no login for more than 60 days" in limited.stdout
 
@@ -184,7 +184,7 @@ def test_it_listens_to_no_variable_of_postgresql(private: Private) -> None:
         "SELECT current_setting(name) FROM unnest(ARRAY['TimeZone', 'DateStyle', "
         "'client_encoding', 'application_name', 'transaction_read_only']) AS name"
     )
-    dumped = private.run(f"db dump {private.home.parent}/dump")
+    dumped = private.run(f"-q db dump {private.home.parent}/dump")
 
     assert made.returncode == 0, made.stderr
     assert made.stderr == f"checkinsync: made a new private database in {private.home}\n"

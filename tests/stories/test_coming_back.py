@@ -14,7 +14,9 @@ def test_who_comes_back_is_imported_the_next_night(story, kind: str):
     story.conn.execute(
         "UPDATE users SET last_login_at = now() AT TIME ZONE 'UTC' - interval '31 days'"
     )
-    assert story.run("orchestrate") == QUIET
+    night = story.run("orchestrate")
+    assert (night.code, night.out) == (0, "")
+    assert "2 users connected, but none has logged in" in night.err
     assert not story.requests()
 
     [(token,)] = story.rows("SELECT secret_token FROM users WHERE id = %s", ada.id)

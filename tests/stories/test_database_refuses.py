@@ -107,6 +107,6 @@ def test_a_sequence_behind_its_table_is_the_database_s_trouble_and_names_the_set
 
     night = story.run("orchestrate", retries="0")
 
-    assert night.code == 3
+    assert night.code == 69
     assert "SELECT setval(pg_get_serial_sequence('checkins', 'id')" in night.err
     assert story.rows("SELECT count(*) FROM quarantined_checkins") == [(0,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from checkinsync.config.settings import Examined
 from checkinsync.doctor import diagnosis, tables
 from checkinsync.doctor import table_queries as queries
 from checkinsync.doctor.findings import SETTINGS, Finding, SecretFile, ok, problem, warning
-from checkinsync.doctor.queries import reading
+from checkinsync.doctor.queries import reading, reading_tables
+from checkinsync.errors import SettingsError
 from checkinsync.keys import queries as tokens
 from checkinsync.model.standing import Standing
-from checkinsync.store import quarantine, users
+from checkinsync.store import quarantine, schema, users
 from checkinsync.store.pool import Connection
 
 NAMED = 10
@@ -48,6 +50,8 @@ def _closed(path: Path) -> int:
 def privileges(conn: Connection) -> Iterator[Finding]:
     """Check what the role may do with each table."""
     with reading(conn):
+        with suppress(SettingsError):  # a schema that the role may not use is told below
+            schema.use(conn)
         missing, filtered = queries.missing_privileges(conn), queries.filtered(conn)
         role = queries.role(conn)
     yield from tables.of_privileges(missing, role=role)
@@ -58,30 +62,30 @@ def privileges(conn: Connection) -> Iterator[Finding]:
 
 def shape(conn: Connection) -> Iterator[Finding]:
     """Check the types of columns, and the sequences."""
-    with reading(conn):
+    with reading_tables(conn):
         columns = queries.columns(conn)
     yield from tables.of_columns(columns)
-    with reading(conn):
+    with reading_tables(conn):
         sequences = queries.sequences(conn)
     yield from tables.of_sequences(sequences)
 
 
 def future(conn: Connection) -> Iterator[Finding]:
     """Check that no instant lies in the future."""
-    with reading(conn):
+    with reading_tables(conn):
         found, total = queries.in_the_future(conn, most=NAMED)
     yield from tables.of_future(found, total)
 
 
 def standings(conn: Connection, *, now: datetime, days: int) -> list[Standing]:
     """Return each user's state."""
-    with reading(conn):
+    with reading_tables(conn):
         return users.standings(conn, at=now, days=days)
 
 
 def without_key(conn: Connection, key_file: Path) -> Iterator[Finding]:
     """Check that no token needs the embedded database's key, which is missing."""
-    with reading(conn):
+    with reading_tables(conn):
         stored = tokens.after(conn, 0, most=1)
     if stored:
         yield problem(
@@ -96,7 +100,7 @@ def without_key(conn: Connection, key_file: Path) -> Iterator[Finding]:
 
 def quarantined(conn: Connection) -> Iterator[Finding]:
     """Check that nothing is in quarantine."""
-    with reading(conn):
+    with reading_tables(conn):
         counts = quarantine.counts(conn)
     if counts:
         yield warning(
