@@ -21,7 +21,7 @@ from checkinsync.keys.key_file import KEY_FILE, keys_of_home
 from checkinsync.keys.keyring import Keyring
 from checkinsync.migrations import migrate
 from checkinsync.shutdown import Shutdown
-from checkinsync.store.pool import Pool, direct, open_pool, transaction
+from checkinsync.store.pool import Address, Pool, direct, open_pool, transaction
 
 if TYPE_CHECKING:
     from checkinsync.foursquare.client import Foursquare
@@ -76,17 +76,17 @@ def _say(line: str) -> None:
 def database_url(settings: Settings) -> Iterator[str]:
     """Yield the database's address; where none is named, the embedded one serves meanwhile."""
     if settings.database_url is not None:
-        yield settings.database_url
+        yield Address.of(settings.database_url, source=settings.database_source)
         return
     with embedded_database(settings) as running:
-        yield running.url
+        yield Address.of(running.url, source="embedded")
 
 
 @contextmanager
 def migration_url(settings: Settings) -> Iterator[str]:
     """Yield the address for migrations: past a pooler, where one is named."""
     if settings.migrate_url is not None:
-        yield settings.migrate_url
+        yield Address.of(settings.migrate_url, source=settings.migrate_source)
         return
     with database_url(settings) as url:
         yield url

@@ -5,9 +5,11 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from checkinsync import errors
+from checkinsync import errors, resources
+from checkinsync.config.settings import read_settings
+from checkinsync.migrations import migrate
 from checkinsync.store.driver_errors import translated
-from checkinsync.store.pool import Pool, transaction
+from checkinsync.store.pool import Address, Pool, open_pool, transaction
 
 SECRET = "5ecret" * 10
 
@@ -117,3 +119,39 @@ def test_a_server_that_became_read_only_is_connected_to_anew(pool, db):
 
     with transaction(pool) as own:
         assert own.info.backend_pid != before
+
+
+@pytest.mark.parametrize("how", ["variable", "other variable", "secret file", "settings file"])
+def test_an_address_that_fails_is_named_by_the_one_source_it_came_from(db, tmp_path, how):
+    nowhere = psycopg.conninfo.make_conninfo(db, dbname="nowhere")
+    secret, own = tmp_path / "address", tmp_path / "own.toml"
+    secret.write_text(nowhere)
+    own.write_text(f'database_url = "{nowhere}"\n')
+    for path in (secret, own):
+        path.chmod(0o600)
+    environ, source = {
+        "variable": ({"CHECKINSYNC_DATABASE_URL": nowhere}, "CHECKINSYNC_DATABASE_URL"),
+        "other variable": ({"DATABASE_URL": nowhere}, "DATABASE_URL"),
+        "secret file": (
+            {"CHECKINSYNC_DATABASE_URL_FILE": str(secret)},
+            f"CHECKINSYNC_DATABASE_URL_FILE ({secret})",
+        ),
+        "settings file": ({"CHECKINSYNC_CONFIG": str(own)}, f"database_url in {own}"),
+    }[how]
+    settings = read_settings(environ)
+
+    with pytest.raises(errors.SettingsError) as refused, resources.migration_url(settings) as url:
+        migrate.plan(url)
+
+    assert f"({source}) does not admit us" in str(refused.value)
+
+
+def test_a_server_that_does_not_answer_is_named_by_the_source_of_its_address():
+    address = Address.of("host=127.0.0.1 port=1 dbname=x", source="DATABASE_URL")
+
+    with open_pool(address, size=1) as pool:
+        pool.timeout = 0.1
+        with pytest.raises(errors.DatabaseAway) as away, transaction(pool):
+            pass
+
+    assert "cannot reach the database (DATABASE_URL)" in str(away.value)

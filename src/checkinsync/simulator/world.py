@@ -59,7 +59,6 @@ class World:
         newest: int = NEWEST,
         gap: float | None = None,
         late: float = 0.0,
-        user_id: str | None = None,
         first_name: str | None = None,
         last_name: str | None = "",
     ) -> Account:
@@ -72,7 +71,7 @@ class World:
         number = len(self.accounts)
         account = Account(
             token=token,
-            user_id=user_id or str(1_000_001 + number),
+            user_id=str(1_000_001 + number),
             first_name=first_name or FIRST_NAMES[number % len(FIRST_NAMES)],
             last_name=LAST_NAMES[number % len(LAST_NAMES)] if last_name == "" else last_name,
         )

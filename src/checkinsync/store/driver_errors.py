@@ -47,21 +47,24 @@ LONGEST = 300
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise the driver's errors within the block as errors of ours."""
+def translated(source: str = "CHECKINSYNC_DATABASE_URL") -> Iterator[None]:
+    """Raise the driver's errors within the block as errors of ours.
+
+    `source`: where the database's address came from.
+    """
     try:
         yield
     except (PoolTimeout, PoolClosed):
-        raise DatabaseAway(CANNOT_REACH) from None
+        raise DatabaseAway(CANNOT_REACH.format(source=source)) from None
     except psycopg.Error as error:
-        raise meaning(error) from None
+        raise meaning(error, source) from None
 
 
-def meaning(error: psycopg.Error) -> CheckinsyncError:
+def meaning(error: psycopg.Error, source: str) -> CheckinsyncError:
     """Return the error of ours that a driver's error means."""
     state, words = error.sqlstate or "", primary(error)
     if is_away(error):
-        return DatabaseAway(CANNOT_REACH)
+        return DatabaseAway(CANNOT_REACH.format(source=source))
     if state == READ_ONLY or "during recovery" in words:
         return DatabaseAway(CANNOT_WRITE)
     if state.startswith(EXHAUSTED):
@@ -101,7 +104,6 @@ SEQUENCE_BEHIND = (
     "pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))"
 )
 CANNOT_REACH = (
-    "cannot reach the database; check that the server is running and that "
-    "CHECKINSYNC_DATABASE_URL (or DATABASE_URL) names it"
+    "cannot reach the database ({source}); check that the address is right and the server running"
 )
 CANNOT_WRITE = "the database is read-only at the moment, as during a fail-over"

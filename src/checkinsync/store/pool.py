@@ -23,8 +23,23 @@ from checkinsync.store.driver_errors import translated
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
+class Address(str):
+    """A database's address that remembers where it came from: a variable, a file, or its key."""
+
+    source = "CHECKINSYNC_DATABASE_URL"
+
+    @classmethod
+    def of(cls, url: str, *, source: str) -> Address:
+        """Return the address, with its source."""
+        address = cls(url)
+        address.source = source
+        return address
+
+
 class Pool(ConnectionPool[Connection]):
     """The pool, which remembers the search_path of the application's tables and ours."""
+
+    source: str = Address.source
 
     search_path: str | None = None
     """Found by the first transaction; None: not yet, or the tables do not exist."""
@@ -91,7 +106,7 @@ def open_pool(url: str, *, size: int) -> Pool:
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
-    return Pool(
+    pool = Pool(
         url,
         kwargs={
             "application_name": "checkinsync",
@@ -108,6 +123,12 @@ def open_pool(url: str, *, size: int) -> Pool:
         check=ConnectionPool.check_connection,
         open=True,
     )
+    pool.source = _source(url)
+    return pool
+
+
+def _source(url: str) -> str:
+    return url.source if isinstance(url, Address) else Address.source
 
 
 @contextmanager
@@ -130,11 +151,10 @@ def direct(
     except psycopg.OperationalError as error:
         words = " ".join(str(error).split())
         if any(sign in words for sign in NOT_ADMITTED):
-            raise SettingsError(f"the database does not admit us: {words}") from None
-        raise DatabaseAway(
-            "cannot reach the database at the address in CHECKINSYNC_DATABASE_URL (or "
-            f"DATABASE_URL, CHECKINSYNC_MIGRATE_URL): {words}"
-        ) from None
+            raise SettingsError(
+                f"the database ({_source(url)}) does not admit us: {words}"
+            ) from None
+        raise DatabaseAway(f"cannot reach the database ({_source(url)}): {words}") from None
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     with conn:
@@ -151,7 +171,7 @@ def transaction(
     kinds, SettingsError where it is not clear which table `users` is the application's; no error
     of the driver leaves the block.
     """
-    with translated(), pool.connection() as conn, closed_if_read_only(conn):
+    with translated(pool.source), pool.connection() as conn, closed_if_read_only(conn):
         conn.isolation_level = (
             IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
         )
