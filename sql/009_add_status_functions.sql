@@ -68,7 +68,7 @@ LANGUAGE sql STABLE AS $$
            k.created_at, k.last_checked_at, k.last_new_at, k.consecutive_failures,
            (SELECT count(*) FROM quarantined_checkins AS q WHERE q.user_id = k.id),
            c.missing, c.withheld, c.gone, v.verified_at, v.newest, v.oldest,
-           CASE WHEN k.unconnected THEN coalesce(k.reason, 'no Foursquare token is stored')
+           CASE WHEN k.unconnected AND k.state <> 'paused' THEN 'no Foursquare token is stored'
                 WHEN k.state NOT IN ('new', 'ok') THEN k.reason END,
            CASE
                WHEN k.importing THEN 'being imported or verified now'

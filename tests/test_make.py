@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,7 +34,10 @@ def make(checkout: Path, target: str) -> tuple[str, list[str]]:
     """What `make` says, and the calls that it makes."""
     (checkout / "calls").write_text("")
     command = ["make", target, f"PYTHON={checkout}/fake"]
-    told = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    environ = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    told = subprocess.run(
+        command, cwd=checkout, env=environ, capture_output=True, text=True, check=True
+    )
     return told.stdout, (checkout / "calls").read_text().splitlines()
 
 
