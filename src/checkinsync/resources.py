@@ -20,7 +20,7 @@ from checkinsync.errors import DatabaseAway, SettingsError
 from checkinsync.keys.key_file import KEY_FILE, keys_of_home
 from checkinsync.keys.keyring import Keyring
 from checkinsync.migrations import migrate
-from checkinsync.shutdown import Shutdown
+from checkinsync.shutdown import Shutdown, signals_deferred
 from checkinsync.store.pool import Address, Pool, direct, open_pool, transaction
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def open_pooled(settings: Settings) -> Iterator[Pool]:
     """Open the pool, over a schema that has what this program needs. Raises SchemaBehind."""
     with ExitStack() as stack:
         url = stack.enter_context(database_url(settings))
-        pool = open_pool(url, size=settings.pool_size)
+        with signals_deferred():  # an exception while a thread starts breaks that thread
+            pool = open_pool(url, size=settings.pool_size)
         stack.callback(pool.close, timeout=CLOSING)
         pending = _pending(pool, url)
         if pending:

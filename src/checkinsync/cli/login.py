@@ -22,6 +22,7 @@ from checkinsync.config.durations import written
 from checkinsync.errors import CheckinsyncError, Interrupted, StrayReturn
 from checkinsync.foursquare.oauth import code_in
 from checkinsync.nightly import status as standing
+from checkinsync.shutdown import signals_deferred
 from checkinsync.users import accounts
 from checkinsync.users.login import Arrival, LoggedIn
 from checkinsync.users.login import login as log_in
@@ -89,7 +90,8 @@ def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
     _say(f"Open this address {where} and allow the access:\n\n{address}\n")
     if here:
         _say(f"Waiting at {redirect(port)} for {written(timeout)} …")
-        threading.Thread(target=_open, args=(address,), daemon=True).start()
+        with signals_deferred():
+            threading.Thread(target=_open, args=(address,), daemon=True).start()
     else:
         _say(
             f"It then redirects to {redirect(port)}?…, which a browser elsewhere can't load.\n"
