@@ -132,7 +132,8 @@ class _Import:
         with self.session.transaction() as conn:
             at = self.session.now
             span = Span.of(page.items, top=page.offset == 0, now=at)
-            saved = save_page(conn, self.user_id, page.items, now=at, span=span)
+            known = self.walk.known
+            saved = save_page(conn, self.user_id, page.items, now=at, span=span, known=known)
             self.coverage.take(page, span)
             self._store_order(conn, page, now=at)
             self.walk.take(page, new=saved.new, stored=self._stored(conn, page, saved))

@@ -6,7 +6,7 @@ It decides nothing (that is `reconcile`) and commits nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -35,15 +35,18 @@ def save_page(
     *,
     now: datetime,
     span: Span | None = None,
+    known: Container[str] = (),
 ) -> Saved:
     """Store what a page shows, whatever its age; quarantine what can't be stored.
 
     `span`: the stretch that the page shows completely; what is stored inside and not shown is
-    marked as missing.
+    marked as missing. `known`: keys that pages above have shown already; of several items with one
+    id the first counts, which stands highest in the list.
     """
     shown = {item.key for item in items}
     before = deletions.in_span(conn, user_id, span, shown=shown, now=now) if span else []
-    saved = _save_items(conn, user_id, items, now=now)
+    fresh = [item for item in items if item.key not in known]
+    saved = _save_items(conn, user_id, fresh, now=now)
     if span:
         _note_unseen(conn, user_id, shown, before, span, now=now)
     return saved

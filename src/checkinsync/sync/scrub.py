@@ -205,7 +205,8 @@ class _Scrub:
         """One page, one transaction: its rows, what it does not show, what it verifies."""
         at = self.now
         span = Span.of(page.items, top=page.offset == 0, now=at, known=known)
-        self.saved += save_page(conn, self.user_id, page.items, now=at, span=span)
+        above = self.stretch[1] if self.stretch else ()
+        self.saved += save_page(conn, self.user_id, page.items, now=at, span=span, known=above)
         deepest = span.oldest if span else None
         lower = deletions.below(conn, self.user_id, deepest, most=FEW + 1) if deepest else []
         reading.take(page, span, below=len(lower))

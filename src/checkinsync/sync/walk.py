@@ -8,7 +8,7 @@ offsets of a list that changes meanwhile: a page counts when it *joins* what was
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from enum import Enum
 
@@ -97,6 +97,11 @@ class Walk:
         self._asked_again = False
         self._offset_works = False
         self._inserted = 0
+
+    @property
+    def known(self) -> Set[str]:
+        """The keys of the items seen contiguously so far."""
+        return self._seen
 
     @property
     def seen(self) -> int:
