@@ -82,3 +82,27 @@ def test_a_name_in_no_encoding_is_logged(tmp_path: Path) -> None:
     logging.getLogger("checkinsync").info("skipped", extra={"reason": "a \udcff b"})
 
     assert "\\udcff" in path.read_text()
+
+
+def crash(depth: int) -> None:
+    if depth:
+        crash(depth - 1)
+    raise ValueError("a bug")
+
+
+@pytest.mark.parametrize(("verbosity", "told", "longest"), [(0, 1, 20), (1, 3, 90)])
+def test_a_bug_that_meets_every_user_fills_no_mail(
+    capsys: pytest.CaptureFixture[str], verbosity: int, told: int, longest: int
+) -> None:
+    log.configure(verbosity=verbosity, style="text", path=None)
+    for _ in range(3):
+        try:
+            crash(9)
+        except ValueError:
+            logging.getLogger("checkinsync").exception("import_crashed")
+
+    err = capsys.readouterr().err
+
+    assert err.count("Traceback") == err.count("ValueError: a bug") == told
+    assert err.count("\n") <= longest
+    assert err.count("in crash") >= 3

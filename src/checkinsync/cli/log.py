@@ -10,6 +10,8 @@ import re
 import stat
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from checkinsync.errors import SettingsError
@@ -19,6 +21,10 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 
 _BARE = re.compile(r"[^\s\"=\x00-\x1f\x7f]+")
 """Values that need no quotes."""
+
+
+FRAMES = 4
+"""Frames of a traceback that standard error shows, the innermost; a mail has at most 40 lines."""
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
@@ -70,6 +76,26 @@ class JsonFormatter(UtcFormatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class MailFormatter(TextFormatter):
+    """The same, of a traceback the innermost frames only."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        """Return the traceback's end."""
+        return "".join(traceback.format_exception(*ei, limit=-FRAMES)).rstrip()
+
+
+def one_traceback() -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that passes the first traceback only: a bug may meet every user of a run."""
+    told: list[logging.LogRecord] = []
+
+    def passes(record: logging.LogRecord) -> bool:
+        if record.exc_info:
+            told.append(record)
+        return not record.exc_info or len(told) == 1
+
+    return passes
+
+
 class LogFile(logging.FileHandler):
     """A file whose disk may fill up: that is told once, and the work goes on."""
 
@@ -117,7 +143,9 @@ def configure(*, verbosity: int, style: str, path: str | None) -> None:
     level = levels.get(verbosity, logging.DEBUG)
     formatter = JsonFormatter() if style == "json" else TextFormatter()
     root = logging.getLogger("checkinsync")
-    root.handlers.clear()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
     root.propagate = False
     root.setLevel(min(level, logging.INFO) if path else level)
     handlers: list[logging.Handler] = [logging.StreamHandler()]
@@ -128,6 +156,10 @@ def configure(*, verbosity: int, style: str, path: str | None) -> None:
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    if verbosity <= 0:  # cron mails it
+        handlers[0].addFilter(one_traceback())
+        if style == "text":
+            handlers[0].setFormatter(MailFormatter())
 
 
 def _file(path: str) -> LogFile:
