@@ -1,6 +1,7 @@
 -- Functions, not views: a view would keep the application from changing its own tables' columns.
 
--- The one place that says who is active: users who logged in within the last `days` days.
+-- The one place that says who is active: users who logged in within the last `days` days. A login
+-- that is not recorded counts as one in 1970: with enough days, everyone is active.
 CREATE FUNCTION active_users(at TIMESTAMPTZ, days INTEGER)
 RETURNS TABLE (
     id                     INTEGER,
@@ -12,6 +13,8 @@ LANGUAGE sql STABLE AS $$
     SELECT u.id, u.foursquare_user_id::text, u.display_name::text, u.access_token_encrypted
       FROM users AS u
      WHERE u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days)
+        OR u.last_login_at IS NULL
+           AND 'epoch' >= at AT TIME ZONE 'UTC' - make_interval(days => days)
      ORDER BY u.id
 $$;
 
@@ -52,8 +55,8 @@ LANGUAGE sql STABLE AS $$
                    ELSE 'ok'
                END AS state,
                u.access_token_encrypted IS NULL AS unconnected, u.last_login_at,
-               coalesce(u.last_login_at >= at AT TIME ZONE 'UTC' - make_interval(days => days),
-                        false) AS active,
+               coalesce(u.last_login_at, 'epoch')
+                   >= at AT TIME ZONE 'UTC' - make_interval(days => days) AS active,
                EXISTS (SELECT FROM import_leases AS l
                         WHERE l.user_id = u.id
                           AND l.expires_at BETWEEN now() AND now() + interval '10 minutes')

@@ -8,6 +8,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from checkinsync.config.settings import EVERYONE
 from checkinsync.store import users
 from support.environment import add_users
 from support.factories import NOW
@@ -126,6 +127,17 @@ def test_an_inactive_user_is_never_said_to_be_imported_by_a_run(conn, user, stat
     assert told(conn)[2] == (
         f"nothing: {why} (`checkinsync import-user {user}` imports them all the same)"
     )
+
+
+def test_where_everyone_counts_somebody_without_a_login_is_active(conn, user):
+    conn.execute("UPDATE users SET last_login_at = NULL")
+
+    active = "SELECT id FROM active_users(%s, %s)"
+
+    assert conn.execute(active, [NOW, EVERYONE]).fetchall() == [(user,)]
+    assert conn.execute(active, [NOW, 365]).fetchall() == []
+    status = "SELECT active, next_action FROM sync_status(%s, %s)"
+    assert conn.execute(status, [NOW, EVERYONE]).fetchall() == [(True, "imported in the next run")]
 
 
 def test_an_import_at_work_is_what_happens_next(conn, user):

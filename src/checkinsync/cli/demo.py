@@ -19,6 +19,7 @@ from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render_run
 from checkinsync.cli.render import status as render_status
 from checkinsync.cli.render import verify as render_proof
+from checkinsync.cli.status import view
 from checkinsync.config.settings import Settings
 from checkinsync.migrations import migrate
 from checkinsync.model.user import User
@@ -71,7 +72,7 @@ def demo(ctx: click.Context, *, keep: Path | None) -> None:
     with _home(keep) as home:
         played = play(home, stop=listening(), say=click.echo, watching=run_progress)
     click.echo(f"\n{render_run.as_table(played.summary)}")
-    click.echo(f"\ncheckinsync status:\n\n{render_status.status_text(played.report)}")
+    click.echo(f"\ncheckinsync status:\n\n{render_status.status_text(played.report, view())}")
     click.echo("\ncheckinsync verify all:\n")
     for proof in played.proofs:
         click.echo(render_proof.in_one_line(proof))

@@ -59,7 +59,7 @@ def status(
     strict: bool,
     as_json: bool,
     watch: bool,
-    **view: Any,
+    **chosen: Any,
 ) -> None:
     """The last runs, what is at work, and how each user is doing."""
     if strict and max_age is None:
@@ -67,7 +67,7 @@ def status(
     if watch and (as_json or max_age or not on_terminal()):
         raise click.UsageError("--watch is for a terminal, without --json and --max-age")
     context: Context = ctx.obj
-    show = partial(_view, **view)
+    show = partial(view, **chosen)
     with context.pool() as (settings, pool):
 
         def look() -> Report:
@@ -90,7 +90,10 @@ def status(
         ctx.exit(_tell_stale(report, strict=strict))
 
 
-def _view(*, states: tuple[str, ...], limit: int | None, wide: bool) -> render.View:
+def view(
+    *, states: tuple[str, ...] = (), limit: int | None = None, wide: bool = False
+) -> render.View:
+    """Return what to show of a report where standard output goes."""
     terminal = is_terminal(sys.stdout)
     width = None if wide or not terminal else shutil.get_terminal_size().columns
     return render.View(states, limit, width, terminal)
