@@ -8,7 +8,6 @@ import pytest
 from checkinsync import errors, resources
 from checkinsync.config.settings import read_settings
 from checkinsync.migrations import migrate
-from checkinsync.store.driver_errors import translated
 from checkinsync.store.pool import Address, Pool, open_pool, transaction
 
 SECRET = "5ecret" * 10
@@ -64,7 +63,8 @@ def run(pool: Pool, *statements: str) -> None:
 
 def collide(pool: Pool, conn: psycopg.Connection) -> None:
     """Update a row that another transaction has updated since this one began."""
-    with translated(), pool.connection() as own:
+    run(pool)  # the schema is known now, and the next transaction begins with our first statement
+    with transaction(pool) as own:
         own.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         own.execute("SELECT * FROM t")
         conn.execute("UPDATE t SET a = 2")

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, LiteralString
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
@@ -76,6 +77,11 @@ Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and
 Platform Compatibility": the settings there that change what a statement means or reads as.
 """
 
+READ_WRITE = "READ COMMITTED, READ WRITE"
+READ_ONLY = "READ COMMITTED, READ ONLY"
+SNAPSHOT = "REPEATABLE READ, READ ONLY"
+"""Modes of a transaction."""
+
 PINNED_TRANSACTIONS = {
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read committed",
@@ -109,6 +115,7 @@ def open_pool(url: str, *, size: int) -> Pool:
     pool = Pool(
         url,
         kwargs={
+            "autocommit": True,  # `transaction` begins each transaction itself
             "application_name": "checkinsync",
             "client_encoding": "UTF8",
             "prepare_threshold": None,  # prepared statements fail behind a transaction-mode pooler
@@ -120,7 +127,6 @@ def open_pool(url: str, *, size: int) -> Pool:
         max_idle=KEPT,
         max_lifetime=KEPT,
         reconnect_timeout=PATIENCE,
-        check=ConnectionPool.check_connection,
         open=True,
     )
     pool.source = _source(url)
@@ -171,15 +177,56 @@ def transaction(
     kinds, SettingsError where it is not clear which table `users` is the application's; no error
     of the driver leaves the block.
     """
-    with translated(pool.source), pool.connection() as conn, closed_if_read_only(conn):
-        conn.isolation_level = (
-            IsolationLevel.REPEATABLE_READ if snapshot else IsolationLevel.READ_COMMITTED
-        )
-        conn.read_only, conn.deferrable = read_only or snapshot, False
-        pin(conn, search_path=pool.search_path)
+    mode = SNAPSHOT if snapshot else READ_ONLY if read_only else READ_WRITE
+    with translated(pool.source), _begun(pool, mode) as conn, closed_if_read_only(conn):
         if pool.search_path is None:
             pool.search_path = schema.use(conn)
         yield conn
+
+
+@contextmanager
+def _begun(pool: Pool, mode: LiteralString) -> Iterator[Connection]:
+    """A connection with a transaction, which ends with the block."""
+    conn = _begin(pool, mode)
+    try:
+        with conn:
+            yield conn
+    finally:
+        pool.putconn(conn)
+
+
+def _begin(pool: Pool, mode: LiteralString) -> Connection:
+    """Begin a transaction in one round trip; on another connection where one has been cut off."""
+    for left in range(pool.max_size, -1, -1):
+        conn = pool.getconn()
+        try:
+            conn.execute(_beginning(mode, pool.search_path, conn.info.server_version))
+        except BaseException:
+            pool.putconn(conn)
+            if left and conn.closed:
+                continue
+            raise
+        return conn
+    raise AssertionError  # the last one is returned or raised
+
+
+@cache
+def _beginning(mode: LiteralString, search_path: str | None, server_version: int) -> sql.Composed:
+    """Return the statements that begin a transaction. What a role, a database or a pooler may have
+    set otherwise is set for this transaction; the application's constraints are checked at once,
+    so that they refuse a value and not a whole page."""
+    settings = sql.SQL("; ").join(
+        sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in _settings(server_version).items()
+    )
+    return sql.SQL(
+        "BEGIN ISOLATION LEVEL {mode}, NOT DEFERRABLE; SET CONSTRAINTS ALL IMMEDIATE; {settings}"
+        "{path}"
+    ).format(
+        mode=sql.SQL(mode),
+        settings=settings,
+        path=sql.SQL("; SET LOCAL search_path = " + search_path if search_path else ""),
+    )
 
 
 @contextmanager
@@ -202,16 +249,14 @@ def closed_if_read_only(conn: Connection) -> Iterator[None]:
         raise
 
 
-def pin(conn: Connection, *, search_path: str | None = None, session: bool = False) -> None:
-    """Set, for this transaction, what a role, a database or a pooler may have set otherwise.
+def pin(conn: Connection, *, session: bool = False) -> None:
+    """Set the same for the transaction of a connection past the pool.
 
     `session`: for the whole session, which must not go through a transaction-mode pooler.
     """
-    settings = PINNED if search_path is None else {**PINNED, "search_path": search_path}
+    settings = _settings(conn.info.server_version)
     if session:
         settings = {**settings, **PINNED_TRANSACTIONS}
-    if conn.info.server_version >= HAS_TRANSACTION_TIMEOUT:
-        settings = {**settings, "transaction_timeout": "0"}
     conn.execute(
         """
         SELECT set_config(s.name, s.value, %(local)s)
@@ -223,6 +268,11 @@ def pin(conn: Connection, *, search_path: str | None = None, session: bool = Fal
             "local": not session,
         },
     )
+
+
+def _settings(server_version: int) -> dict[str, str]:
+    has_timeout = server_version >= HAS_TRANSACTION_TIMEOUT
+    return {**PINNED, "transaction_timeout": "0"} if has_timeout else PINNED
 
 
 def probe(pool: Pool) -> bool:
