@@ -10,14 +10,17 @@ writes nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
 
-from checkinsync.errors import LeaseLost
+from checkinsync.errors import AtWork, LeaseLost
 from checkinsync.store import lease_owner
 from checkinsync.store.pool import Connection
+
+LOST = "another import of this user took over while this one slept; nothing more was written"
 
 RUN = 0
 """The reserved user id whose lease is that of the run itself; the serial ids begin at 1."""
@@ -32,52 +35,92 @@ class Lease:
 
 
 def acquire(conn: Connection, user_id: int, *, alive: Collection[int]) -> Lease | None:
-    """Take the lease for 90 s; None where a living import holds it.
+    """Take one lease; None where a living import holds it. See `acquire_all`."""
+    with suppress(AtWork), conn.transaction():
+        for lease in acquire_all(conn, [user_id], alive=alive):
+            return lease
+    return None
+
+
+def acquire_all(
+    conn: Connection, user_ids: Collection[int], *, alive: Collection[int]
+) -> list[Lease]:
+    """Take the leases, for 90 s, that no living import holds.
 
     A dead owner of this host is seen at once; that of others when its lease has expired.
     `alive`: the tokens of this process's own imports; another one of its name was left behind when
-    the database went away.
+    the database went away. Raises AtWork where the holder of one is in the middle of a page.
     """
-    row = conn.execute(
-        "SELECT owner, token FROM import_leases WHERE user_id = %(user)s", {"user": user_id}
-    ).fetchone()
-    dead = row[1] if row is not None and _is_dead(*row, alive=alive) else None
     try:
-        with conn.transaction():
-            claimed = conn.execute(
-                """
-                INSERT INTO import_leases AS l (user_id, owner, token, expires_at)
-                VALUES (%(user)s, %(owner)s, nextval('import_lease_tokens'), now() + '90 s')
-                ON CONFLICT (user_id) DO UPDATE
-                   SET owner = excluded.owner, token = excluded.token,
-                       expires_at = excluded.expires_at
-                 WHERE (l.expires_at <= now() OR l.expires_at > now() + interval '10 minutes')
-                    OR l.token = %(dead)s
-                RETURNING token
-                """,
-                {"user": user_id, "owner": str(lease_owner.me()), "dead": dead},
-            ).fetchone()
-    except psycopg.errors.LockNotAvailable:  # its holder is in the middle of a page
-        return None
-    return None if claimed is None else Lease(user_id, claimed[0])
+        taken, others = _claim(conn, dict.fromkeys(user_ids))
+        dead = {user: token for user, owner, token in others if _is_dead(owner, token, alive=alive)}
+        return taken + (_claim(conn, dead)[0] if dead else [])
+    except psycopg.errors.LockNotAvailable:
+        raise AtWork("another import of this user is at work") from None
+
+
+def _claim(
+    conn: Connection, users: Mapping[int, int | None]
+) -> tuple[list[Lease], list[tuple[int, str, int]]]:
+    """Take the leases that are free, or whose token is the one given here, of a dead import.
+    Return them, and user, owner and token of the others."""
+    rows = conn.execute(
+        """
+        WITH wanted AS (
+            SELECT * FROM unnest(%(users)s::bigint[], %(dead)s::bigint[]) AS w (user_id, dead)),
+        held AS (
+            SELECT l.user_id, l.owner, l.token
+              FROM import_leases AS l JOIN wanted AS w USING (user_id)
+             WHERE l.expires_at > now() AND l.expires_at <= now() + interval '10 minutes'
+               AND l.token IS DISTINCT FROM w.dead),
+        taken AS (
+            INSERT INTO import_leases AS l (user_id, owner, token, expires_at)
+            SELECT w.user_id, %(owner)s, nextval('import_lease_tokens'), now() + '90 s'
+              FROM wanted AS w
+             WHERE NOT EXISTS (SELECT FROM held WHERE held.user_id = w.user_id)
+             ORDER BY w.user_id
+            ON CONFLICT (user_id) DO UPDATE
+               SET owner = excluded.owner, token = excluded.token, expires_at = excluded.expires_at
+             WHERE (l.expires_at <= now() OR l.expires_at > now() + interval '10 minutes')
+                OR l.token = (SELECT w.dead FROM wanted AS w WHERE w.user_id = l.user_id)
+            RETURNING l.user_id, l.token)
+        SELECT user_id, NULL, token FROM taken UNION ALL SELECT * FROM held
+        """,
+        {"users": list(users), "dead": list(users.values()), "owner": str(lease_owner.me())},
+    ).fetchall()
+    taken = [Lease(user, token) for user, owner, token in rows if owner is None]
+    return taken, [row for row in rows if row[1] is not None]
 
 
 def ensure_held(conn: Connection, lease: Lease) -> None:
-    """Renew it for 90 s; the first statement of every transaction of an import.
+    """Renew a lease for 90 s. Raises LeaseLost."""
+    if lease.user_id not in held(conn, [lease]):
+        raise LeaseLost(LOST)
 
-    Raises LeaseLost: another process imports this user now, and nothing more may be written.
+
+def held(conn: Connection, leases: Collection[Lease]) -> dict[int, bool]:
+    """Renew leases for 90 s; the first statement of every transaction of an import.
+
+    Return the users whose lease is still held, and if they still exist; they then stay until the
+    end of the transaction.
     """
-    held = conn.execute(
+    rows = conn.execute(
         """
-        UPDATE import_leases SET expires_at = now() + '90 s'
-         WHERE user_id = %(user)s AND token = %(token)s
+        WITH ours AS (
+            SELECT * FROM unnest(%(users)s::bigint[], %(tokens)s::bigint[]) AS o (user_id, token)),
+        held AS (
+            UPDATE import_leases AS l SET expires_at = now() + '90 s'
+              FROM ours WHERE l.user_id = ours.user_id AND l.token = ours.token
+            RETURNING l.user_id),
+        present AS (
+            SELECT id FROM users
+             WHERE id = ANY (%(users)s::int[]) ORDER BY id FOR KEY SHARE)
+        SELECT held.user_id, present.id IS NOT NULL
+          FROM held LEFT JOIN present ON present.id = held.user_id
         """,
-        {"user": lease.user_id, "token": lease.token},
+        _columns(leases),
     )
-    if held.rowcount != 1:
-        raise LeaseLost(
-            "another import of this user took over while this one slept; nothing more was written"
-        )
+    return dict(rows.fetchall())
 
 
 def renew(conn: Connection, leases: Sequence[Lease]) -> None:
@@ -91,19 +134,24 @@ def renew(conn: Connection, leases: Sequence[Lease]) -> None:
                  USING (user_id, token)
                    FOR UPDATE OF import_leases SKIP LOCKED)
         """,
-        {"users": [lease.user_id for lease in leases], "tokens": [x.token for x in leases]},
+        _columns(leases),
     )
 
 
-def release(conn: Connection, lease: Lease) -> None:
-    """Give it back; the row stays, so that tokens only grow."""
+def release(conn: Connection, *leases: Lease) -> None:
+    """Give them back; the rows stay, so that tokens only grow."""
     conn.execute(
         """
-        UPDATE import_leases SET expires_at = '-infinity'
-         WHERE user_id = %(user)s AND token = %(token)s
+        UPDATE import_leases AS l SET expires_at = '-infinity'
+          FROM unnest(%(users)s::bigint[], %(tokens)s::bigint[]) AS o (user_id, token)
+         WHERE l.user_id = o.user_id AND l.token = o.token
         """,
-        {"user": lease.user_id, "token": lease.token},
+        _columns(leases),
     )
+
+
+def _columns(leases: Collection[Lease]) -> dict[str, list[int]]:
+    return {"users": [x.user_id for x in leases], "tokens": [x.token for x in leases]}
 
 
 def _is_dead(owner: str, token: int, *, alive: Collection[int]) -> bool:
