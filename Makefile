@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.embedded
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench drill clean
+.PHONY: demo test lint docs bench drill clean
 
 demo: $(DEMO)  ## a whole nightly run against a simulated Foursquare, in a database of its own
 	@echo 'Running: checkinsync demo'
@@ -18,6 +18,9 @@ lint: $(STAMP)  ## what a change has to pass besides the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)  ## the pages that are made from the program
+	cd tests && ../$(BIN)/python -m support.made
 
 bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again
 	cd tests && ../$(BIN)/python -m bench

@@ -215,7 +215,7 @@ def test_every_link_leads_somewhere():
 OURS = {path.stem for path in SOURCES.iterdir() if path.is_dir() or path.suffix == ".py"}
 OURS -= {"__init__", "__main__", "__pycache__"}
 """Our packages and the modules beside them."""
-FOLDERS = {"contrib", "docs", "sql", "src", "tests"}
+FOLDERS = {"contrib", "docs", "schemas", "sql", "src", "tests"}
 TABLES = {"users"}
 """Tables named like a package: `users.last_login_at` is a column."""
 OTHERS = {USER, "checkinsync.toml", "checkinsync.service", "checkinsync.timer"}

@@ -1,4 +1,4 @@
-"""What is installed holds the migrations, whichever way it was built."""
+"""What is installed holds the migrations and the schemas, whichever way it was built."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def test_both_wheels_hold_the_same_and_all_migrations(wheels: tuple[Path, Path])
     assert direct == by_sdist
     packaged = {Path(name).name for name in direct if name.startswith("checkinsync/sql/")}
     assert packaged == {*MIGRATIONS, "README.md"}
+    schemas = {Path(name).name for name in direct if name.startswith("checkinsync/schemas/")}
+    assert schemas == {path.name for path in (ROOT / "schemas").iterdir()}
 
 
 def test_an_installed_package_finds_its_own_migrations(

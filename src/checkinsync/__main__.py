@@ -7,11 +7,13 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from datetime import datetime
 from typing import TextIO
 
 import click
 
 from checkinsync.cli import checkinsync
+from checkinsync.cli.terminal import iso, say_json
 from checkinsync.errors import CheckinsyncError, Exit
 
 
@@ -54,13 +56,14 @@ def _run() -> int:
         code = checkinsync.main(standalone_mode=False)
     except CheckinsyncError as error:
         click.echo(f"checkinsync: {error}", err=True)
-        return error.exit_code
+        until = getattr(error, "until", None)
+        return _told(type(error).__name__, str(error), error.exit_code, until=until)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _told("UsageError", error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("checkinsync: interrupted", err=True)
-        return Exit.INTERRUPTED
+        return _told("Interrupted", "interrupted", Exit.INTERRUPTED)
     except SystemExit:  # click's answer to a broken pipe: the reader of our output has gone
         return 0
     except Exception as error:
@@ -73,8 +76,17 @@ def _run() -> int:
             "report it with what the log says",
             err=True,
         )
-        return Exit.BUG
+        return _told("Unexpected", f"unexpected error ({type(error).__name__})", Exit.BUG)
     return code if isinstance(code, int) else 0
+
+
+def _told(kind: str, message: str, code: int, *, until: datetime | None = None) -> int:
+    """Print the error as JSON, too, where the command was asked for JSON; return the exit code."""
+    if "--json" in sys.argv:
+        about = {"kind": kind, "message": message, "exit_code": code, "retry_at": iso(until)}
+        with suppress(OSError):  # the reader of our output may be gone
+            say_json({"error": about})
+    return code
 
 
 def _let_go_of_output() -> bool:

@@ -12,7 +12,7 @@ from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.render.table import many
-from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.cli.terminal import end_with, on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
 from checkinsync.model.user import User
 from checkinsync.resources import utc_now
@@ -112,4 +112,5 @@ def _import(
     except CheckinsyncError as error:
         if as_json:
             say_json(render.outcome_json(user, ended_with(error)))
+            end_with(error)
         raise

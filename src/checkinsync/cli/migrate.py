@@ -6,8 +6,9 @@ import click
 
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import migrate as render
-from checkinsync.cli.terminal import say_json
+from checkinsync.cli.terminal import end_with, say_json
 from checkinsync.migrations import migrate as migrations
+from checkinsync.migrations.files import MigrationStatus
 from checkinsync.migrations.refusals import refused
 from checkinsync.resources import available_keyring, migration_url
 
@@ -24,7 +25,7 @@ from checkinsync.resources import available_keyring, migration_url
     metavar="NNN",
     help="Record the files up to NNN as applied, on a database that has what they add.",
 )
-@click.option("--json", "as_json", is_flag=True, help="With --plan: as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="With --plan or --status: as JSON.")
 @click.pass_obj
 def migrate(
     context: Context, *, plan: bool, status: bool, check: bool, baseline: int | None, as_json: bool
@@ -36,8 +37,8 @@ def migrate(
     """
     if plan + status + check + (baseline is not None) > 1:
         raise click.UsageError("--plan, --status, --check and --baseline exclude each other")
-    if as_json and not plan:
-        raise click.UsageError("--json goes with --plan")
+    if as_json and not (plan or status):
+        raise click.UsageError("--json goes with --plan and --status")
     settings = context.settings()
     stop = listening()
     with migration_url(settings) as url:
@@ -46,7 +47,7 @@ def migrate(
             can_decrypt = keyring.can_decrypt if keyring else None
             _show(migrations.plan(url, can_decrypt=can_decrypt), as_json=as_json)
         elif status:
-            click.echo(render.status(migrations.status(url)))
+            _list(migrations.status(url), as_json=as_json)
         elif check:
             migrations.check(url)
             click.echo("the schema is up to date")
@@ -56,11 +57,18 @@ def migrate(
             click.echo(render.applied(migrations.up(url, sleep=stop.sleep)))
 
 
+def _list(standings: list[MigrationStatus], *, as_json: bool) -> None:
+    if as_json:
+        say_json(render.status_json(standings))
+    else:
+        click.echo(render.status(standings))
+
+
 def _show(plan: migrations.Plan, *, as_json: bool) -> None:
-    """Print the plan. Raises MigrationRefused where `migrate` would."""
+    """Print the plan, and exit as `migrate` would."""
     if as_json:
         say_json(render.plan_json(plan))
     else:
         click.echo(render.plan(plan))
     if plan.refusals:
-        raise refused(plan.refusals)
+        end_with(refused(plan.refusals))

@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import BinaryIO, TextIO
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO, NoReturn, TextIO
 
 import click
 
 from checkinsync.config.validators import is_word
+from checkinsync.errors import CheckinsyncError
 from checkinsync.users.loopback import time_is_up
 
 CHUNK = 4096
@@ -56,6 +57,11 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()  # None: it was closed before we started
 
 
+def iso(value: datetime | None) -> str | None:
+    """Return a time as JSON has it, in UTC whatever the session's time zone."""
+    return None if value is None else value.astimezone(UTC).isoformat()
+
+
 def say_json(value: object) -> None:
     """Print a result for programs; in ASCII where the locale is not UTF-8."""
     import json  # noqa: PLC0415
@@ -63,6 +69,12 @@ def say_json(value: object) -> None:
     stdout: TextIO | None = sys.stdout
     is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
     click.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
+
+
+def end_with(error: CheckinsyncError) -> NoReturn:
+    """End with an error after a result that tells of it, so that no second JSON is printed."""
+    click.echo(f"checkinsync: {error}", err=True)
+    click.get_current_context().exit(error.exit_code)
 
 
 @contextmanager

@@ -99,15 +99,18 @@ def list_users(context: Context, *, as_json: bool) -> None:
 
 @users.command()
 @click.argument("user")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the names of `status`.")
 @click.pass_obj
-def show(context: Context, user: str) -> None:
+def show(context: Context, user: str, *, as_json: bool) -> None:
     """Show everything that is known about USER, except secrets."""
+    now = utc_now()
     with context.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)
-        status, _ = standing.of_user(
-            found, pool=pool, now=utc_now(), active_days=settings.active_days
-        )
-    click.echo(render.user_text(status))
+        status, _ = standing.of_user(found, pool=pool, now=now, active_days=settings.active_days)
+    if as_json:
+        say_json(render.user_json(status, fresh=status.is_fresh(now, standing.MAX_AGE)))
+    else:
+        click.echo(render.user_text(status))
 
 
 @users.command()

@@ -6,6 +6,7 @@ import click
 
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
+from checkinsync.cli.terminal import say_json
 from checkinsync.nightly import status as nightly
 from checkinsync.resources import utc_now
 from checkinsync.store import users
@@ -14,8 +15,9 @@ from checkinsync.store.pool import transaction
 
 @click.command()
 @click.argument("user", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
-def why(context: Context, user: str | None) -> None:
+def why(context: Context, user: str | None, *, as_json: bool) -> None:
     """One line: why USER was or was not imported, and what happens next.
 
     USER may be left out where there is only one user.
@@ -23,5 +25,9 @@ def why(context: Context, user: str | None) -> None:
     with context.pool() as (settings, pool):
         with transaction(pool, read_only=True) as conn:
             found = users.find(conn, user)
-        known = nightly.of_user(found, pool=pool, now=utc_now(), active_days=settings.active_days)
-    click.echo(render.why(*known))
+        now = utc_now()
+        known = nightly.of_user(found, pool=pool, now=now, active_days=settings.active_days)
+    if as_json:
+        say_json(render.why_json(*known, fresh=known[0].is_fresh(now, nightly.MAX_AGE)))
+    else:
+        click.echo(render.why(*known))

@@ -8,6 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from checkinsync.cli.render.table import table
+from checkinsync.cli.terminal import iso
 from checkinsync.migrations.files import Applied, MigrationStatus
 from checkinsync.migrations.locks import Footprint, Lock, Mode
 from checkinsync.migrations.migrate import Plan, Step
@@ -32,6 +33,16 @@ def status(standings: Sequence[MigrationStatus]) -> str:
         for s in standings
     )
     return table(("migration", "state", "applied at (UTC)"), rows)
+
+
+def status_json(standings: Sequence[MigrationStatus]) -> dict[str, Any]:
+    """Return the same for programs."""
+    return {
+        "migrations": [
+            {"name": s.name, "state": s.state.value, "applied_at": iso(s.applied_at)}
+            for s in standings
+        ]
+    }
 
 
 def plan(plan: Plan) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from checkinsync.cli.render.table import fitted, moment, table
+from checkinsync.cli.terminal import iso
 from checkinsync.errors import sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.summary import RunSummary
@@ -15,11 +15,6 @@ if TYPE_CHECKING:  # loads HTTP, which `status` does without
     from checkinsync.nightly.plan import RunPlan
 MOST = 100
 """Users that a table on a terminal has."""
-
-
-def iso(value: datetime | None) -> str | None:
-    """Return a time as JSON has it, in UTC whatever the session's time zone."""
-    return None if value is None else value.astimezone(UTC).isoformat()
 
 
 def what(outcome: Outcome) -> str:

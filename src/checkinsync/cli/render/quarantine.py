@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from checkinsync.cli.render.orchestrate import iso
 from checkinsync.cli.render.table import table
+from checkinsync.cli.terminal import iso
 from checkinsync.store.quarantine import Quarantined
 
 

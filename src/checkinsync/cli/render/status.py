@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import Any
 
-from checkinsync.cli.render.orchestrate import iso
 from checkinsync.cli.render.table import ago, cell, cut, fitted, many, moment, table
+from checkinsync.cli.terminal import iso
 from checkinsync.model.user import one_line
 from checkinsync.nightly.status import Report
 from checkinsync.nightly.summary import RunRecord
@@ -95,6 +95,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "imported": job.imported,
         "expected": job.expected,
         "page": job.page,
+        "message": job.message,
     }
 
 
@@ -106,6 +107,8 @@ def user_json(user: Status, *, fresh: bool) -> dict[str, Any]:
         "name": user.name,
         "state": user.state,
         "active": user.active,
+        "importing": user.importing,
+        "created_at": iso(user.created_at),
         "checkins": user.checkins,
         "last_checked_at": iso(user.last_checked_at),
         "last_new_at": iso(user.last_new_at),
@@ -267,6 +270,12 @@ def why(user: Status, job: Job | None) -> str:
             f"stored (`checkinsync quarantine {user.id}`)"
         )
     return one_line(f"{user}: {_what_was(user, job)}{kept}. Next: {user.next_action}")
+
+
+def why_json(user: Status, job: Job | None, *, fresh: bool) -> dict[str, Any]:
+    """The user, their last import, and the line of `why`."""
+    last = None if job is None else job_json(job)
+    return user_json(user, fresh=fresh) | {"why": why(user, job), "last_import": last}
 
 
 def _what_was(user: Status, job: Job | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from checkinsync.cli.render.orchestrate import iso
 from checkinsync.cli.render.table import many, moment, table
+from checkinsync.cli.terminal import iso
 from checkinsync.errors import sentence
 from checkinsync.model.user import one_line
 from checkinsync.verify.result import Deletions, Finding, Kind, Unfinished, VerificationResult

@@ -1,0 +1,90 @@
+"""The pages that are made from the program: `make docs` writes them, a test holds them current."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from support.schemas import SCHEMAS, Schema
+
+ROOT = Path(__file__).parents[2]
+MARK = "<!-- From here on made by `make docs` from the files in schemas/. -->\n"
+
+
+def main() -> None:
+    """Write every page that is not as it should be."""
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """Return the pages by path, as they should be."""
+    return {ROOT / "docs" / "json.md": _json_page()}
+
+
+# --- docs/json.md ---------------------------------------------------------------------------------
+
+
+def _json_page() -> str:
+    """The introduction as it stands, then a section per answer, then what several share."""
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    sections = [_section(name, schema) for name, schema in SCHEMAS.items()]
+    shared = {name: node for schema in SCHEMAS.values() for name, node in _shared(schema)}
+    parts = [_table(f"### {name}", node) for name, node in sorted(shared.items())]
+    return "\n".join([page.partition(MARK)[0] + MARK, *sections, "## Shared objects\n", *parts])
+
+
+def _section(name: str, schema: Schema) -> str:
+    about = f"`{schema['title']}`" if name != "error" else schema["title"].capitalize()
+    about = f"{about}: `schemas/{name}.schema.json`."
+    return _table(f"## {name}\n\n{about}", schema)
+
+
+def _shared(schema: Schema) -> Iterator[tuple[str, Schema]]:
+    yield from schema.get("$defs", {}).items()
+
+
+def _table(head: str, node: Schema) -> str:
+    kind = f" {_kind(node).capitalize()}." if "properties" not in node else ""
+    text = node.get("description", "")
+    lines = [f"{head}\n\n{text[:1].upper()}{text[1:].rstrip('.')}.{kind}\n"]
+    rows = list(_rows(node, ""))
+    if rows:
+        lines += ["| name | type | meaning |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _rows(node: Schema, path: str) -> Iterator[str]:
+    required = node.get("required", ())
+    for name, below in node.get("properties", {}).items():
+        may_lack = "" if name in required else ", may be absent"
+        yield f"| `{path}{name}` | {_kind(below)}{may_lack} | {_meaning(below)} |"
+        yield from _rows(below, f"{path}{name}.")
+        yield from _rows(below.get("items", {}), f"{path}{name}[].")
+
+
+def _meaning(node: Schema) -> str:
+    known = node.get("enum") or node.get("propertyNames", {}).get("enum", ())
+    words = ", ".join(f"`{word}`" for word in known if word is not None)
+    return f"{node.get('description', '')}{f' ({words})' if words else ''}"
+
+
+def _kind(node: Schema) -> str:
+    """`integer`, `time or null`, `array of run`, …"""
+    if "$ref" in node:
+        name = node["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name})"
+    if "anyOf" in node:
+        return " or ".join(_kind(each) for each in node["anyOf"])
+    types: Any = node.get("type", "any")
+    types = [types] if isinstance(types, str) else types
+    words = ["time" if node.get("format") == "date-time" and t == "string" else t for t in types]
+    if "array" in words:
+        words[words.index("array")] = f"array of {_kind(node['items'])}"
+    return " or ".join(words)
+
+
+if __name__ == "__main__":
+    main()
