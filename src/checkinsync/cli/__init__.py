@@ -27,7 +27,8 @@ COMMANDS = {
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",
-    "db": "The embedded database: a shell, a dump, a restore.",
+    "prune": "Delete old records of runs and imports; each good night does that by itself.",
+    "db": "The embedded database: a shell, dumps, upgrades, and a port to look at it.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",
     "simulate": "Serve a simulated Foursquare on a loopback port, until Ctrl-C.",
 }

@@ -14,6 +14,7 @@ from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.render import trouble
 from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.cli.upkeep import after_run
 from checkinsync.errors import DatabaseError
 from checkinsync.nightly import queries
 from checkinsync.nightly.plan import plan_run
@@ -69,6 +70,7 @@ def orchestrate(
             summary = run(
                 app.services, options=app.run_options, check_stop=app.shutdown.check, wait=app.wait
             )
+        after_run(app, summary)
         lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
     _print(summary, lines, as_json=as_json)
     ctx.exit(summary.exit_code)

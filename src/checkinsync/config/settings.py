@@ -55,6 +55,8 @@ _PARSERS: Mapping[str, Parser] = {
     "retries": validators.whole(0, 10),
     "retry_delay": validators.duration("0s", "1h"),
     "pool_size": validators.whole(1, 100),
+    "prune": validators.one_of("nightly", "never"),
+    "dumps": validators.whole(0, 1000),
 }
 """Every setting by its name in lower case without the prefix, and its parser."""
 
@@ -120,6 +122,10 @@ class Settings:
     """After the first attempt."""
     retry_delay: timedelta = timedelta(seconds=60)
     """Before the first retry; it doubles."""
+    prune: str = "nightly"
+    """`nightly` or `never`: whether a good night deletes old records; see `nightly.prune`."""
+    dumps: int = 7
+    """Dumps of the embedded database that are kept, one a night; 0: none is made."""
     connections: int | None = None
     """As given; use `pool_size`."""
     disposable: bool = False

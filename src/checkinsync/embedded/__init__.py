@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from checkinsync.embedded.server import DATABASE, Server
 from checkinsync.embedded.sharing import SharedUse, exclusive
 from checkinsync.errors import EmbeddedDatabaseError, SettingsError
 
-__all__ = ["Running", "serving"]
+__all__ = ["DATABASE", "Running", "base_of", "explained", "serving"]
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,21 @@ class Running:
     """Where psql, pg_dump and pg_restore of the server's version are."""
     made: bool = field(default=False, compare=False)
     """True: the data were made just now."""
+
+    @property
+    def socket(self) -> Path:
+        """The socket that the server listens on."""
+        return self.socket_dir / f".s.PGSQL.{PORT}"
+
+    def answers(self) -> bool:
+        """Return True if the server takes connections."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(3)
+            try:
+                probe.connect(str(self.socket))
+            except OSError:
+                return False
+            return True
 
     @property
     def url(self) -> str:
@@ -74,8 +90,8 @@ def serving(
     for data that are worth nothing. `for_tests` trades safety after a power cut for speed.
     Raises EmbeddedDatabaseError, and SettingsError where a setting or an installation is missing.
     """
-    base = _base(home)
-    with _explained(base):
+    base = base_of(home)
+    with explained(base):
         cluster, clients = _checked(base, bindir=bindir, account=account, nobody=allow_nobody)
         cluster.make_folders()
         server, use, made = _joined(cluster, clients, for_tests=for_tests)
@@ -85,7 +101,8 @@ def serving(
         _leave(server, use)
 
 
-def _base(home: Path) -> Path:
+def base_of(home: Path) -> Path:
+    """Return the folder that holds everything. Raises SettingsError where it can't work."""
     base = home.absolute().resolve() / "postgres"
     if UNUSABLE & set(str(base)):
         raise SettingsError(
@@ -96,7 +113,7 @@ def _base(home: Path) -> Path:
 
 
 @contextmanager
-def _explained(base: Path) -> Iterator[None]:
+def explained(base: Path) -> Iterator[None]:
     """Raise an error of the system (a full disk, a closed folder) as EmbeddedDatabaseError."""
     try:
         yield

@@ -57,6 +57,21 @@ def find(bindir: Path | None, *, data: Path, major: int | None, places: Iterable
     raise SettingsError(_other_version(data, major, found))
 
 
+def newest(bindir: Path | None, *, places: Iterable[Path]) -> Programs:
+    """Return the programs asked for, else those of the newest version. Raises SettingsError."""
+    if bindir:
+        return _asked_for(bindir)
+    found = list(filter(None, map(_in, places)))
+    if not found:
+        raise SettingsError(f"no PostgreSQL programs ({OLDEST} or newer) were found: {HOW_TO}")
+    return max(found, key=lambda programs: programs.major)
+
+
+def of_major(major: int, *, places: Iterable[Path]) -> Programs | None:
+    """Return the first programs of this version."""
+    return next((found for found in map(_in, places) if found and found.major == major), None)
+
+
 def everywhere() -> Iterator[Path]:
     """Yield the folders that may hold programs: in the wheels, then in the system, newest first."""
     yield from _in_wheels()
@@ -67,9 +82,8 @@ def _other_version(data: Path, major: int | None, found: list[Programs]) -> str:
     here = ", ".join(f"{programs.major} in {programs.bindir}" for programs in found)
     return (
         f"{data} was made by PostgreSQL {major}, the programs found are of {here}."
-        f" Nothing was changed. Install PostgreSQL {major}, name its programs in"
-        " CHECKINSYNC_PG_BINDIR and run `checkinsync db dump FILE`; then move the folder away,"
-        " unset CHECKINSYNC_PG_BINDIR, and run `checkinsync db restore FILE`."
+        f" Nothing was changed. Install PostgreSQL {major} beside them and run"
+        " `checkinsync db upgrade`; or name its programs in CHECKINSYNC_PG_BINDIR to stay with it."
     )
 
 

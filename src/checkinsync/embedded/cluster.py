@@ -23,6 +23,9 @@ ROLE = "checkinsync"
 PORT = 5432
 """Part of the socket's name only: nothing listens on the network."""
 
+UPGRADE = "upgrade"
+"""The folder in which an upgrade makes the new data."""
+
 LONGEST_SOCKET = 103
 """Bytes that the path of a socket may have on every system (macOS; Linux has four more)."""
 
@@ -91,6 +94,11 @@ class Cluster:
         try:
             found = self.data.stat()
         except FileNotFoundError:
+            if (self.base / UPGRADE / "data").exists():
+                raise EmbeddedDatabaseError(
+                    f"an upgrade of {self.data} was interrupted at its last step:"
+                    " `checkinsync db upgrade` completes it"
+                ) from None
             return
         if found.st_uid != self.account.uid:
             raise EmbeddedDatabaseError(
@@ -125,11 +133,11 @@ class Cluster:
             if made.returncode != 0:
                 raise EmbeddedDatabaseError(
                     f"initdb could not make a database in {self.base}:"
-                    f" {_last_line(made.stderr)}{no_space(self.base)} Nothing is left of it."
+                    f" {last_line(made.stderr)}{no_space(self.base)} Nothing is left of it."
                 )
             _append(new / "postgresql.conf", "include '../server.conf'\n")
             new.rename(self.data)
-        _sync(self.base)
+        sync(self.base)
 
 
 def made_by(data: Path) -> int | None:
@@ -160,7 +168,8 @@ def _initdb(service: Programs, folder: Path, *, for_tests: bool) -> Iterator[str
         yield "--no-sync"
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """Return the last error that a program has printed."""
     lines = [line for line in text.splitlines() if "error" in line or "FATAL" in line]
     return (lines or text.splitlines() or ["it did not say why."])[-1].strip()
 
@@ -209,7 +218,8 @@ def _append(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Make the names in a folder last, as they are now."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

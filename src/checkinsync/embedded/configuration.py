@@ -32,6 +32,11 @@ SERVER = {
     "log_min_messages": "log",  # no statement's error: its detail may quote a row
     "log_checkpoints": "off",
 }
+READER = "checkinsync_reader"
+"""The role of other programs; see `reader`."""
+
+READER_RULE = f"local all {READER} scram-sha-256\n"
+
 FOR_TESTS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -48,7 +53,7 @@ def write(cluster: Cluster, *, major: int, for_tests: bool) -> None:
         settings |= FOR_TESTS
     lines = (f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
     _write(cluster.base / "server.conf", "".join(lines))
-    _write(cluster.base / "hba.conf", f"local all all peer map={ROLE}\n")
+    _write(cluster.base / "hba.conf", f"{READER_RULE}local all all peer map={ROLE}\n")
     names = dict.fromkeys((cluster.account.name, "root"))
     _write(cluster.base / "ident.conf", "".join(f'{ROLE} "{name}" {ROLE}\n' for name in names))
 

@@ -42,10 +42,11 @@ def look(home: Path) -> Place | None:
 
 def is_made(home: Path) -> bool:
     """Return True if there are data below `home`, or if they can't be looked at."""
+    base = home / "postgres"
     try:
-        return any((home / "postgres" / "data").iterdir())
+        return any((base / "data").iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return (base / "upgrade" / "data").exists()  # interrupted: see `upgrade`
     except OSError:
         return True
 

@@ -87,6 +87,20 @@ def latest(conn: Connection, *, most: int) -> list[RunRecord]:
     return [RunRecord(*row) for row in rows]
 
 
+def prune(conn: Connection, *, before: datetime, most: int) -> int:
+    """Delete runs that began before then, the oldest first, and return how many; the last stays."""
+    return conn.execute(
+        """
+        DELETE FROM sync_runs WHERE id IN (
+               SELECT id FROM sync_runs
+                WHERE started_at < %(before)s AND outcome <> 'running'
+                  AND id < (SELECT max(id) FROM sync_runs)
+                ORDER BY id LIMIT %(most)s)
+        """,
+        {"before": before, "most": most},
+    ).rowcount
+
+
 def at_work(conn: Connection) -> bool:
     """Return True if a run is at work: it holds its lease, and its process is alive."""
     row = conn.execute(

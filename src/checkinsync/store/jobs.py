@@ -209,6 +209,29 @@ def running(conn: Connection) -> list[Job]:
     return [Job(*row) for row in rows]
 
 
+def prune(conn: Connection, *, before: datetime, most: int) -> int:
+    """Delete imports of ours that ended before then, the oldest first, and return how many.
+
+    Each user's last import stays, and the last that was completed. So do the application's rows.
+    """
+    return conn.execute(
+        """
+        DELETE FROM import_jobs WHERE id IN (
+               SELECT j.id FROM import_jobs AS j
+                WHERE j.lease_token IS NOT NULL
+                  AND j.status IN ('completed', 'failed', 'rate_limited')
+                  AND coalesce(j.completed_at, j.started_at) AT TIME ZONE 'UTC' < %(before)s
+                  AND EXISTS (
+                      SELECT FROM import_jobs AS later
+                       WHERE later.user_id = j.user_id AND later.id > j.id
+                         AND later.lease_token IS NOT NULL
+                         AND (j.status <> 'completed' OR later.status = 'completed'))
+                ORDER BY j.id LIMIT %(most)s)
+        """,
+        {"before": before, "most": most},
+    ).rowcount
+
+
 def latest(conn: Connection, user_id: int) -> Job | None:
     """Return the user's last Foursquare import."""
     row = conn.execute(

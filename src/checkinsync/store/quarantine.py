@@ -73,6 +73,18 @@ def free(conn: Connection, user_id: int, keys: Sequence[str]) -> None:
     )
 
 
+def forget(conn: Connection, *, before: datetime, most: int) -> int:
+    """Delete items first met before then, and return how many; they are stored nowhere else."""
+    return conn.execute(
+        """
+        DELETE FROM quarantined_checkins WHERE ctid IN (
+               SELECT ctid FROM quarantined_checkins
+                WHERE first_seen_at < %(before)s LIMIT %(most)s)
+        """,
+        {"before": before, "most": most},
+    ).rowcount
+
+
 def listing(conn: Connection, user_id: int | None = None) -> list[Quarantined]:
     """Return what is in quarantine, of one user or of all: by user, oldest first."""
     rows = conn.execute(

@@ -320,6 +320,8 @@ def end(conn: Connection, user_id: int) -> None:
     conn.execute("DELETE FROM verifications WHERE user_id = %(user)s", {"user": user_id})
 
 
-def forget(conn: Connection, *, before: datetime) -> None:
-    """Delete verifications started before then: they are too old to be resumed."""
-    conn.execute("DELETE FROM verifications WHERE started_at < %(before)s", {"before": before})
+def forget(conn: Connection, *, before: datetime) -> int:
+    """Delete verifications started before then, too old to be resumed; return how many."""
+    return conn.execute(
+        "DELETE FROM verifications WHERE started_at < %(before)s", {"before": before}
+    ).rowcount

@@ -1,0 +1,53 @@
+"""`checkinsync prune`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from checkinsync.cli.context import Context, Duration, listening
+from checkinsync.cli.render.table import many
+from checkinsync.nightly import prune as records
+from checkinsync.nightly.prune import Ages, Pruned
+from checkinsync.resources import utc_now
+
+
+@click.command()
+@click.option(
+    "--runs", type=Duration(), default="400d", show_default=True, help="Runs that began before."
+)
+@click.option(
+    "--jobs", type=Duration(), default="90d", show_default=True, help="Imports that ended before."
+)
+@click.option(
+    "--quarantine",
+    type=Duration(),
+    help="Also check-ins in quarantine first met before; they are stored nowhere else (off).",
+)
+@click.pass_obj
+def prune(
+    context: Context, *, runs: timedelta, jobs: timedelta, quarantine: timedelta | None
+) -> None:
+    """Delete old records of runs and imports; each good night does that by itself.
+
+    Besides runs and imports of these ages: the lists of verifications that were interrupted more
+    than 7 days ago. Check-ins, their revisions and what proves that a history is complete are never
+    deleted, nor each user's last imports, nor rows of the web application. If interrupted, run it
+    again.
+    """
+    with context.pool() as (_, pool):
+        listening()
+        ages = Ages(runs=runs, jobs=jobs, quarantine=quarantine)
+        click.echo(in_one_line(records.prune(pool=pool, now=utc_now(), ages=ages)))
+
+
+def in_one_line(pruned: Pruned) -> str:
+    """`deleted 12 runs, 340 imports, …`."""
+    counts = (
+        many(pruned.runs, "run"),
+        many(pruned.jobs, "import"),
+        f"{many(pruned.quarantine, 'check-in')} in quarantine",
+        many(pruned.verifications, "interrupted verification"),
+    )
+    return f"deleted {', '.join(counts)}"
