@@ -9,30 +9,9 @@ from subprocess import PIPE
 
 import pytest
 
-from support.stories import KEY, Story
+from support.stories import KEY, SECRETS, Story
 
-SECRETS = {
-    "CHECKINSYNC_CLIENT_SECRET": "the-client-secret",
-    "CHECKINSYNC_DATABASE_URL_FILE": "",
-    "ENCRYPTION_KEY": "the-old-key-of-the-application",
-    "FOURSQUARE_CLIENT_SECRET": "the-secret-of-the-application",
-    "MAPS_API_KEY": "the-key-of-something-else",
-    "PGPASSWORD": "the-password-of-another-database",
-    "CREDENTIALS_DIRECTORY": "/nonexistent",
-}
 COUNT = "SELECT count(*) FROM users"
-
-
-@pytest.fixture
-def own(story: Story, used_home: Path) -> Story:
-    """A story on the embedded database, with one user and secrets in the environment."""
-    if (used_home / "postgres/data").owner() == "nobody":
-        pytest.skip("no account of this machine may run a database that is worth something")
-    del story.environ["CHECKINSYNC_DATABASE_URL"]
-    story.environ |= {**SECRETS, "CHECKINSYNC_HOME": str(used_home)}
-    assert story.run("migrate").code == 0
-    assert story.run("users", "add", "--foursquare-id", "1", given="A-TOKEN").code == 0
-    return story
 
 
 def users(story: Story) -> int:
