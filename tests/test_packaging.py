@@ -42,6 +42,8 @@ def test_both_wheels_hold_the_same_and_all_migrations(wheels: tuple[Path, Path])
     assert direct == by_sdist
     packaged = {Path(name).name for name in direct if name.startswith("checkinsync/sql/")}
     assert packaged == {*MIGRATIONS, "README.md"}
+    pages = {Path(name).name for name in direct if "/share/man/man1/" in name}
+    assert pages == {path.name for path in (ROOT / "contrib" / "man").iterdir()}
     schemas = {Path(name).name for name in direct if name.startswith("checkinsync/schemas/")}
     assert schemas == {path.name for path in (ROOT / "schemas").iterdir()}
 

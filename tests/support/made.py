@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
+from click_man.core import generate_man_page
+
+from checkinsync import __version__
+from checkinsync.cli import checkinsync
 from support.schemas import SCHEMAS, Schema
 
 ROOT = Path(__file__).parents[2]
+MAN = ROOT / "contrib" / "man"
 MARK = "<!-- From here on made by `make docs` from the files in schemas/. -->\n"
 
 
 def main() -> None:
-    """Write every page that is not as it should be."""
+    """Write every page as it should be, and remove manual pages of commands that are gone."""
+    for path in {*MAN.glob("*.1")} - {*pages()}:
+        path.unlink()
     for path, text in pages().items():
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text, encoding="utf-8")
@@ -21,7 +31,38 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Return the pages by path, as they should be."""
-    return {ROOT / "docs" / "json.md": _json_page()}
+    return {ROOT / "docs" / "json.md": _json_page(), **dict(_manual(checkinsync, None))}
+
+
+# --- contrib/man ----------------------------------------------------------------------------------
+
+
+def _manual(command: click.Command, parent: click.Context | None) -> Iterator[tuple[Path, str]]:
+    """Yield the page of a command, then those of the commands below it."""
+    command = copy.copy(command)
+    command.short_help = (command.help or "").splitlines()[0].rstrip(".")
+    context = click.Context(command, info_name=command.name, parent=parent)
+    if isinstance(command, click.Group):
+        names = command.list_commands(context)
+        below = {name: command.get_command(context, name) for name in names}
+        command.commands = {name: _shortened(each) for name, each in below.items() if each}
+    page = generate_man_page(context, version=__version__, date="checkinsync")
+    yield MAN / f"{context.command_path.replace(' ', '-')}.1", _as_troff(page)
+    for each in getattr(command, "commands", {}).values():
+        yield from _manual(each, context)
+
+
+def _shortened(command: click.Command) -> click.Command:
+    command = copy.copy(command)
+    command.short_help = (command.help or "").splitlines()[0].rstrip(".")
+    return command
+
+
+def _as_troff(page: str) -> str:
+    """Return the page with lines kept that click keeps, and without what troff would misread."""
+    page = re.sub(r"^\x08\n(.*?)(?=^\.|\Z)", r".nf\n\1.fi\n", page, flags=re.M | re.S)
+    page = page.replace("`", "\\(ga").replace("…", "...")
+    return re.sub(r"^'", r"\\(aq", page, flags=re.M)
 
 
 # --- docs/json.md ---------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def shown(story: Story, *words: str, columns: int = 80, **settings: str) -> Iter
     popen = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "checkinsync", *words],
         stdin=terminal, stdout=terminal, stderr=terminal,
-        env={**story.environ, **own, "TERM": "xterm"},
+        env={**story.environ, **own, "TERM": story.environ.get("TERM", "xterm")},
     )  # fmt: skip
     os.close(terminal)
     screen = Screen(popen)

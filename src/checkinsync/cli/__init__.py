@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 
 from checkinsync import __version__
 from checkinsync.cli.context import Context
@@ -29,6 +30,7 @@ COMMANDS = {
     "rotate-keys": "Re-encrypt every stored token with the first key.",
     "prune": "Delete old records of runs and imports; each good night does that by itself.",
     "db": "The embedded database: a shell, dumps, upgrades, and a port to look at it.",
+    "completion": "Print what lets a shell complete commands, options and users.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",
     "simulate": "Serve a simulated Foursquare on a loopback port, until Ctrl-C.",
 }
@@ -93,6 +95,16 @@ class LazyGroup(click.Group):
             meant = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {name!r}.{meant}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete a command's name by the table, without loading what it lists."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, without loading what it lists."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from checkinsync.app import examine
+from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.render import doctor as render
-from checkinsync.cli.terminal import say_json
+from checkinsync.cli.terminal import has_colours, say_json
 
 
 @click.command()
@@ -15,6 +16,7 @@ from checkinsync.cli.terminal import say_json
 @click.option(
     "--user",
     "users",
+    type=UserName(),
     multiple=True,
     metavar="USER",
     help="With --online: ask about this user, and the next one with another --user; without, "
@@ -37,5 +39,5 @@ def doctor(ctx: click.Context, *, online: bool, users: tuple[str, ...], as_json:
     if as_json:
         say_json(render.report_json(report))
     else:
-        click.echo(render.report_text(report))
+        click.echo(render.report_text(report, colours=has_colours()))
     ctx.exit(report.exit_code)

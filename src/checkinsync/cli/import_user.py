@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from checkinsync.app import App
+from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import orchestrate as render
@@ -25,7 +26,7 @@ from checkinsync.sync.session import Hooks
 
 
 @click.command(name="import-user")
-@click.argument("user", required=False)
+@click.argument("user", type=UserName(), required=False)
 @click.option("--full", is_flag=True, help="Walk the whole history.")
 @click.option(
     "--since",

@@ -15,6 +15,7 @@ import click
 
 from checkinsync.app import open_oauth
 from checkinsync.cli import children, terminal
+from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context, Duration
 from checkinsync.cli.render import login as render
 from checkinsync.config import validators
@@ -32,7 +33,7 @@ OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 
 
 @click.command()
-@click.argument("user", required=False)
+@click.argument("user", type=UserName(), required=False)
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),

@@ -13,7 +13,7 @@ from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.render import trouble
-from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.cli.terminal import has_colours, on_terminal, say_json
 from checkinsync.cli.upkeep import after_run
 from checkinsync.errors import DatabaseError
 from checkinsync.nightly import queries
@@ -107,7 +107,8 @@ def _trouble(summary: RunSummary, *, pool: Pool, log_file: str | None) -> list[s
 def _print(summary: RunSummary, lines: list[str], *, as_json: bool) -> None:
     """On a terminal trouble comes last; else first: the reader of the output may leave early."""
     if on_terminal() and not as_json:
-        click.echo(render.as_table(summary, width=shutil.get_terminal_size().columns))
+        width = shutil.get_terminal_size().columns
+        click.echo(render.as_table(summary, width=width, colours=has_colours()))
         lines = lines[1:]  # the run itself is the table's last line
     for notice in summary.notices:
         click.echo(f"checkinsync: {notice}", err=True)

@@ -70,8 +70,9 @@ def _bars(shown: Callable[[Progress], RenderableType]) -> Iterator[Progress]:
     from rich.console import Console  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.theme import Theme  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, theme=Theme({"progress.download": "none"}))  # plain numbers
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     bars = Progress(*columns, console=console)
     live = Live(get_renderable=lambda: shown(bars), console=console, transient=True)

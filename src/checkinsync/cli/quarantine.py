@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import quarantine as render
 from checkinsync.cli.terminal import say_json
@@ -13,7 +14,7 @@ from checkinsync.store.pool import transaction
 
 
 @click.command()
-@click.argument("user", required=False)
+@click.argument("user", type=UserName(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def quarantine(context: Context, user: str | None, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import click
 
 from checkinsync.cli.context import Context, duration_of, listening
 from checkinsync.cli.render import status as render
-from checkinsync.cli.terminal import is_terminal, on_terminal, say_json
+from checkinsync.cli.terminal import has_colours, is_terminal, on_terminal, say_json
 from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
 from checkinsync.nightly import status as nightly
@@ -96,7 +96,7 @@ def view(
     """Return what to show of a report where standard output goes."""
     terminal = is_terminal(sys.stdout)
     width = None if wide or not terminal else shutil.get_terminal_size().columns
-    return render.View(states, limit, width, terminal)
+    return render.View(states, limit, width, terminal, has_colours())
 
 
 def _watch(look: Callable[[], Report], show: Callable[[], render.View]) -> Report:

@@ -57,6 +57,12 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()  # None: it was closed before we started
 
 
+def has_colours() -> bool:
+    """Return True if standard output is a terminal that shows colours, and may (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return is_terminal(sys.stdout) and not plain
+
+
 def iso(value: datetime | None) -> str | None:
     """Return a time as JSON has it, in UTC whatever the session's time zone."""
     return None if value is None else value.astimezone(UTC).isoformat()

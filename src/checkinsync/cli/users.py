@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from checkinsync.cli.atomic_file import write_atomically
+from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import status as render
 from checkinsync.cli.terminal import (
     confirm,
+    has_colours,
     is_terminal,
     say_json,
     stdout_at_once,
@@ -64,7 +66,7 @@ def add(
 
 
 @users.command(name="set-token")
-@click.argument("user")
+@click.argument("user", type=UserName())
 @click.option("--unchecked", is_flag=True, help="Do not ask Foursquare whose token it is.")
 @click.pass_obj
 def set_token(context: Context, user: str, *, unchecked: bool) -> None:
@@ -94,11 +96,11 @@ def list_users(context: Context, *, as_json: bool) -> None:
     if as_json:
         say_json(render.status_json(report)["users"])
     else:
-        click.echo(render.users_table(report.users))
+        click.echo(render.users_table(report.users, colours=has_colours()))
 
 
 @users.command()
-@click.argument("user")
+@click.argument("user", type=UserName())
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the names of `status`.")
 @click.pass_obj
 def show(context: Context, user: str, *, as_json: bool) -> None:
@@ -114,7 +116,7 @@ def show(context: Context, user: str, *, as_json: bool) -> None:
 
 
 @users.command()
-@click.argument("user")
+@click.argument("user", type=UserName())
 @click.pass_obj
 def pause(context: Context, user: str) -> None:
     """Leave USER out of the nightly runs."""
@@ -125,7 +127,7 @@ def pause(context: Context, user: str) -> None:
 
 
 @users.command()
-@click.argument("user")
+@click.argument("user", type=UserName())
 @click.pass_obj
 def resume(context: Context, user: str) -> None:
     """Take USER into the nightly runs again."""
@@ -136,7 +138,7 @@ def resume(context: Context, user: str) -> None:
 
 
 @users.command()
-@click.argument("user")
+@click.argument("user", type=UserName())
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def remove(context: Context, user: str, *, yes: bool) -> None:
@@ -158,7 +160,7 @@ def remove(context: Context, user: str, *, yes: bool) -> None:
 
 
 @users.command()
-@click.argument("user")
+@click.argument("user", type=UserName())
 @click.option(
     "-o",
     "--output",

@@ -9,6 +9,7 @@ from functools import partial
 import click
 
 from checkinsync.app import App
+from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.progress import import_bar
 from checkinsync.cli.render import verify as render
@@ -28,7 +29,7 @@ SILENT_AFTER = 3
 
 
 @click.command()
-@click.argument("user", default=EVERYBODY)
+@click.argument("user", type=UserName(), default=EVERYBODY)
 @click.option("--repair", is_flag=True, help="Store what is missing or different.")
 @click.option(
     "--accept-deletions",

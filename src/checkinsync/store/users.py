@@ -51,6 +51,20 @@ def active(conn: Connection, *, at: datetime, days: int) -> list[Candidate]:
     return [Candidate(User(*row[:4]), *row[4:]) for row in rows]
 
 
+def beginning_with(conn: Connection, text: str, *, most: int) -> list[tuple[int, str | None, bool]]:
+    """Return users whose id or display name begins with a text: both, and if the name is unique."""
+    rows = conn.execute(
+        """
+        SELECT id, display_name::text, count(*) OVER (PARTITION BY display_name) = 1
+          FROM users
+         WHERE starts_with(id::text, %(text)s) OR starts_with(lower(display_name), lower(%(text)s))
+         ORDER BY id LIMIT %(most)s
+        """,
+        {"text": text, "most": most},
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 def connected(conn: Connection) -> list[User]:
     """Return everyone with a token, by id."""
     rows = conn.execute(

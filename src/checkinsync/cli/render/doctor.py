@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from checkinsync.cli.render.status import counts_text
-from checkinsync.cli.render.table import many
+from checkinsync.cli.render.table import coloured, many
 from checkinsync.doctor.checks import Report
 from checkinsync.doctor.findings import Finding, Level
 from checkinsync.model.user import one_line
@@ -13,15 +13,16 @@ from checkinsync.model.user import one_line
 WIDTH = max(len(level.value) for level in Level)
 
 
-def report_text(report: Report) -> str:
+def report_text(report: Report, *, colours: bool = False) -> str:
     """The users counted, two lines at most for each finding, then the findings counted."""
     counts = [] if report.users is None else [counts_text(report.users), ""]
-    lines = [line for finding in report.findings for line in _lines(finding)]
+    lines = [line for finding in report.findings for line in _lines(finding, colours=colours)]
     return "\n".join([*counts, *lines, "", _in_one_line(report)])
 
 
-def _lines(finding: Finding) -> list[str]:
-    lines = [f"{finding.level.value:<{WIDTH}}  {finding.check}: {one_line(finding.says)}"]
+def _lines(finding: Finding, *, colours: bool) -> list[str]:
+    level = f"{finding.level.value:<{WIDTH}}"
+    lines = [f"{coloured(level) if colours else level}  {finding.check}: {one_line(finding.says)}"]
     if finding.advice:
         lines.append(f"{'':<{WIDTH}}  -> {one_line(finding.advice)}")
     return lines

@@ -44,7 +44,7 @@ def in_one_line(summary: RunSummary) -> str:
     )
 
 
-def as_table(summary: RunSummary, *, width: int | None = None) -> str:
+def as_table(summary: RunSummary, *, width: int | None = None, colours: bool = False) -> str:
     """A line per user, those who are not done first, then the run in one line.
 
     `width`: of the terminal, which then shows no more than MOST users.
@@ -59,7 +59,8 @@ def as_table(summary: RunSummary, *, width: int | None = None) -> str:
         return in_one_line(summary)
     if width is None:
         return f"{table(head, rows)}\n\n{in_one_line(summary)}"
-    text = fitted(head, rows[:MOST], width=width, flexible=(1, 7))
+    states = 7 if colours else None
+    text = fitted(head, rows[:MOST], width=width, flexible=(1, 7), states=states)
     more = f"\nand {len(rows) - MOST:,} more users" if len(rows) > MOST else ""
     return f"{text}{more}\n\n{in_one_line(summary)}"
 

@@ -52,6 +52,7 @@ class View:
     width: int | None = None
     """Cells of the terminal; None: everything is shown, however wide."""
     terminal: bool = False
+    colours: bool = False
 
     def of(self, report: Report) -> tuple[Status, ...]:
         """Return the users of the groups, by id."""
@@ -219,9 +220,9 @@ def _runs(report: Report, view: View) -> str:
         for r in report.runs
     ]  # fmt: skip
     if view.width is None or view.width >= ROOMY:
-        return table(head, rows)
+        return table(head, rows, states=len(head) - 1 if view.colours else None)
     narrow = [(row[0], moment(row[1])[5:16], *row[2:7], row[-1]) for row in rows]
-    return table((*head[:7], head[-1]), narrow)
+    return table((*head[:7], head[-1]), narrow, states=7 if view.colours else None)
 
 
 def _users(report: Report, users: Sequence[Status], view: View) -> str:
@@ -230,21 +231,24 @@ def _users(report: Report, users: Sequence[Status], view: View) -> str:
         return "no user is in this state"
     groups = [report.group(user) for user in users]
     if view.width is None:
-        return users_table(users, groups)
+        return users_table(users, groups, colours=view.colours)
     head = ("user", "name", "state", "check-ins", "last checked", "next")
     rows = [
         (u.id, u.name, group, u.checkins, ago(u.last_checked_at, at=report.at),
          u.next_action if view.width >= ROOMY else _next(u, group))
         for u, group in zip(users, groups, strict=True)
     ]  # fmt: skip
-    return fitted(head, rows, width=view.width, flexible=(1, 5))
+    states = 2 if view.colours else None
+    return fitted(head, rows, width=view.width, flexible=(1, 5), states=states)
 
 
 def _next(user: Status, group: str) -> str:
     return "being imported" if user.importing else NEXT[group].format(id=user.id)
 
 
-def users_table(users: Sequence[Status], groups: Sequence[str] | None = None) -> str:
+def users_table(
+    users: Sequence[Status], groups: Sequence[str] | None = None, *, colours: bool = False
+) -> str:
     """A line per user with all that is known; `groups`: instead of the states."""
     if not users:
         return "no users yet; `checkinsync users add` adds one"
@@ -258,7 +262,7 @@ def users_table(users: Sequence[Status], groups: Sequence[str] | None = None) ->
          u.quarantined, u.next_action)
         for u, state in zip(users, states, strict=True)
     ]  # fmt: skip
-    return table(head, rows)
+    return table(head, rows, states=2 if colours else None)
 
 
 def why(user: Status, job: Job | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+
+import click
 
 from checkinsync.model.standing import CLOCK_TOLERANCE
 from checkinsync.model.user import one_line
@@ -19,14 +21,42 @@ UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minut
 """Of an age, the largest first; each is used from two of it on."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A heading, and a line per row; numbers are on the right of their column."""
+COLOURS = {
+    "ok": "green", "imported": "green",
+    "running": "cyan", "new": "cyan",
+    "warning": "yellow", "stale": "yellow", "rate_limited": "yellow", "partial": "yellow",
+    "quota": "yellow", "interrupted": "yellow",
+    "needs_reauth": "red", "failing": "red", "failed": "red", "problem": "red", "away": "red",
+    "suspect": "red", "killed": "red",
+    "paused": "bright_black", "inactive": "bright_black", "skipped": "bright_black",
+}  # fmt: skip
+"""Of the words for states, wherever they stand; numbers have none."""
+
+
+def coloured(text: str) -> str:
+    """Return a text in the colour of the state that it begins with, if any."""
+    colour = COLOURS.get(text.strip().partition(":")[0])
+    return click.style(text, fg=colour) if colour else text
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, states: int | None = None
+) -> str:
+    """A heading, and a line per row; numbers are on the right of their column.
+
+    `states`: the column whose words get a colour.
+    """
     lines, right = _cells(head, rows)
-    return _aligned(lines, right, measure=_width)
+    return _aligned(lines, right, measure=_width, states=states)
 
 
 def fitted(
-    head: Sequence[str], rows: Iterable[Sequence[object]], *, width: int, flexible: Sequence[int]
+    head: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    width: int,
+    flexible: Sequence[int],
+    states: int | None = None,
 ) -> str:
     """The same for a terminal of this width: the `flexible` columns are cut until a line fits."""
     from rich.cells import cell_len  # noqa: PLC0415 - knows emoji; loaded on terminals only
@@ -42,7 +72,7 @@ def fitted(
     for line in lines:
         for i in flexible:
             line[i] = cut(line[i], widths[i])
-    return _aligned(lines, right, measure=cell_len)
+    return _aligned(lines, right, measure=cell_len, states=states)
 
 
 def cut(text: str, width: int) -> str:
@@ -62,19 +92,21 @@ def _cells(
 
 
 def _aligned(
-    lines: Sequence[Sequence[str]], right: Sequence[bool], *, measure: Callable[[str], int]
+    lines: Sequence[Sequence[str]],
+    right: Sequence[bool],
+    *,
+    measure: Callable[[str], int],
+    states: int | None,
 ) -> str:
     widths = [max(map(measure, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        GAP.join(
-            blank + text if number else text + blank
-            for text, number, blank in (
-                (text, number, " " * (width - measure(text)))
-                for text, number, width in zip(line, right, widths, strict=True)
-            )
-        ).rstrip()
-        for line in lines
-    )
+
+    def padded(line: Sequence[str]) -> Iterator[str]:
+        for column, text in enumerate(line):
+            blank = " " * (widths[column] - measure(text))
+            shown = coloured(text) if column == states and line is not lines[0] else text
+            yield blank + shown if right[column] else shown + blank
+
+    return "\n".join(GAP.join(padded(line)).rstrip() for line in lines)
 
 
 def _width(text: str) -> int:
