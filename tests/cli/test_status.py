@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 
+from checkinsync.simulator.faults import Fault
+from support.schemas import check
 from support.stories import QUIET, Story
 from support.terminal import on_terminal, shown
 
@@ -363,3 +367,51 @@ def test_twenty_stale_users_are_named_and_the_others_counted(story: Story):
     assert code == 7
     assert len(lines) == 21
     assert lines[-1] == "checkinsync: stale: and 25 more users"
+
+
+def test_watching_tells_who_now_who_next_until_when_and_who_is_tried_again_and_why(story: Story):
+    ada, *_ = story.people(3, 3, 3, 3)
+    story.simulator.fail(Fault("rate_limit_exceeded", token=ada.token, seconds=600))
+    night = story.start("orchestrate", "--stagger", "10m", "--deadline", "3h")
+    story.until(lambda: story.rows("SELECT FROM sync_runs WHERE progress->'again'->0 IS NOT NULL"))
+
+    with shown(story, "status", "--watch") as screen:
+        story.until(lambda: "again: " in screen.text and "page" not in screen.text)
+        screen.popen.send_signal(signal.SIGINT)
+        screen.ended()
+    told = json.loads(story.run("status", "--json").out)
+    night.signal(signal.SIGTERM)
+    night.ended()
+
+    assert screen.width <= 80
+    [run] = told["runs"]
+    clock = datetime.fromisoformat(run["started_at"])
+    lines = screen.text.splitlines()
+    assert (
+        f"it ends at {clock + timedelta(hours=3):%H:%M:%S} UTC at the latest; 4 users"
+        in screen.text
+    )
+    assert f"next: user 2 (Ben) at {clock + timedelta(minutes=10):%H:%M:%S}" in lines
+    [again] = {line for line in lines if line.startswith("again: ")}
+    assert re.match(
+        r"again: user 1 \(Ada\) at \d\d:\d\d:\d\d: this user.s requests for the hour are used up",
+        again,
+    )
+    check("status", told)
+    assert story.rows("SELECT count(*) FROM sync_runs WHERE progress IS NOT NULL") == [(0,)]
+
+
+def test_a_pause_is_told_with_its_reason_and_the_next_question(story: Story):
+    story.people(3, 3, 3)
+    story.simulator.fail(*[Fault("reset", nth=n) for n in range(1, 40)])
+    night = story.start("orchestrate", retries="0")
+    story.until(lambda: story.rows("SELECT FROM sync_runs WHERE progress->>'paused' IS NOT NULL"))
+
+    told = story.run("status")
+    night.signal(signal.SIGTERM)
+
+    assert re.search(
+        r"^paused since \d\d:\d\d:\d\d: Foursquare does not answer; asked again at \d\d:", told.out,
+        re.MULTILINE,
+    )  # fmt: skip
+    assert night.ended().code == 143

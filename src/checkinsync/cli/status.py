@@ -13,7 +13,8 @@ import click
 
 from checkinsync.cli.context import Context, duration_of, listening
 from checkinsync.cli.render import status as render
-from checkinsync.cli.terminal import has_colours, is_terminal, on_terminal, say_json
+from checkinsync.cli.render.table import moment
+from checkinsync.cli.terminal import has_colours, is_dumb, is_terminal, on_terminal, say_json
 from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
 from checkinsync.nightly import status as nightly
@@ -49,7 +50,11 @@ EVERY = 2.0
     help=f"At most so many users ({render.MOST} on a terminal, else all).",
 )
 @click.option("--wide", is_flag=True, help="All columns, however narrow the terminal is.")
-@click.option("--watch", is_flag=True, help="Show it again and again while a run is at work.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show a run at work until it ends: who now, who next, what is paused.",
+)
 @click.pass_context
 def status(
     ctx: click.Context,
@@ -103,11 +108,21 @@ def _watch(look: Callable[[], Report], show: Callable[[], render.View]) -> Repor
     """Show the report until no run is at work, and return the last one. Raises Interrupted."""
     shutdown = listening()
     while (report := look()).run_at_work:
-        click.clear()
-        click.echo(render.status_text(report, show()))
+        _next_page()
+        head = f"{moment(report.at)} UTC, every {EVERY:g} s; Ctrl-C ends only the watching"
+        lines = [head, *render.status_text(report, show()).splitlines()]
+        click.echo("\n".join(lines[: shutil.get_terminal_size().lines - 1]))
         shutdown.sleep(EVERY)
-    click.clear()
+    _next_page()
     return report
+
+
+def _next_page() -> None:
+    """Clear the terminal; one that can't be cleared gets an empty line."""
+    if is_dumb():
+        click.echo()
+    else:
+        click.clear()
 
 
 def _tell_stale(report: Report, *, strict: bool) -> int:

@@ -59,8 +59,12 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def has_colours() -> bool:
     """Return True if standard output is a terminal that shows colours, and may (no-color.org)."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return is_terminal(sys.stdout) and not plain
+    return is_terminal(sys.stdout) and not (os.environ.get("NO_COLOR") or is_dumb())
+
+
+def is_dumb() -> bool:
+    """Return True if the terminal can't do more than print one line after the other."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def iso(value: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -54,7 +55,7 @@ def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool
            SET finished_at = %(finished_at)s, due = %(due)s, synced = %(synced)s,
                failed = %(failed)s, skipped = %(skipped)s, requests = %(requests)s, new = %(new)s,
                changed = %(changed)s, gone = %(gone)s, outcome = %(outcome)s,
-               reminded = %(reminded)s
+               reminded = %(reminded)s, progress = NULL
          WHERE id = %(id)s
         """,
         {
@@ -108,6 +109,20 @@ def at_work(conn: Connection) -> bool:
         {"run": leases.RUN},
     ).fetchone()
     return row is not None and not lease_owner.is_dead(row[0])
+
+
+def set_progress(conn: Connection, run_id: int, progress: dict[str, Any]) -> None:
+    """Store what a run at work is waiting for; see `nightly.progress`."""
+    conn.execute(
+        "UPDATE sync_runs SET progress = %(progress)s WHERE id = %(id)s AND outcome = 'running'",
+        {"id": run_id, "progress": Jsonb(progress)},
+    )
+
+
+def progress(conn: Connection) -> dict[str, Any] | None:
+    """Return what the newest run is waiting for; None where it has not said."""
+    row = conn.execute("SELECT progress FROM sync_runs ORDER BY id DESC LIMIT 1").fetchone()
+    return None if row is None else row[0]
 
 
 def set_trouble(conn: Connection, run: RunSummary, trouble: dict[str, int]) -> None:

@@ -31,6 +31,7 @@ from checkinsync.nightly.begin import Begun, begin, store_end
 from checkinsync.nightly.notices import names_dead_tokens, notices
 from checkinsync.nightly.outages import FOURSQUARE_NAME, CircuitBreaker, Outages
 from checkinsync.nightly.plan import RunOptions, slots
+from checkinsync.nightly.progress import Notes, progress
 from checkinsync.nightly.results import RunResults
 from checkinsync.nightly.retries import Attempts, retry_policy
 from checkinsync.nightly.schedule import Entry, Queue
@@ -104,11 +105,15 @@ class _Run:
     outages: Outages = field(default_factory=Outages)
     doubted: list[Entry] = field(default_factory=list)
     """Users whose tokens were refused before any was accepted: tried again after the others."""
+    waiting_for: dict[int, str] = field(default_factory=dict)
+    """The reason why a user is tried again, by their id."""
+    notes: Notes = field(init=False)
     stop: CheckinsyncError | None = None
     """The reason why nothing more is started; the imports in hand finish their pages."""
 
     def __post_init__(self) -> None:
         self.queue = Queue((), workers=self.options.workers)
+        self.notes = Notes(self.services.pool, self.run_id)
         self.results = RunResults(pool=self.services.pool, started=self.started)
         policy = retry_policy(retries=self.options.retries, delay=self.options.retry_delay)
         self.attempts = Attempts(policy)
@@ -165,6 +170,7 @@ class _Run:
                 self._check_end()
                 self._start_what_is_due(executor)
                 if self._goes_on():
+                    self._note()
                     self._handle(self.wait(self.inbox, until=self._wake(), running=self.running))
         self._ask_doubted_again()
         for entry in self.queue.rest():
@@ -271,6 +277,15 @@ class _Run:
             times.append(self.outages.next_look or self.deadline)
         return min(times)
 
+    def _note(self) -> None:
+        """Store who is next and what is paused, for those who watch."""
+        if self.stop is not None or self.outages.database.away_since is not None:
+            return
+        if self.notes.due(self.now, idle_until=self._wake()):
+            reasons = self.waiting_for
+            said = progress(self.queue, self.outages, until=self.deadline, reasons=reasons)
+            self.notes.note(said, now=self.now)
+
     # --- what comes back --------------------------------------------------------------------------
 
     def _handle(self, ended: Ended | None) -> None:
@@ -333,6 +348,7 @@ class _Run:
 
     def _schedule_again(self, entry: Entry, at: datetime, reason: str) -> None:
         self.queue.again(entry, at)
+        self.waiting_for[entry.user.id] = reason
         self._log("retry_scheduled", user_id=entry.user.id, at=at.isoformat(), reason=reason)
 
     def _retry_or_fail(self, entry: Entry, error: Exception) -> None:

@@ -59,6 +59,19 @@ class Queue:
         """Return True if anything is left."""
         return bool(self._starts or self._again)
 
+    def __len__(self) -> int:
+        """Return how many are left."""
+        return len(self._starts) + len(self._again)
+
+    def first(self, most: int) -> list[Entry]:
+        """Return the next attempts, whatever they are."""
+        return heapq.nsmallest(most, [*self._starts, *self._again])
+
+    @property
+    def again_first(self) -> list[Entry]:
+        """The retries, the next one first."""
+        return sorted(self._again)
+
     def take(self, now: datetime, *, running: int) -> Entry | None:
         """Remove and return the next attempt that is due and has a worker, or None."""
         if running >= self._workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from checkinsync.errors import UserRemoved
 from checkinsync.model import standing
@@ -32,6 +33,8 @@ class Report:
     running: tuple[jobs.Job, ...]
     users: tuple[Status, ...]
     max_age: timedelta
+    progress: dict[str, Any] | None = None
+    """Of the run at work, as `nightly.progress` stores it."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,6 +78,7 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
             tuple(jobs.running(conn)),
             tuple(users.statuses(conn, at=now, days=active_days)),
             max_age,
+            queries.progress(conn) if at_work else None,
         )
 
 

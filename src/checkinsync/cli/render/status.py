@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from checkinsync.cli.render.table import ago, cell, cut, fitted, many, moment, table
@@ -72,6 +72,7 @@ def status_json(report: Report, view: View = PLAIN) -> dict[str, Any]:
         "counts": report.counts,
         "quarantined": report.quarantined,
         "run_at_work": report.run_at_work,
+        "progress": report.progress,
         "runs": [run_json(run) for run in report.runs],
         "running": [job_json(job) for job in report.running],
         "users": [
@@ -189,8 +190,9 @@ def _warnings(report: Report) -> list[str]:
 
 
 def _at_work(report: Report) -> list[str]:
-    """The run with its progress, and each import."""
+    """The run with its progress, each import, and who is next."""
     lines = []
+    names = {user.id: str(user) for user in report.users}
     if report.run_at_work and report.runs and report.runs[0].outcome == "running":
         run = report.runs[0]
         checked = (user.last_checked_at for user in report.users)
@@ -199,7 +201,7 @@ def _at_work(report: Report) -> list[str]:
             f"run {run.id} at work since {moment(run.started_at)} UTC: {done:,} of {run.due:,} "
             "users imported"
         )
-    names = {user.id: str(user) for user in report.users}
+        lines += _progress(report.progress or {}, names, report.running)
     for job in report.running:
         expected = "?" if job.expected is None else f"{job.expected:,}"
         lines.append(
@@ -207,6 +209,34 @@ def _at_work(report: Report) -> list[str]:
             f"{job.imported:,} of {expected} check-ins, since {moment(job.started_at)} UTC"
         )
     return lines
+
+
+def _progress(
+    progress: Mapping[str, Any], names: Mapping[int, str], running: Sequence[Job]
+) -> Iterator[str]:
+    """The end, the pause, who is tried again and why, and who is next."""
+
+    def clock(text: str) -> str:
+        return moment(datetime.fromisoformat(text))[11:]
+
+    def at(each: Mapping[str, Any]) -> str:
+        user_id = each["user_id"]
+        return f"{names.get(user_id, f'user {user_id}')} at {clock(each['at'])}"
+
+    if not progress:
+        return
+    waiting = many(progress["waiting"], "user")
+    yield f"it ends at {clock(progress['until'])} UTC at the latest; {waiting} still to come"
+    if pause := progress["paused"]:
+        asked = f"; asked again at {clock(pause['asked_at'])}" if pause["asked_at"] else ""
+        since = f" since {clock(pause['since'])}" if pause["since"] else ""
+        yield f"paused{since}: {pause['service']} does not answer{asked}"
+    told = {each["user_id"] for each in progress["again"]} | {job.user_id for job in running}
+    for each in progress["next"]:
+        if each["user_id"] not in told:
+            yield f"next: {at(each)}"
+    for each in progress["again"]:
+        yield f"again: {at(each)}: {one_line(each['reason'] or 'the last attempt failed')}"
 
 
 def _runs(report: Report, view: View) -> str:
