@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Running]:
     """A server for the session, its data in memory if there is enough."""
-    with _open_folder() as home, serving(home, allow_nobody=True, for_tests=True) as running:
+    with open_folder() as home, serving(home, allow_nobody=True, for_tests=True) as running:
         yield running
 
 
@@ -114,14 +114,14 @@ def conn(db: str) -> Iterator[psycopg.Connection]:
 def home() -> Iterator[Path]:
     """A CHECKINSYNC_HOME: pytest's folders are not accessible to the account that root's server
     runs under."""
-    with _open_folder() as folder:
+    with open_folder() as folder:
         yield folder
 
 
 @pytest.fixture(scope="session")
 def made_once() -> Iterator[Path]:
     """A home with a stopped database: copying it costs a tenth of making another one."""
-    with _open_folder() as folder:
+    with open_folder() as folder:
         with serving(folder, allow_nobody=True, for_tests=True):
             pass
         yield folder
@@ -135,7 +135,8 @@ def used_home(home: Path, made_once: Path) -> Path:
 
 
 @contextmanager
-def _open_folder() -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
+    """A folder that every account can enter, in memory if there is room."""
     roomy = SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free >= ROOM
     folder = Path(tempfile.mkdtemp(prefix="checkinsync-", dir=SHARED_MEMORY if roomy else None))
     folder.chmod(0o711)

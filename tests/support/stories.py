@@ -21,10 +21,13 @@ import pytest
 from psycopg import sql
 
 import checkinsync
+from checkinsync.embedded import serving
 from checkinsync.keys.keyring import Keyring
+from checkinsync.migrations import migrate
 from checkinsync.simulator.seen import Seen
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
+from support.database import open_folder
 
 KEY = "5ea1" * 16
 WRONG_KEY = "bad0" * 16
@@ -302,15 +305,32 @@ SECRETS = {
 """Of other programs, in the environment of one who uses the embedded database."""
 
 
+@pytest.fixture(scope="session")
+def owned_once(made_once: Path) -> Iterator[Path]:
+    """A home with a stopped database that has the schema and one user."""
+    with open_folder() as folder:
+        subprocess.run(["cp", "-a", made_once / "postgres", folder], check=True)
+        with serving(folder, allow_nobody=True, for_tests=True) as running:
+            migrate.up(running.url)
+            with psycopg.connect(running.url) as conn:
+                conn.execute(
+                    """
+                    INSERT INTO users (foursquare_user_id, access_token_encrypted, secret_token)
+                    VALUES ('1', %s, 'a-magic-link')
+                    """,
+                    [Keyring([KEY]).encrypt("A-TOKEN")],
+                )
+        yield folder
+
+
 @pytest.fixture
-def own(story: Story, used_home: Path) -> Story:
+def own(story: Story, home: Path, owned_once: Path) -> Story:
     """A story on the embedded database, with one user and secrets in the environment."""
-    if (used_home / "postgres/data").owner() == "nobody":
+    if (owned_once / "postgres/data").owner() == "nobody":
         pytest.skip("no account of this machine may run a database that is worth something")
+    subprocess.run(["cp", "-a", owned_once / "postgres", home], check=True)
     del story.environ["CHECKINSYNC_DATABASE_URL"]
-    story.environ |= {**SECRETS, "CHECKINSYNC_HOME": str(used_home)}
-    assert story.run("migrate").code == 0
-    assert story.run("users", "add", "--foursquare-id", "1", given="A-TOKEN").code == 0
+    story.environ |= {**SECRETS, "CHECKINSYNC_HOME": str(home)}
     return story
 
 

@@ -7,14 +7,16 @@ import difflib
 import importlib
 import sys
 from dataclasses import replace
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from click.shell_completion import CompletionItem
 
 from checkinsync import __version__
 from checkinsync.cli.context import Context
 from checkinsync.shutdown import signals_deferred
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "migrate": "Bring the database's schema up to date; run it at each deploy.",
@@ -98,6 +100,8 @@ class LazyGroup(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Complete a command's name by the table, without loading what it lists."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415
+
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
         return [

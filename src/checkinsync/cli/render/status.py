@@ -201,36 +201,41 @@ def _at_work(report: Report) -> list[str]:
             f"run {run.id} at work since {moment(run.started_at)} UTC: {done:,} of {run.due:,} "
             "users imported"
         )
-        lines += _progress(report.progress or {}, names, report.running)
+        lines += _course(report.progress) if report.progress else []
     for job in report.running:
         expected = "?" if job.expected is None else f"{job.expected:,}"
         lines.append(
             f"at work: {names.get(job.user_id, f'user {job.user_id}')}, page {job.page}, "
             f"{job.imported:,} of {expected} check-ins, since {moment(job.started_at)} UTC"
         )
+    if report.run_at_work and report.progress:
+        lines += _coming(report.progress, names, report.running)
     return lines
 
 
-def _progress(
+def _clock(text: str) -> str:
+    return moment(datetime.fromisoformat(text))[11:]
+
+
+def _course(progress: Mapping[str, Any]) -> Iterator[str]:
+    """The end of the run, and what is paused."""
+    waiting = many(progress["waiting"], "user")
+    yield f"it ends at {_clock(progress['until'])} UTC at the latest; {waiting} still to come"
+    if pause := progress["paused"]:
+        asked = f"; asked again at {_clock(pause['asked_at'])}" if pause["asked_at"] else ""
+        since = f" since {_clock(pause['since'])}" if pause["since"] else ""
+        yield f"paused{since}: {pause['service']} does not answer{asked}"
+
+
+def _coming(
     progress: Mapping[str, Any], names: Mapping[int, str], running: Sequence[Job]
 ) -> Iterator[str]:
-    """The end, the pause, who is tried again and why, and who is next."""
-
-    def clock(text: str) -> str:
-        return moment(datetime.fromisoformat(text))[11:]
+    """Who is next, and who is tried again and why."""
 
     def at(each: Mapping[str, Any]) -> str:
         user_id = each["user_id"]
-        return f"{names.get(user_id, f'user {user_id}')} at {clock(each['at'])}"
+        return f"{names.get(user_id, f'user {user_id}')} at {_clock(each['at'])}"
 
-    if not progress:
-        return
-    waiting = many(progress["waiting"], "user")
-    yield f"it ends at {clock(progress['until'])} UTC at the latest; {waiting} still to come"
-    if pause := progress["paused"]:
-        asked = f"; asked again at {clock(pause['asked_at'])}" if pause["asked_at"] else ""
-        since = f" since {clock(pause['since'])}" if pause["since"] else ""
-        yield f"paused{since}: {pause['service']} does not answer{asked}"
     told = {each["user_id"] for each in progress["again"]} | {job.user_id for job in running}
     for each in progress["next"]:
         if each["user_id"] not in told:
