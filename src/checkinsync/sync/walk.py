@@ -108,6 +108,12 @@ class Walk:
         """Number of different items seen contiguously so far."""
         return len(self._seen)
 
+    def would_end(self, page: Page) -> bool:
+        """Return True if `take` would end the walk with this page, the first one: it is the top of
+        the list, and reaches past the window."""
+        top = page.offset == 0 and not self._seen and self._checkpoint is None
+        return top and is_past(page.items, self._window.start, now=self._now)
+
     def checkpoint(self, *, started_at: datetime) -> Checkpoint:
         """Return where to resume; an earlier attempt's checkpoint stays until it is reached."""
         if self._checkpoint is not None:
