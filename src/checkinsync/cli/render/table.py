@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from checkinsync.model.standing import CLOCK_TOLERANCE
 from checkinsync.model.user import one_line
@@ -19,6 +20,17 @@ UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minut
 """Of an age, the largest first; each is used from two of it on."""
 
 
+class Streamed(list[Any]):
+    """A list for JSON whose items are made while they are written."""
+
+    def __init__(self, items: Iterable[Any], *, count: int) -> None:
+        super().__init__([...] if count else [])  # the encoder only looks whether it is empty
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A heading, and a line per row; numbers are on the right of their column."""
     lines, right = _cells(head, rows)
@@ -29,7 +41,7 @@ def fitted(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, width: int, flexible: Sequence[int]
 ) -> str:
     """The same for a terminal of this width: the `flexible` columns are cut until a line fits."""
-    from rich.cells import cell_len  # noqa: PLC0415 - knows emoji; loaded on terminals only
+    from rich.cells import cell_len
 
     lines, right = _cells(head, rows)
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
@@ -47,7 +59,7 @@ def fitted(
 
 def cut(text: str, width: int) -> str:
     """A text of at most so many cells on a terminal."""
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+    from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
@@ -79,6 +91,8 @@ def _aligned(
 
 def _width(text: str) -> int:
     """Return nearly the cells that a text takes: East Asian letters two, accents none."""
+    if text.isascii():
+        return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.category(letter) == "Mn" for letter in text)
 
@@ -99,7 +113,7 @@ def cell(value: object) -> str:
 
 def moment(value: datetime | None) -> str:
     """`2026-11-24 02:00:00`, in UTC."""
-    return "-" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return "-" if value is None else value.astimezone(UTC).isoformat(" ", "seconds")[:19]
 
 
 def ago(value: datetime | None, *, at: datetime) -> str:
