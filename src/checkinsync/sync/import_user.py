@@ -7,13 +7,13 @@ what a failure means for others; that is `nightly.run`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from checkinsync.errors import (
-    CheckinsyncError,
     DatabaseError,
     FoursquareAway,
     RateLimited,
@@ -30,6 +30,7 @@ from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection
 from checkinsync.store.walks import Finished
 from checkinsync.sync.coverage import WalkCoverage, covered
+from checkinsync.sync.grouped import Grouped
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.save_page import as_shown, save_page, shown_as
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
@@ -60,35 +61,42 @@ def import_user(
     FoursquareAway, RequestRefused, DatabaseError, UserRemoved, UserFailed, and what
     `hooks.check_stop` raises; what was committed stays.
     """
-    [opened] = open_imports([user], services=services, scope=scope, hooks=hooks, run_id=run_id)
-    if not isinstance(opened, Import):
-        raise opened
-    opened.ask()
-    finish_unchanged([opened])
-    return opened.run()
+    return Imports(services, scope, in_run=run_id is not None)(user, run_id=run_id, hooks=hooks)
 
 
-def open_imports(
-    users: Sequence[User], *, services: Services, scope: Scope, hooks: Hooks, run_id: int | None
-) -> list[Import | CheckinsyncError]:
-    """Begin the imports of several users, in one transaction; why not, where that is not possible.
+class Imports:
+    """Imports of one process: those that coincide are begun together, and those that find nothing
+    new are finished together."""
 
-    Each is then asked (`ask`), all that came back may be finished together (`finish_unchanged`),
-    and each is run to its end (`run`).
-    """
-    started = services.now()
-    return [
-        Import(opened, scope, hooks, run_id, started) if isinstance(opened, Session) else opened
-        for opened in services.open(users, for_import=True, defer_retry=run_id is not None)
-    ]
+    def __init__(self, services: Services, scope: Scope, *, in_run: bool) -> None:
+        """`in_run`: other users' imports may show how tokens are to be sent."""
+        self._now = services.now
+        self._scope = scope
+        self._open = Grouped(partial(services.open, for_import=True, defer_retry=in_run))
+        self._finish = Grouped(finish_unchanged)
+
+    def __call__(self, user: User, *, run_id: int | None, hooks: Hooks) -> Imported:
+        """Import a user; see `import_user`."""
+        started = self._now()
+        opened = self._open(user)
+        if not isinstance(opened, Session):
+            raise opened
+        work = Import(opened, self._scope, hooks, run_id, started)
+        work.ask()
+        self._finish(work)
+        return work.run()
 
 
-def finish_unchanged(imports: Sequence[Import]) -> None:
+def finish_unchanged(imports: Sequence[Import]) -> Sequence[None]:
     """Finish, in one transaction, the imports whose only page is stored as it is shown: those of
     users who have nothing new. The others, and all if that fails, are for `run`."""
     candidates = {each.user_id: each for each in imports if each.candidate is not None}
-    if not candidates:
-        return
+    if candidates:
+        _finish(candidates)
+    return [None] * len(imports)
+
+
+def _finish(candidates: Mapping[int, Import]) -> None:
     try:
         with together([each.session for each in candidates.values()]) as (conn, held):
             chosen = [candidates[user] for user in sorted(held) if held[user]]

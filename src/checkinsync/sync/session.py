@@ -13,6 +13,8 @@ from datetime import datetime
 from checkinsync.errors import (
     AtWork,
     CheckinsyncError,
+    DatabaseAway,
+    DatabaseBusy,
     DatabaseError,
     LeaseLost,
     NoToken,
@@ -87,8 +89,8 @@ class Services:
                 own = [each.lease for each in found if isinstance(each, _Found)]
                 started = jobs.start(conn, own) if for_import and own else {}
         except CheckinsyncError as error:
-            if len(users) == 1:
-                return [error]
+            if len(users) == 1 or isinstance(error, DatabaseAway | DatabaseBusy):
+                return [error] * len(users)
             return [
                 self.open([user], for_import=for_import, defer_retry=defer_retry)[0]
                 for user in users  # one of them may be to blame
@@ -108,7 +110,7 @@ class Services:
         own = {lease.user_id: lease for lease in taken}
         states = sync_state.load(conn, own)
         found = [
-            self._one(user, own.get(user.id), states.get(user.id), defer_retry=defer_retry)
+            self._one(user, own.pop(user.id, None), states.get(user.id), defer_retry=defer_retry)
             for user in users
         ]
         kept = {each.lease for each in found if isinstance(each, _Found)}
