@@ -7,8 +7,8 @@ what a failure means for others; that is `nightly.run`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from functools import partial
 from checkinsync.errors import (
     DatabaseError,
     FoursquareAway,
+    Interrupted,
     RateLimited,
     sentence,
 )
@@ -29,6 +30,7 @@ from checkinsync.store import checkins, jobs, quarantine, sync_state, users, wal
 from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection
 from checkinsync.store.walks import Finished
+from checkinsync.sync.ahead import PagesAhead
 from checkinsync.sync.coverage import WalkCoverage, covered
 from checkinsync.sync.grouped import Grouped
 from checkinsync.sync.outcome import Imported
@@ -139,6 +141,7 @@ class Import:
     first_attempt: datetime = field(init=False)
     """The start of the walk, which this import may be resuming."""
     walk: Walk = field(init=False)
+    ahead: PagesAhead = field(init=False)
     received: _Received | None = None
     """The page that is to be stored next, if it is there already."""
     candidate: Shown | None = None
@@ -153,6 +156,9 @@ class Import:
     expected: int | None = None
     window_size: int = 0
     stored_checkpoint: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        self.ahead = PagesAhead(self.session.client)
 
     @property
     def user_id(self) -> int:
@@ -201,9 +207,7 @@ class Import:
     def _receive(self) -> _Received:
         assert self.walk.request is not None
         self.hooks.check_stop()
-        request = self.walk.request
-        page = self.session.client.page(offset=request.offset, limit=request.limit)
-        return _Received.of(page, now=self.session.now)
+        return _Received.of(self.ahead.receive(self.walk.request), now=self.session.now)
 
     def unchanged_end(self) -> Finished:
         """Return the end of an import whose only page is stored as it is shown. Changes nothing
@@ -250,18 +254,29 @@ class Import:
     def _take(self, received: _Received) -> None:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
         page = received.page
+        known = self.walk.known.intersection(item.key for item in page.items)
+        early = self.walk.decides_early(page)
+        if early:
+            self.walk.take(page)
+            self._ask_ahead(page)
         with self.session.transaction() as conn:
-            saved = self._save(conn, received)
+            saved = self._save(conn, received, known)
             self.coverage.take(page, received.span)
-            self.walk.take(page, new=saved.new, stored=self._stored(conn, page, saved))
+            if not early:
+                self.walk.take(page, new=saved.new, stored=self._stored(conn, page, saved))
             if self.walk.ended:
                 self.coverage.note_end(conn, self.user_id, now=received.at)
             self._store(conn, received, saved)
         self._took(received, saved)
 
-    def _save(self, conn: Connection, received: _Received) -> Saved:
+    def _ask_ahead(self, page: Page) -> None:
+        """Ask for what follows while this page is stored, unless it is time to stop."""
+        with suppress(Interrupted):
+            self.hooks.check_stop()
+            self.ahead.ask(self.walk.requests_after(page, most=self.ahead.depth))
+
+    def _save(self, conn: Connection, received: _Received, known: Collection[str]) -> Saved:
         items, span, at = received.page.items, received.span, received.at
-        known = self.walk.known
         saved = None
         if self.may_be_unchanged:
             saved = as_shown(conn, self.user_id, items, span, now=at, known=known)
@@ -281,7 +296,8 @@ class Import:
         self.hooks.on_page(progress)
 
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
-        """Count the stored check-ins where the end of the list may be near, else return None.
+        """Count the stored check-ins where the end of the list may be near, else return None: the
+        walk decides on such a page without it (`Walk.decides_early`).
 
         Where rows of the application are being taken over, the count is just what was seen, and
         says nothing about the end.
