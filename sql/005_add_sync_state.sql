@@ -15,6 +15,7 @@ CREATE TABLE sync_state (
     walk_offset           INTEGER,       -- how far down it is contiguous, in items of the list
     walk_tail             TEXT[],        -- the ids of the last items of that stretch, in list order
     walked_down_to        TIMESTAMPTZ,   -- createdAt of the last of them
+    window_size           INTEGER,       -- how many check-ins the next window held at the cursor
     last_checked_at       TIMESTAMPTZ,   -- when the last finished walk ended
     last_new_at           TIMESTAMPTZ,   -- when an import last found a new check-in
     consecutive_failures  INTEGER NOT NULL DEFAULT 0,

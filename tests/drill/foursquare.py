@@ -202,7 +202,9 @@ class Foursquare:
     def edit_privacy(self, person: Person, chance: random.Random) -> None:
         """Make a check-in private, or public again."""
         if entry := _some(person, chance):
-            self.world.edit(person.token, entry.id, private=not entry.item.get("private"))
+            private = not is_private(entry.item)
+            visibility = "private" if private else "public"
+            self.world.edit(person.token, entry.id, private=private, visibility=visibility)
 
     def add_photo(self, person: Person, chance: random.Random) -> None:
         """Add a photo."""
@@ -342,9 +344,15 @@ def content(item: dict) -> tuple[object, ...]:
     return (
         int(item["createdAt"]),
         item.get("shout") or None,
-        bool(item.get("private")),
+        is_private(item),
         len(shown),
     )
+
+
+def is_private(item: dict) -> bool:
+    """Return True if others may not see a check-in."""
+    shown = item.get("visibility") in {None, "friends", "public"}
+    return bool(item.get("private")) or not shown
 
 
 def as_application(entry: Entry) -> tuple[str | None, str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 
 from checkinsync.store import jobs
+from checkinsync.store.leases import Lease
 from support.environment import add_users
 
 
@@ -27,7 +28,8 @@ def test_only_what_a_crash_left_open_is_closed(conn: psycopg.Connection) -> None
         [user],
     )
 
-    jobs.close_leftovers(conn, user)
+    started = jobs.start(conn, [Lease(user, 8)])
 
     stand = [row[0] for row in conn.execute("SELECT status FROM import_jobs ORDER BY id")]
-    assert stand == ["pending", "running", "failed", "failed", "running", "failed"]
+    assert stand == ["pending", "running", "failed", "failed", "running", "failed", "running"]
+    assert started == {user: 7}

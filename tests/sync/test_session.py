@@ -7,6 +7,7 @@ import pytest
 from checkinsync.errors import AtWork, LeaseLost, NoToken, UserRemoved
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
+from checkinsync.sync.session import Session
 
 ADA = "token-ada"
 
@@ -30,11 +31,8 @@ def name(env, user) -> str:
     return env.user(user.id).name
 
 
-def test_the_first_transaction_acquires_the_lease_and_the_end_gives_it_back(env, ada, conn):
+def test_a_session_begins_with_the_lease_and_its_end_gives_it_back(env, ada):
     with env.services.session(ada) as session:
-        assert conn.execute("SELECT count(*) FROM import_leases").fetchone() == (0,)
-        with session.transaction():
-            pass
         assert env.lease_renewer.tokens() == {session.lease.token}
         with transaction(env.pool) as own:
             assert leases.held_users(own) == {ada.id}
@@ -44,15 +42,34 @@ def test_the_first_transaction_acquires_the_lease_and_the_end_gives_it_back(env,
     assert env.lease_renewer.tokens() == set()
 
 
-def test_an_error_in_the_first_transaction_leaves_no_lease(env, ada):
+def test_an_error_in_a_transaction_leaves_the_lease_to_the_next(env, ada):
     with env.services.session(ada) as session:
         with pytest.raises(ZeroDivisionError), session.transaction():
             raise ZeroDivisionError
-        assert env.lease_renewer.tokens() == set()
-
-    with env.services.session(ada) as session, session.transaction() as own:
-        write(own, ada)
+        with session.transaction() as own:
+            write(own, ada)
     assert name(env, ada) == "written"
+
+
+def test_of_many_each_has_a_session_or_a_reason(env, ada, conn):
+    """Their leases are taken in one transaction, and those that are of no use given back."""
+    for token in (names := ["ben", "kim", "lou", "mia"]):
+        env.simulator.world.add_account(token)
+    ben, kim, lou, mia = map(env.add, names)
+    conn.execute("UPDATE users SET access_token_encrypted = NULL WHERE id = %s", [kim.id])
+    conn.execute("DELETE FROM users WHERE id = %s", [lou.id])
+    with env.services.session(mia):
+        opened = env.services.open([ada, ben, kim, lou, mia], for_import=True)
+
+        kinds = [type(each) for each in opened]
+        assert kinds == [Session, Session, NoToken, UserRemoved, AtWork]
+        with transaction(env.pool) as own:
+            assert leases.held_users(own) == {ada.id, ben.id, mia.id}
+        jobs = conn.execute("SELECT user_id, id FROM import_jobs WHERE status = 'running'")
+        assert dict(jobs.fetchall()) == {each.user.id: each.job for each in opened[:2]}
+    for session in opened[:2]:
+        session.close()
+    assert env.lease_renewer.tokens() == set()
 
 
 def test_who_lost_the_lease_writes_nothing_more(env, ada, conn):
@@ -90,11 +107,8 @@ def test_two_sessions_of_one_user_exclude_each_other(env, ada):
     with env.services.session(ada) as one, one.transaction():
         pass
 
-    with env.services.session(ada) as one:
-        with one.transaction():
-            pass
-        with pytest.raises(AtWork), env.services.session(ada) as other, other.transaction():
-            pytest.fail("both are at work")
+    with env.services.session(ada), pytest.raises(AtWork), env.services.session(ada):
+        pytest.fail("both are at work")
 
 
 def test_a_lease_given_back_in_a_transaction_that_fails_is_still_held(env, ada, conn):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
 
 from checkinsync.errors import CheckinsyncError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 PROGRAM = "checkinsync"
 VARIABLE = "_CHECKINSYNC_COMPLETE"
@@ -41,6 +41,8 @@ def completion(*, shell: str) -> None:
     ~/.zshrc (after compinit)    eval "$(checkinsync completion zsh)"
     ~/.config/fish/config.fish   checkinsync completion fish | source
     """
+    from click.shell_completion import get_completion_class
+
     kind = get_completion_class(shell)
     assert kind is not None, "click knows all three"
     root = click.get_current_context().find_root().command
@@ -61,6 +63,8 @@ class UserName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
         """Return the users that may be meant; none where the database does not answer soon."""
+        import logging
+
         del ctx, param
         logging.disable()
         with suppress(CheckinsyncError, OSError):
@@ -70,11 +74,15 @@ class UserName(click.ParamType[str]):
 
 def _users(incomplete: str) -> Iterator[CompletionItem[str]]:
     """Yield each user by their id, or by the name that was begun."""
-    from checkinsync.cli.context import listening, shield  # noqa: PLC0415
-    from checkinsync.config.settings import read_settings  # noqa: PLC0415
-    from checkinsync.resources import open_pooled  # noqa: PLC0415
-    from checkinsync.store import users  # noqa: PLC0415
-    from checkinsync.store.pool import transaction  # noqa: PLC0415
+    import signal
+
+    from click.shell_completion import CompletionItem
+
+    from checkinsync.cli.context import listening, shield
+    from checkinsync.config.settings import read_settings
+    from checkinsync.resources import open_pooled
+    from checkinsync.store import users
+    from checkinsync.store.pool import transaction
 
     settings = read_settings(os.environ)
     shield(settings)

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from checkinsync.cli import children
-from checkinsync.cli.atomic_file import draft_of
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import confirm
-from checkinsync.config.settings import Settings
-from checkinsync.embedded import DATABASE, Running
 from checkinsync.errors import (
     EmbeddedDatabaseError,
     FileNotWritten,
@@ -27,7 +20,10 @@ from checkinsync.errors import (
     RestoreFailed,
     SettingsError,
 )
-from checkinsync.resources import embedded_database
+
+if TYPE_CHECKING:
+    from checkinsync.config.settings import Settings
+    from checkinsync.embedded import Running
 
 PORT = 5433
 """The usual loopback port of `serve --readonly`: one above PostgreSQL's own."""
@@ -74,6 +70,8 @@ def dump(context: Context, *, file: Path, force: bool) -> None:
 
 def write_dump(running: Running, file: Path, *, replace: bool) -> int:
     """Write a dump of the embedded database; returns its bytes. Raises FileNotWritten."""
+    from checkinsync.cli.atomic_file import draft_of
+
     with draft_of(file, replace=replace) as draft:
         pg_dump = _command(running, "pg_dump")
         code = _run([*pg_dump, *DUMP, f"--file={draft}"])
@@ -113,7 +111,7 @@ def upgrade(context: Context) -> None:
     The programs of the old version have to be there as well. No other command may be using the
     database. If interrupted, run it again.
     """
-    from checkinsync.embedded import upgrade as upgrades  # noqa: PLC0415
+    from checkinsync.embedded import upgrade as upgrades
 
     settings = _embedded_settings(context, "pg_upgrade")
     listening()
@@ -158,6 +156,8 @@ def serve(
     Other commands work beside it. With --readonly other programs of this machine can look at it
     on a loopback port, as the role checkinsync_reader, which changes nothing and sees no token.
     """
+    from checkinsync.resources import embedded_database
+
     if not readonly and (port is not None or password_file):
         raise click.UsageError("--port and --password-file go with --readonly")
     settings = _embedded_settings(context, "own port")
@@ -177,9 +177,12 @@ def serve(
 @contextmanager
 def _for_readers(running: Running, *, port: int, file: Path) -> Iterator[str]:
     """Let readers in; yields the address, which names the file of the password."""
-    from checkinsync.embedded.configuration import READER  # noqa: PLC0415
-    from checkinsync.embedded.gateway import LOOPBACK, open_gateway  # noqa: PLC0415
-    from checkinsync.embedded.reader import let_in  # noqa: PLC0415
+    from urllib.parse import quote, urlencode
+
+    from checkinsync.embedded import DATABASE
+    from checkinsync.embedded.configuration import READER
+    from checkinsync.embedded.gateway import LOOPBACK, open_gateway
+    from checkinsync.embedded.reader import let_in
 
     with (
         open_gateway(port, running.socket) as used,
@@ -191,6 +194,8 @@ def _for_readers(running: Running, *, port: int, file: Path) -> Iterator[str]:
 
 def _opened(file: Path) -> BinaryIO:
     """Open the file once, so that the file asked about is the one restored."""
+    import errno
+
     try:
         return open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
     except OSError as error:
@@ -203,6 +208,8 @@ def _opened(file: Path) -> BinaryIO:
 @contextmanager
 def _embedded(context: Context, program: str) -> Iterator[Running]:
     """Serve the embedded database, for one of PostgreSQL's programs."""
+    from checkinsync.resources import embedded_database
+
     settings = _embedded_settings(context, program)
     listening()
     with embedded_database(settings) as running:
@@ -232,6 +239,10 @@ def _command(running: Running, name: str) -> list[str]:
 
 def _run(command: list[str], *, stdin: BinaryIO | None = None) -> int:
     """Run a program to its end; returns its exit code."""
+    import subprocess
+
+    from checkinsync.cli import children
+
     env = children.environment()
     return subprocess.run(command, env=env, stdin=stdin, check=False).returncode  # noqa: S603
 

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from checkinsync.cli.context import Context, Duration, listening
-from checkinsync.cli.render.table import many
-from checkinsync.nightly import prune as records
-from checkinsync.nightly.prune import Ages, Pruned
-from checkinsync.resources import utc_now
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from checkinsync.nightly.prune import Pruned
+
+
+def _age(text: str) -> timedelta:
+    from checkinsync.config.durations import parse_duration
+
+    return parse_duration(text)
 
 
 @click.command()
 @click.option(
-    "--runs", type=Duration(), default="400d", show_default=True, help="Runs that began before."
+    "--runs", type=Duration(_age), default="400d", show_default=True, help="Runs that began before."
 )
 @click.option(
-    "--jobs", type=Duration(), default="90d", show_default=True, help="Imports that ended before."
+    "--jobs",
+    type=Duration(_age),
+    default="90d",
+    show_default=True,
+    help="Imports that ended before.",
 )
 @click.option(
     "--quarantine",
-    type=Duration(),
+    type=Duration(_age),
     help="Also check-ins in quarantine first met before; they are stored nowhere else (off).",
 )
 @click.pass_obj
@@ -36,14 +47,19 @@ def prune(
     deleted, nor each user's last imports, nor rows of the web application. If interrupted, run it
     again.
     """
+    from checkinsync.nightly import prune as records
+    from checkinsync.resources import utc_now
+
     with context.pool() as (_, pool):
         listening()
-        ages = Ages(runs=runs, jobs=jobs, quarantine=quarantine)
+        ages = records.Ages(runs=runs, jobs=jobs, quarantine=quarantine)
         click.echo(in_one_line(records.prune(pool=pool, now=utc_now(), ages=ages)))
 
 
 def in_one_line(pruned: Pruned) -> str:
     """`deleted 12 runs, 340 imports, …`."""
+    from checkinsync.cli.render.table import many
+
     counts = (
         many(pruned.runs, "run"),
         many(pruned.jobs, "import"),

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import BinaryIO, NoReturn, TextIO
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
 
 import click
 
-from checkinsync.config.validators import is_word
-from checkinsync.errors import CheckinsyncError
-from checkinsync.users.loopback import time_is_up
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from checkinsync.errors import CheckinsyncError
 
 CHUNK = 4096
+
+PIECES = 10_000
+"""Lines, or pieces of JSON, that are written at once."""
 
 
 def lines(*, within: timedelta) -> Iterator[str]:
@@ -25,6 +27,8 @@ def lines(*, within: timedelta) -> Iterator[str]:
 
     Reads past Python's own buffer, since `select` doesn't see what that holds.
     """
+    import time
+
     stdin: TextIO | None = sys.stdin
     if stdin is None:  # it was closed before we started
         return
@@ -38,6 +42,11 @@ def lines(*, within: timedelta) -> Iterator[str]:
 
 def _chunk(number: int, deadline: float, within: timedelta) -> bytes:
     """Read what is there; empty at the end."""
+    import select
+    import time
+
+    from checkinsync.users.loopback import time_is_up
+
     ready, _, _ = select.select([number], [], [], max(0.0, deadline - time.monotonic()))
     if not ready:
         raise time_is_up(within)
@@ -69,16 +78,33 @@ def is_dumb() -> bool:
 
 def iso(value: datetime | None) -> str | None:
     """Return a time as JSON has it, in UTC whatever the session's time zone."""
+    from datetime import UTC
+
     return None if value is None else value.astimezone(UTC).isoformat()
 
 
 def say_json(value: object) -> None:
-    """Print a result for programs; in ASCII where the locale is not UTF-8."""
-    import json  # noqa: PLC0415
+    """Print a result for programs; in ASCII where the locale is not UTF-8.
+
+    Iterates over what a `Streamed` list holds, and keeps none of it.
+    """
+    import json
 
     stdout: TextIO | None = sys.stdout
     is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
-    click.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
+    _say(json.JSONEncoder(ensure_ascii=not is_utf8, indent=2).iterencode(value))
+    click.echo()
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print lines as they come; there may be a million of them."""
+    _say(f"{line}\n" for line in lines)
+
+
+def _say(pieces: Iterable[str]) -> None:
+    pieces = iter(pieces)
+    while text := "".join(islice(pieces, PIECES)):
+        click.echo(text, nl=False)
 
 
 def end_with(error: CheckinsyncError) -> NoReturn:
@@ -90,7 +116,7 @@ def end_with(error: CheckinsyncError) -> NoReturn:
 @contextmanager
 def stdout_at_once() -> Iterator[BinaryIO]:
     """Collect bytes for standard output, written at the block's end, or on an error not at all."""
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     if is_terminal(sys.stdout):
         raise click.UsageError("a terminal can't show this; redirect the output, or name a file")
@@ -103,6 +129,8 @@ def stdout_at_once() -> Iterator[BinaryIO]:
 
 def token_from_stdin(command: str) -> str:
     """Read a Foursquare token for `command`; never from argv, which others can read."""
+    from checkinsync.config.validators import is_word
+
     stdin: TextIO | None = sys.stdin
     if is_terminal(stdin):
         token = click.prompt("Foursquare token", hide_input=True, err=True)

@@ -100,10 +100,11 @@ class Foursquare:
         """
         return UserClient(self, auth.sendable(token), defer_retry=defer_retry)
 
-    def count(self) -> None:
-        """Count one more request."""
+    def count(self, client: UserClient) -> None:
+        """Count one more request, of this user."""
         with self._lock:
             self._requests += 1
+            client.requests += 1
 
     def tell_once(self, subject: str, notice: str) -> None:
         """Log a warning the first time there is one on this subject."""
@@ -119,7 +120,7 @@ class Foursquare:
 
 
 class UserClient:
-    """The client bound to one user's token; for one thread at a time."""
+    """The client bound to one user's token."""
 
     def __init__(self, foursquare: Foursquare, token: str, *, defer_retry: bool = False) -> None:
         self._foursquare = foursquare
@@ -226,8 +227,7 @@ class UserClient:
 
     def _response(self, path: str, query: Mapping[str, str | int], way: auth.Way) -> bytes:
         """One request, one answer, its `response`; or the error that the answer means."""
-        self.requests += 1
-        self._foursquare.count()
+        self._foursquare.count(self)
         sender = auth.WAYS[way](self._token)
         before = self._foursquare.now()
         answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)

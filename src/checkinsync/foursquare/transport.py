@@ -9,7 +9,8 @@ import http.client
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -104,7 +105,7 @@ class _Session(requests.Session):
 
 
 class Transport:
-    """Gets answers from below one address; one session of connections per thread."""
+    """Gets answers from below one address; a session of connections for each request at work."""
 
     def __init__(
         self,
@@ -124,8 +125,7 @@ class Transport:
         self.patience = Patience()
         # In the clear, which is for this machine only, a proxy would carry the token elsewhere.
         self._trust_env = proxies_from_environment and self._base.startswith("https:")
-        self._mine = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._free: list[requests.Session] = []
         self._lock = threading.Lock()
         redaction.install()
 
@@ -159,15 +159,18 @@ class Transport:
     def _answer(self, method: str, url: str, **sent: Any) -> Answer:
         deadline = time.monotonic() + self.patience.whole
         timeout = (self.patience.connect, self.patience.silence)
-        with self._session().request(
-            method,
-            url,
-            timeout=timeout,
-            stream=True,
-            allow_redirects=False,
-            verify=self._trusted,
-            **sent,
-        ) as response:
+        with (
+            self._session() as session,
+            session.request(
+                method,
+                url,
+                timeout=timeout,
+                stream=True,
+                allow_redirects=False,
+                verify=self._trusted,
+                **sent,
+            ) as response,
+        ):
             body = self._body(response.raw, deadline)
             encodings = response.headers.get("Content-Encoding", "")
             body = encoding.unpacked(body, encodings, most=self.patience.size)
@@ -188,11 +191,16 @@ class Transport:
                 )
         return bytes(body)
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._mine, "session", None)
-        if session is None:
-            session = self._mine.session = self._new_session()
-        return session
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session that no other thread uses: the last that became free, or a new one."""
+        with self._lock:
+            session = self._free.pop() if self._free else self._new_session()
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._free.append(session)
 
     def _new_session(self) -> requests.Session:
         session = _Session()
@@ -202,15 +210,12 @@ class Transport:
         session.mount("http://", _Adapter())
         # One user's cookies must not go along with the next one's token.
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        with self._lock:
-            self._sessions.append(session)
         return session
 
     def close(self) -> None:
-        """Close every thread's connections; a thread that asks again gets a new session."""
+        """Close all connections that are not in use; who asks again gets a new one."""
         with self._lock:
-            sessions, self._sessions = self._sessions, []
-        self._mine = threading.local()
+            sessions, self._free = self._free, []
         for session in sessions:
             session.close()
 

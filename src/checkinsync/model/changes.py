@@ -70,6 +70,11 @@ class Changes:
         return self.adopt + self.change
 
     @property
+    def writes(self) -> bool:
+        """Return True unless all is stored as it is shown."""
+        return bool(self.add or self.rewrites or self.merge or self.restore)
+
+    @property
     def returned(self) -> int:
         """Number of check-ins that counted as deleted and are shown again."""
         return sum(row.deleted_at is not None for row in self.restore)

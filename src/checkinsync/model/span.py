@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
 
 from checkinsync.model.checkin import Checkin, Item, instant_of_id
+
+AFTER_ALL_IDS = "\U0010ffff"
+"""Sorts after all there are, those that are no hex digits too."""
 
 
 class Order(Enum):
@@ -159,6 +162,37 @@ class Span:
             and _between(entered, self.entered_after, self.entered_before),
         }
 
+    def borders(self, *, now: datetime) -> Borders:
+        """Return the ends between which rows have to be looked for."""
+        by_time, by_id = Order.CREATED in self.orders, Order.ENTERED in self.orders
+        entered_before = min(self.entered_before or now, now) + timedelta(seconds=1)
+        return Borders(
+            self.created_after if by_time else None,
+            self.created_before if by_time else None,
+            id_from(self.entered_after) if by_id else "",
+            id_from(entered_before) if by_id else AFTER_ALL_IDS,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """The ends of a span by the instants by which the list may be ordered; the others exclude
+    nothing. Wider than the span: it includes its ends."""
+
+    created_after: datetime | None
+    created_before: datetime | None
+    first_id: str
+    last_id: str
+    """The first id behind the span."""
+
+    def hold(self, checkin: Checkin) -> bool:
+        """Return True if a check-in is between them."""
+        return (
+            (self.created_after is None or checkin.created_at >= self.created_after)
+            and (self.created_before is None or checkin.created_at <= self.created_before)
+            and self.first_id <= checkin.id < self.last_id
+        )
+
 
 EVERYTHING = Span()
 """The span of an empty list."""
@@ -186,6 +220,11 @@ def entered_at(checkin_id: str, *, now: datetime) -> datetime | None:
     """Return the instant in a check-in's id; None if it has none or it is in the future."""
     at = instant_of_id(checkin_id)
     return None if at is None or at > now else at
+
+
+def id_from(at: datetime | None) -> str:
+    """Return the first id of that second: an id begins with its instant in hex, eight digits."""
+    return "" if at is None else f"{max(0, int(at.timestamp())):08x}"
 
 
 def _descends(instants: Iterable[datetime]) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
 
 def one_line(text: str) -> str:
     """Return a text from outside as one line, without terminal control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class User:
     @property
     def token_hash(self) -> bytes:
         """SHA-256 of the stored (encrypted) token, to tell when another one is stored."""
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, which the groups of `status --help` need not
+
         return hashlib.sha256((self.encrypted_token or "").encode()).digest()
 
     def __str__(self) -> str:

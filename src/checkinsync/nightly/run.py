@@ -25,7 +25,6 @@ from checkinsync.errors import (
     TokenUnreadable,
     sentence,
 )
-from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
 from checkinsync.nightly.begin import Begun, begin, store_end
 from checkinsync.nightly.notices import names_dead_tokens, notices
@@ -38,8 +37,8 @@ from checkinsync.nightly.schedule import Entry, Queue
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.nightly.wait import Inbox, Wait, wait_for
 from checkinsync.store.pool import probe
-from checkinsync.sync.import_user import import_user
-from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
+from checkinsync.sync.import_user import Imports
+from checkinsync.sync.outcome import Failed, Outcome, RetryAt, Skipped
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
 
@@ -64,7 +63,7 @@ def run(
     Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
     wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
-    import_one = import_one or partial(_import_here, services=services, options=options)
+    import_one = import_one or Imports(services, Nightly(options.overlap), in_run=True)
     with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
         work = _Run(begun, services, options, check_stop, import_one, wait)
         work.prepare()
@@ -76,13 +75,6 @@ def run(
         figures |= {"skipped": summary.skipped, "requests": summary.requests}
         _log("run_finished", begun.run_id, outcome=summary.outcome, **figures)
         return summary
-
-
-def _import_here(
-    user: User, *, run_id: int, hooks: Hooks, services: Services, options: RunOptions
-) -> Imported:
-    scope = Nightly(options.overlap)
-    return import_user(user, services=services, scope=scope, hooks=hooks, run_id=run_id)
 
 
 @dataclass(slots=True)

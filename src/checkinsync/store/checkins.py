@@ -2,11 +2,17 @@
 
 Values travel as binary arrays, a page in one statement. Times are converted in the statements:
 the application's columns have no zone and hold UTC.
+
+A page's rows are looked for between the page's ends, or one by one: then an index finds them,
+whatever the planner knows of the table. In the middle of a first import it knows nothing: without
+the ends it would read the user's whole history again for each page, or, joined with the values, for
+each of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,49 +20,95 @@ from checkinsync.errors import DatabaseExhausted
 from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
+from checkinsync.model.span import Borders
 from checkinsync.store.driver_errors import SEQUENCE_BEHIND
 from checkinsync.store.pool import Connection
 
 
-def stored(conn: Connection, user_id: int, ids: Collection[str]) -> list[Stored]:
-    """Return the rows of these Foursquare ids."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page's check-ins of one user, each once, and the stretch that they fill."""
+
+    user_id: int
+    checkins: Sequence[Checkin]
+    borders: Borders
+
+    @property
+    def inside(self) -> int:
+        """The number of check-ins within the borders."""
+        return sum(self.borders.hold(c) for c in self.checkins)
+
+
+def as_stored(conn: Connection, pages: Sequence[Shown]) -> set[int]:
+    """Return the users whose page, at least one check-in, is stored exactly as shown.
+
+    Each check-in has its row, unchanged and not marked; no row within the borders is not shown; and
+    nothing is left to be adopted or tried again: no row without an id, nothing in quarantine.
+    """
+    checkins = [(page.user_id, checkin) for page in pages for checkin in page.checkins]
+    rows = conn.execute(
+        """
+        WITH page AS MATERIALIZED (
+            SELECT *
+              FROM unnest(%(user)s::int[], %(first)b::timestamptz[], %(last)b::timestamptz[],
+                          %(created_after)b::timestamptz[], %(created_before)b::timestamptz[],
+                          %(first_id)s::text[], %(last_id)s::text[], %(inside)s::int[])
+                AS p (user_id, first, last, created_after, created_before, first_id, last_id,
+                      inside)),
+        differing AS MATERIALIZED (
+            SELECT DISTINCT s.user_id
+              FROM unnest(%(of_user)s::int[], %(id)b::text[], %(fingerprint)b::bytea[])
+                AS s (user_id, id, fingerprint)
+             WHERE s.fingerprint IS DISTINCT FROM (
+                   SELECT c.fingerprint FROM checkins AS c
+                    WHERE c.user_id = s.user_id AND c.foursquare_id = s.id
+                      AND c.missing_since IS NULL AND c.withheld_since IS NULL
+                      AND c.deleted_at IS NULL))
+        SELECT p.user_id FROM page AS p
+         WHERE NOT EXISTS (SELECT FROM differing AS d WHERE d.user_id = p.user_id)
+           AND NOT EXISTS (SELECT FROM quarantined_checkins AS q WHERE q.user_id = p.user_id)
+           AND (SELECT count(*) FROM checkins AS c
+                 WHERE c.user_id = p.user_id AND c.foursquare_id IS NULL
+                   AND c.checkin_date >= p.first AT TIME ZONE 'UTC'
+                   AND c.checkin_date < p.last AT TIME ZONE 'UTC' + interval '1 second') = 0
+           AND (SELECT count(*) FROM checkins AS c
+                 WHERE c.user_id = p.user_id AND c.deleted_at IS NULL
+                   AND c.checkin_date >= coalesce(p.created_after AT TIME ZONE 'UTC', '-infinity')
+                   AND c.checkin_date < coalesce(
+                       p.created_before AT TIME ZONE 'UTC' + interval '1 second', 'infinity')
+                   AND c.foursquare_id >= p.first_id AND c.foursquare_id < p.last_id) = p.inside
+        """,
+        {
+            "user": [page.user_id for page in pages],
+            "first": [min(c.created_at for c in page.checkins) for page in pages],
+            "last": [max(c.created_at for c in page.checkins) for page in pages],
+            "created_after": [page.borders.created_after for page in pages],
+            "created_before": [page.borders.created_before for page in pages],
+            "first_id": [page.borders.first_id for page in pages],
+            "last_id": [page.borders.last_id for page in pages],
+            "inside": [page.inside for page in pages],
+            "of_user": [user_id for user_id, _ in checkins],
+            "id": [checkin.id for _, checkin in checkins],
+            "fingerprint": [checkin.fingerprint for _, checkin in checkins],
+        },
+    )
+    return {row[0] for row in rows}
+
+
+def facing(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> list[Stored]:
+    """Return the rows of these check-ins' ids, and all rows in their seconds, those without an id
+    included; the oldest row first."""
+    seconds = sorted({checkin.created_at for checkin in shown})
+    ids = sorted({checkin.id for checkin in shown})
     rows = conn.execute(
         """
         WITH span AS MATERIALIZED (
             SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
                    missing_since, withheld_since, deleted_at
               FROM checkins
-             WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s)
+             WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first_id)s AND %(last_id)s)
         SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
-        """,
-        {"user": user_id, **_span("ids", ids)},
-    )
-    return [stored_row(row) for row in rows]
-
-
-def without_id(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
-    """Return the application's rows without an id in these seconds, the oldest row first."""
-    rows = conn.execute(
-        """
-        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
-               missing_since, withheld_since, deleted_at
-          FROM checkins
-         WHERE user_id = %(user)s AND foursquare_id IS NULL
-           AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
-           AND checkin_date < %(last)s::timestamptz AT TIME ZONE 'UTC' + interval '1 second'
-           AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
-             = ANY (%(seconds)b::timestamptz[])
-         ORDER BY id
-        """,
-        {"user": user_id, **_span("seconds", seconds)},
-    )
-    return [stored_row(row) for row in rows]
-
-
-def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) -> list[Stored]:
-    """Return all rows in these seconds: their places under the unique constraint are taken."""
-    rows = conn.execute(
-        """
+        UNION
         SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
                missing_since, withheld_since, deleted_at
           FROM checkins
@@ -65,8 +117,17 @@ def neighbours(conn: Connection, user_id: int, seconds: Collection[datetime]) ->
            AND checkin_date < %(last)s::timestamptz AT TIME ZONE 'UTC' + interval '1 second'
            AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
              = ANY (%(seconds)b::timestamptz[])
+         ORDER BY id
         """,
-        {"user": user_id, **_span("seconds", seconds)},
+        {
+            "user": user_id,
+            "ids": ids,
+            "first_id": ids[0],
+            "last_id": ids[-1],
+            "seconds": seconds,
+            "first": seconds[0],
+            "last": seconds[-1],
+        },
     )
     return [stored_row(row) for row in rows]
 
@@ -243,16 +304,6 @@ def merge(conn: Connection, twins: Sequence[Twin]) -> None:
         pairs,
     )
     conn.execute("DELETE FROM checkins WHERE id = ANY (%(twin)s) AND foursquare_id IS NULL", pairs)
-
-
-def _span(name: str, values: Collection[Any]) -> dict[str, Any]:
-    """Values, of which there is at least one, and the first and the last of them.
-
-    Between its ends a page is found by a search of an index, whatever the planner knows of the
-    table. In the middle of a first import it knows nothing: without the ends it would read the
-    user's whole history again for each page, or, joined with the values, for each of them.
-    """
-    return {name: sorted(set(values)), "first": min(values), "last": max(values)}
 
 
 def rows_of(changes: Changes, added: Mapping[str, int]) -> dict[str, int]:

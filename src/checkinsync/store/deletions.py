@@ -9,21 +9,25 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from checkinsync.model.changes import DeletionMarks, RecentDeletions, Stored
-from checkinsync.model.span import Order, Span
+from checkinsync.model.span import Borders, Order, id_from
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
 
-AFTER_ALL_IDS = "\U0010ffff"
-"""Sorts after all there are, those that are no hex digits too."""
-
 
 def in_span(
-    conn: Connection, user_id: int, span: Span, *, shown: Collection[str], now: datetime
+    conn: Connection, user_id: int, borders: Borders, *, shown: Collection[str]
 ) -> list[Stored]:
     """The rows inside a span under each order that the list may be in; those on its borders come
     along. None where all of them are among the ids `shown`, as nearly always: to see that costs a
     fraction of reading them."""
-    where = {"user": user_id, "shown": list(shown), **_borders(span, now=now)}
+    where = {
+        "user": user_id,
+        "shown": list(shown),
+        "created_after": borders.created_after,
+        "created_before": borders.created_before,
+        "first_id": borders.first_id,
+        "last_id": borders.last_id,
+    }
     others = conn.execute(
         """
         SELECT EXISTS (
@@ -55,18 +59,6 @@ def in_span(
         where,
     )
     return [stored_row(row) for row in rows]
-
-
-def _borders(span: Span, *, now: datetime) -> dict[str, datetime | str | None]:
-    """Of the instants by which the list may be ordered; the others exclude nothing."""
-    by_time, by_id = Order.CREATED in span.orders, Order.ENTERED in span.orders
-    entered_before = min(span.entered_before or now, now) + timedelta(seconds=1)
-    return {
-        "created_after": span.created_after if by_time else None,
-        "created_before": span.created_before if by_time else None,
-        "first_id": id_from(span.entered_after) if by_id else "",
-        "last_id": id_from(entered_before) if by_id else AFTER_ALL_IDS,
-    }
 
 
 def recent(conn: Connection, user_id: int, *, since: datetime, now: datetime) -> RecentDeletions:
@@ -255,8 +247,3 @@ def below(conn: Connection, user_id: int, at: datetime, *, most: int) -> list[St
         {"user": user_id, "at": at, "last_id": id_from(at), "most": most},
     )
     return [stored_row(row) for row in rows]
-
-
-def id_from(at: datetime | None) -> str:
-    """The first id of that second: an id begins with its instant in hex, eight digits."""
-    return "" if at is None else f"{max(0, int(at.timestamp())):08x}"

@@ -23,23 +23,6 @@ class Progress:
     saved: Saved
 
 
-def application_at_work(conn: Connection, user_id: int) -> bool:
-    """Return True if the application is importing this user, by its rows of the last hour."""
-    row = conn.execute(
-        """
-        SELECT FROM import_jobs
-         WHERE user_id = %(user)s AND status IN ('pending', 'running') AND lease_token IS NULL
-           AND coalesce(data_source, 'foursquare') = 'foursquare'
-           AND coalesce(started_at, created_at) BETWEEN
-               (now() AT TIME ZONE 'UTC') - interval '1 hour'
-               AND (now() AT TIME ZONE 'UTC') + interval '1 hour'
-         LIMIT 1
-        """,
-        {"user": user_id},
-    ).fetchone()
-    return row is not None
-
-
 def users_of_the_application(conn: Connection) -> set[int]:
     """Return the users whom the application is importing now."""
     rows = conn.execute(
@@ -53,28 +36,6 @@ def users_of_the_application(conn: Connection) -> set[int]:
         """
     )
     return {row[0] for row in rows}
-
-
-def close_leftovers(conn: Connection, user_id: int) -> None:
-    """Close the rows that a crash left open, so that they no longer block an import: ours, whose
-    lease we hold now, and the application's after an hour. A row that the application inserts at
-    this moment stays open: both imports then run, and store each check-in once."""
-    conn.execute(
-        """
-        UPDATE import_jobs
-           SET status = 'failed', completed_at = now() AT TIME ZONE 'UTC',
-               error_message = CASE WHEN lease_token IS NULL
-                   THEN 'taken over by checkinsync: not finished within an hour'
-                   ELSE 'interrupted; the next import resumed from there' END
-         WHERE user_id = %(user)s AND status IN ('pending', 'running')
-           AND coalesce(data_source, 'foursquare') = 'foursquare'
-           AND (lease_token IS NOT NULL
-                OR coalesce(started_at, created_at) NOT BETWEEN
-               (now() AT TIME ZONE 'UTC') - interval '1 hour'
-               AND (now() AT TIME ZONE 'UTC') + interval '1 hour')
-        """,
-        {"user": user_id},
-    )
 
 
 def close_abandoned(conn: Connection, *, importing: Collection[int]) -> None:
@@ -92,43 +53,41 @@ def close_abandoned(conn: Connection, *, importing: Collection[int]) -> None:
     )
 
 
-def start(conn: Connection, lease: Lease, *, expected: int | None) -> int:
-    """Insert a row that is running from the start; return its id."""
-    row = conn.execute(
+def start(conn: Connection, leases: Collection[Lease]) -> dict[int, int]:
+    """Insert rows that are running from the start; return their ids by user.
+
+    Rows that a crash left open are closed, so that they no longer block an import: ours, whose
+    lease we hold now, and the application's after an hour. A row that the application inserts at
+    this moment stays open: both imports then run, and store each check-in once.
+    """
+    rows = conn.execute(
         """
+        WITH ours AS (
+            SELECT * FROM unnest(%(users)s::int[], %(tokens)s::bigint[]) AS o (user_id, token)),
+        closed AS (
+            UPDATE import_jobs AS j
+               SET status = 'failed', completed_at = now() AT TIME ZONE 'UTC',
+                   error_message = CASE WHEN lease_token IS NULL
+                       THEN 'taken over by checkinsync: not finished within an hour'
+                       ELSE 'interrupted; the next import resumed from there' END
+              FROM ours
+             WHERE j.user_id = ours.user_id AND j.status IN ('pending', 'running')
+               AND coalesce(j.data_source, 'foursquare') = 'foursquare'
+               AND (j.lease_token IS NOT NULL
+                    OR coalesce(j.started_at, j.created_at) NOT BETWEEN
+                       (now() AT TIME ZONE 'UTC') - interval '1 hour'
+                       AND (now() AT TIME ZONE 'UTC') + interval '1 hour'))
         INSERT INTO import_jobs
-               (user_id, status, data_source, total_expected, total_imported, current_batch,
+               (user_id, status, data_source, total_imported, current_batch,
                 started_at, created_at, lease_token)
-        VALUES (%(user)s, 'running', 'foursquare', %(expected)s, 0, 0,
-                now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', %(token)s)
-        RETURNING id
+        SELECT user_id, 'running', 'foursquare', 0, 0,
+               now() AT TIME ZONE 'UTC', now() AT TIME ZONE 'UTC', token
+          FROM ours ORDER BY user_id
+        RETURNING user_id, id
         """,
-        {"user": lease.user_id, "expected": expected, "token": lease.token},
-    ).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def set_progress(conn: Connection, job: int, progress: Progress) -> None:
-    """Store the progress after a page."""
-    conn.execute(
-        """
-        UPDATE import_jobs
-           SET total_expected = greatest(%(expected)s::int, %(seen)s), total_imported = %(seen)s,
-               current_batch = %(page)s, requests = %(requests)s, new_checkins = %(new)s,
-               changed_checkins = %(changed)s
-         WHERE id = %(job)s
-        """,
-        {
-            "job": job,
-            "expected": progress.expected,
-            "seen": progress.seen,
-            "page": progress.page,
-            "requests": progress.requests,
-            "new": progress.saved.new,
-            "changed": progress.saved.changed,
-        },
+        {"users": [x.user_id for x in leases], "tokens": [x.token for x in leases]},
     )
+    return dict(rows.fetchall())
 
 
 def finish(conn: Connection, job: int) -> None:

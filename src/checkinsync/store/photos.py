@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from checkinsync.model.checkin import Checkin
 from checkinsync.store.pool import Connection
 
 
-def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, int]) -> None:
-    """Store the photos of these check-ins; a row of the application with the same address is taken
-    over, once. `rows`: the check-ins' rows by Foursquare id."""
-    shown = [(rows[c.id], photo) for c in checkins if c.id in rows for photo in c.photos]
-    if not shown:
+def adopt(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, int]) -> None:
+    """Let rows of the application with the addresses of these check-ins' photos be theirs, each
+    once. `rows`: the check-ins' rows by Foursquare id."""
+    if not (columns := _columns(checkins, rows)):
         return
-    columns = {
-        "checkin": [row for row, _ in shown],
-        "photo": [photo.id for _, photo in shown],
-        "url": [photo.url for _, photo in shown],
-        "width": [photo.width for _, photo in shown],
-        "height": [photo.height for _, photo in shown],
-    }
     conn.execute(
         """
         UPDATE checkin_photos AS p SET foursquare_photo_id = n.photo
@@ -39,6 +32,12 @@ def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, in
         """,
         columns,
     )
+
+
+def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, int]) -> None:
+    """Store the photos of these check-ins, `rows` as above."""
+    if not (columns := _columns(checkins, rows)):
+        return
     conn.execute(
         """
         INSERT INTO checkin_photos AS p
@@ -54,3 +53,17 @@ def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, in
         """,
         columns,
     )
+
+
+def _columns(checkins: Iterable[Checkin], rows: Mapping[str, int]) -> dict[str, list[Any]]:
+    """One array per column; nothing where there are no photos."""
+    shown = [(rows[c.id], photo) for c in checkins if c.id in rows for photo in c.photos]
+    if not shown:
+        return {}
+    return {
+        "checkin": [row for row, _ in shown],
+        "photo": [photo.id for _, photo in shown],
+        "url": [photo.url for _, photo in shown],
+        "width": [photo.width for _, photo in shown],
+        "height": [photo.height for _, photo in shown],
+    }

@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from checkinsync.model.listing import Checkpoint
-from checkinsync.model.span import Order
+from checkinsync.model.span import Order, VerifiedSpan
 from checkinsync.model.user import User
 from checkinsync.store.pool import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """The state that the next import of a user begins with."""
+    """A user as stored, and the state that their next import begins with."""
 
+    user: User
+    application_at_work: bool
+    """The application is importing them, by its rows of the last hour."""
+    in_quarantine: bool = False
+    """Some of their items are in quarantine."""
     cursor: datetime | None = None
     """Start of the first attempt of the last finished walk; None: none has finished."""
+    order: Order | None = None
+    """By what the list is ordered, where a page has shown it."""
+    expected: int | None = None
+    """Check-ins that the last walk saw in the window that begins at the cursor; None: unknown."""
     checkpoint: Checkpoint | None = None
     """Checkpoint of the unfinished walk; None: there is none."""
+    spans: tuple[VerifiedSpan, ...] = ()
+    """What was compared with Foursquare when, newest first."""
 
 
-def load(conn: Connection, user_id: int) -> SyncState:
-    """Return the user's state; an empty one if they were never imported."""
-    row = conn.execute(
+def load(conn: Connection, user_ids: Collection[int]) -> dict[int, SyncState]:
+    """Return the state of each of these users who exist; they stay until the transaction ends."""
+    rows = conn.execute(
         """
-        SELECT cursor, walk_started_at, walk_since, walk_offset, walk_tail, walked_down_to
-          FROM sync_state WHERE user_id = %(user)s
+        SELECT u.id, u.foursquare_user_id, u.display_name, u.access_token_encrypted,
+               EXISTS (SELECT FROM import_jobs AS j
+                        WHERE j.user_id = u.id AND j.status IN ('pending', 'running')
+                          AND j.lease_token IS NULL
+                          AND coalesce(j.data_source, 'foursquare') = 'foursquare'
+                          AND coalesce(j.started_at, j.created_at) BETWEEN
+                              (now() AT TIME ZONE 'UTC') - interval '1 hour'
+                              AND (now() AT TIME ZONE 'UTC') + interval '1 hour'),
+               EXISTS (SELECT FROM quarantined_checkins AS q WHERE q.user_id = u.id),
+               s.cursor, s.list_order, s.window_size,
+               s.walk_started_at, s.walk_since, s.walk_offset, s.walk_tail, s.walked_down_to,
+               ARRAY(SELECT v.newest FROM verified_spans AS v
+                      WHERE v.user_id = u.id ORDER BY v.newest DESC),
+               ARRAY(SELECT v.oldest FROM verified_spans AS v
+                      WHERE v.user_id = u.id ORDER BY v.newest DESC),
+               ARRAY(SELECT v.verified_at FROM verified_spans AS v
+                      WHERE v.user_id = u.id ORDER BY v.newest DESC)
+          FROM users AS u
+          LEFT JOIN sync_state AS s ON s.user_id = u.id
+         WHERE u.id = ANY (%(users)s::int[])
+         ORDER BY u.id
+           FOR KEY SHARE OF u
         """,
-        {"user": user_id},
-    ).fetchone()
-    if row is None:
-        return SyncState()
-    cursor, started_at, since, offset, tail, down_to = row
-    checkpoint = Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None
-    return SyncState(cursor, checkpoint)
+        {"users": list(user_ids)},
+    )
+    return {row[0]: _state(row) for row in rows}
+
+
+def _state(row: tuple[Any, ...]) -> SyncState:
+    user, (at_work, in_quarantine, cursor, order, expected) = User(*row[:4]), row[4:9]
+    started_at, since, offset, tail, down_to = row[9:14]
+    return SyncState(
+        user,
+        at_work,
+        in_quarantine,
+        cursor,
+        Order(order) if order else None,
+        expected,
+        Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None,
+        tuple(map(VerifiedSpan, *row[14:17])),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,60 +147,6 @@ def set_list_order(
     )
 
 
-def set_checkpoint(conn: Connection, user_id: int, checkpoint: Checkpoint) -> None:
-    """Store how far an unfinished walk is contiguous; call it in the page's transaction."""
-    conn.execute(
-        """
-        INSERT INTO sync_state AS s (user_id, walk_started_at, walk_since, walk_offset, walk_tail,
-                                     walked_down_to)
-        VALUES (%(user)s, %(started_at)s, %(since)s, %(offset)s, %(tail)s, %(down_to)s)
-        ON CONFLICT (user_id) DO UPDATE
-           SET walk_started_at = excluded.walk_started_at, walk_since = excluded.walk_since,
-               walk_offset = excluded.walk_offset, walk_tail = excluded.walk_tail,
-               walked_down_to = excluded.walked_down_to
-        """,
-        {
-            "user": user_id,
-            "started_at": checkpoint.started_at,
-            "since": checkpoint.since,
-            "offset": checkpoint.offset,
-            "tail": list(checkpoint.tail),
-            "down_to": checkpoint.down_to,
-        },
-    )
-
-
-def record_finished(
-    conn: Connection, user_id: int, *, cursor: datetime, token_in: str | None, at: datetime
-) -> None:
-    """Store that a walk over the window has finished: everything up to `cursor` is stored.
-
-    `users.last_sync_at` is set to the cursor, too: the application asks Foursquare for what
-    follows it.
-    """
-    conn.execute(
-        """
-        INSERT INTO sync_state (user_id, cursor, last_checked_at, token_in)
-        VALUES (%(user)s, %(cursor)s, %(at)s, %(token_in)s)
-        ON CONFLICT (user_id) DO UPDATE
-           SET cursor = excluded.cursor, last_checked_at = excluded.last_checked_at,
-               token_in = excluded.token_in, state = 'ok', reason = NULL, retry_at = NULL,
-               consecutive_failures = 0, rejected_token_sha256 = NULL,
-               token_unreadable = false,
-               walk_started_at = NULL, walk_since = NULL, walk_offset = NULL, walk_tail = NULL,
-               walked_down_to = NULL
-        """,
-        {"user": user_id, "cursor": cursor, "at": at, "token_in": token_in},
-    )
-    conn.execute(
-        """
-        UPDATE users SET last_sync_at = %(cursor)s::timestamptz AT TIME ZONE 'UTC'
-         WHERE id = %(user)s
-        """,
-        {"user": user_id, "cursor": cursor},
-    )
-
-
 def record_answered(conn: Connection, user_id: int) -> None:
     """Store that the token works, after a walk with `--since`; the cursor stays as it is."""
     conn.execute(
@@ -167,17 +157,6 @@ def record_answered(conn: Connection, user_id: int) -> None:
          WHERE user_id = %(user)s AND state <> 'ok'
         """,
         {"user": user_id},
-    )
-
-
-def set_last_new(conn: Connection, user_id: int, *, at: datetime) -> None:
-    """Store that an import found a new check-in."""
-    conn.execute(
-        """
-        INSERT INTO sync_state (user_id, last_new_at) VALUES (%(user)s, %(at)s)
-        ON CONFLICT (user_id) DO UPDATE SET last_new_at = excluded.last_new_at
-        """,
-        {"user": user_id, "at": at},
     )
 
 

@@ -7,25 +7,37 @@ what a failure means for others; that is `nightly.run`.
 from __future__ import annotations
 
 import logging
-import sys
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
-from checkinsync.errors import FoursquareAway, RateLimited, sentence
+from checkinsync.errors import (
+    DatabaseError,
+    FoursquareAway,
+    Interrupted,
+    RateLimited,
+    sentence,
+)
 from checkinsync.foursquare import parse
 from checkinsync.model.changes import Saved
 from checkinsync.model.checkin import Checkin
-from checkinsync.model.listing import Checkpoint, Page
+from checkinsync.model.listing import Checkpoint, Page, Window
 from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan
 from checkinsync.model.user import User
-from checkinsync.store import checkins, jobs, quarantine, sync_state, users
+from checkinsync.store import checkins, jobs, quarantine, sync_state, users, walks
+from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection
-from checkinsync.sync.coverage import WalkCoverage, add_verified
+from checkinsync.store.walks import Finished
+from checkinsync.sync.ahead import PagesAhead
+from checkinsync.sync.coverage import WalkCoverage, covered
+from checkinsync.sync.grouped import Grouped
 from checkinsync.sync.outcome import Imported
-from checkinsync.sync.save_page import save_page
+from checkinsync.sync.save_page import as_shown, save_page, shown_as
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
 from checkinsync.sync.scrub import scrub
-from checkinsync.sync.session import Hooks, Services, Session
+from checkinsync.sync.session import Hooks, Services, Session, together
 from checkinsync.sync.walk import Walk
 
 LARGEST = 2**31 - 1
@@ -51,34 +63,102 @@ def import_user(
     FoursquareAway, RequestRefused, DatabaseError, UserRemoved, UserFailed, and what
     `hooks.check_stop` raises; what was committed stays.
     """
-    started = services.now()
-    with services.session(user, defer_retry=run_id is not None) as session:
-        with session.transaction() as conn:
-            jobs.close_leftovers(conn, user.id)
-            job = jobs.start(conn, session.lease, expected=None)
-        return _Import(session, scope, hooks, run_id, job, started).run()
+    return Imports(services, scope, in_run=run_id is not None)(user, run_id=run_id, hooks=hooks)
+
+
+class Imports:
+    """Imports of one process: those that coincide are begun together, and those that find nothing
+    new are finished together."""
+
+    def __init__(self, services: Services, scope: Scope, *, in_run: bool) -> None:
+        """`in_run`: other users' imports may show how tokens are to be sent."""
+        self._now = services.now
+        self._scope = scope
+        self._open = Grouped(partial(services.open, for_import=True, defer_retry=in_run))
+        self._finish = Grouped(finish_unchanged)
+
+    def __call__(self, user: User, *, run_id: int | None, hooks: Hooks) -> Imported:
+        """Import a user; see `import_user`."""
+        started = self._now()
+        opened = self._open(user)
+        if not isinstance(opened, Session):
+            raise opened
+        work = Import(opened, self._scope, hooks, run_id, started)
+        work.ask()
+        self._finish(work)
+        return work.run()
+
+
+def finish_unchanged(imports: Sequence[Import]) -> Sequence[None]:
+    """Finish, in one transaction, the imports whose only page is stored as it is shown: those of
+    users who have nothing new. The others, and all if that fails, are for `run`."""
+    candidates = {each.user_id: each for each in imports if each.candidate is not None}
+    if candidates:
+        _finish(candidates)
+    return [None] * len(imports)
+
+
+def _finish(candidates: Mapping[int, Import]) -> None:
+    try:
+        with together([each.session for each in candidates.values()]) as (conn, held):
+            chosen = [candidates[user] for user in sorted(held) if held[user]]
+            pages = [each.candidate for each in chosen if each.candidate is not None]
+            unchanged = checkins.as_stored(conn, pages)
+            done = [each for each in chosen if each.user_id in unchanged]
+            if done:
+                walks.finish(conn, [each.unchanged_end() for each in done])
+    except DatabaseError:  # each of them meets it again, and says so
+        return
+    for each in done:
+        each.take_unchanged()
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A page that was received, and what it shows of the list."""
+
+    page: Page
+    span: Span | None
+    order: Order | None
+    at: datetime
+
+    @classmethod
+    def of(cls, page: Page, *, now: datetime) -> _Received:
+        """Return the page as received now."""
+        span = Span.of(page.items, top=page.offset == 0, now=now)
+        return cls(page, span, PageOrder.of(page.items, now=now).order, now)
 
 
 @dataclass(slots=True)
-class _Import:
+class Import:
     """The state that an import carries from page to page."""
 
     session: Session
     scope: Scope
     hooks: Hooks
     run_id: int | None
-    job: int
     started: datetime
     first_attempt: datetime = field(init=False)
     """The start of the walk, which this import may be resuming."""
     walk: Walk = field(init=False)
+    ahead: PagesAhead = field(init=False)
+    received: _Received | None = None
+    """The page that is to be stored next, if it is there already."""
+    candidate: Shown | None = None
+    """The page, if the import ends with it unless something in it has to be stored."""
+    may_be_unchanged: bool = False
+    """The next page may be stored as it is shown."""
     scrubs: bool = False
     coverage: WalkCoverage = field(default_factory=WalkCoverage)
     order: Order | None = None
     pages: int = 0
     saved: Saved = field(default_factory=Saved)
     expected: int | None = None
+    window_size: int = 0
     stored_checkpoint: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        self.ahead = PagesAhead(self.session.client)
 
     @property
     def user_id(self) -> int:
@@ -88,74 +168,136 @@ class _Import:
     def requests(self) -> int:
         return self.session.client.requests
 
-    def run(self) -> Imported:
-        """Page after page; an early end is stored with its reason, and the lease given back."""
-        finished = False
-        self._log("import_started", scope=type(self.scope).__name__.lower())
-        try:
-            self._prepare()
-            while (request := self.walk.request) is not None:
-                self.hooks.check_stop()
-                page = self.session.client.page(offset=request.offset, limit=request.limit)
-                self._take(page)
-            if self.walk.problem is not None:
-                raise self.walk.problem
-            finished = True
-        finally:
-            if not finished:
-                self._end_early(sys.exception())
-        if self.scrubs:
-            self._scrub()
-        return self._imported()
+    # --- the first page ---------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
-        """Plan the walk, and try again what is in quarantine: this version may understand it."""
+    def ask(self) -> None:
+        """Plan the walk and receive its first page. An early end is stored with its reason, and the
+        lease given back."""
+        self._log("import_started", scope=type(self.scope).__name__.lower())
+        with self._ending_early():
+            self._plan()
+            first = self.received = self._receive()
+            if isinstance(self.scope, Nightly) and self.walk.would_end(first.page):
+                self.candidate = shown_as(self.user_id, first.page.items, first.span, now=first.at)
+
+    def _plan(self) -> None:
+        state = self.session.state
+        window, checkpoint = begin(
+            self.scope, cursor=state.cursor, checkpoint=state.checkpoint, now=self.started
+        )
+        self.first_attempt = self.started if checkpoint is None else checkpoint.started_at
+        self.stored_checkpoint = checkpoint
+        self.order = state.order
+        self.expected = state.expected if isinstance(self.scope, Nightly) else None
+        self.may_be_unchanged = state.cursor is not None
+        if state.in_quarantine or (self.expected is None and window.start is not None):
+            self._prepare(window)
+        self.walk = Walk(window, now=self.started, expected=self.expected, checkpoint=checkpoint)
+
+    def _prepare(self, window: Window) -> None:
+        """Count what the window should hold, and try again what is in quarantine: this version may
+        understand it."""
         with self.session.transaction() as conn:
-            self.walk = self._plan(conn)
+            self.expected = checkins.expected_in(conn, self.user_id, window)
             waiting = [parse.checkin(item) for _, item in quarantine.items(conn, self.user_id)]
             readable = [item for item in waiting if isinstance(item, Checkin)]
             if readable:
                 self.saved += save_page(conn, self.user_id, readable, now=self.session.now)
 
-    def _plan(self, conn: Connection) -> Walk:
-        known = sync_state.load(conn, self.user_id)
-        window, checkpoint = begin(
-            self.scope, cursor=known.cursor, checkpoint=known.checkpoint, now=self.started
-        )
-        self.first_attempt = self.started if checkpoint is None else checkpoint.started_at
-        self.stored_checkpoint = checkpoint
-        self.expected = checkins.expected_in(conn, self.user_id, window)
-        return Walk(window, now=self.started, expected=self.expected, checkpoint=checkpoint)
+    def _receive(self) -> _Received:
+        assert self.walk.request is not None
+        self.hooks.check_stop()
+        return _Received.of(self.ahead.receive(self.walk.request), now=self.session.now)
 
-    def _take(self, page: Page) -> None:
+    def unchanged_end(self) -> Finished:
+        """Return the end of an import whose only page is stored as it is shown. Changes nothing
+        that would have to be undone if it can't be stored."""
+        assert self.received is not None
+        page = self.received.page
+        saved = self.saved + Saved(unchanged=len(page.items))
+        progress = self._progress(page, 1, seen=len(page.items), saved=saved)
+        span = self.received.span
+        return self._end(progress, self.received, oldest=span.oldest if span else None)
+
+    def take_unchanged(self) -> None:
+        """Take that page in, once its end is stored."""
+        assert self.received is not None
+        received, self.received = self.received, None
+        saved = Saved(unchanged=len(received.page.items))
+        self.walk.take(received.page)
+        self.coverage.take(received.page, received.span)
+        self._took(received, saved)
+
+    # --- page after page --------------------------------------------------------------------------
+
+    def run(self) -> Imported:
+        """Page after page to the end; an early end is stored likewise."""
+        with self._ending_early():
+            self.may_be_unchanged = self.may_be_unchanged and self.candidate is None
+            while self.received is not None or self.walk.request is not None:
+                received, self.received = self.received or self._receive(), None
+                self._take(received)
+            if self.walk.problem is not None:
+                raise self.walk.problem
+        if self.scrubs:
+            self._scrub()
+        return self._imported()
+
+    @contextmanager
+    def _ending_early(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self._end_early(error)
+            raise
+
+    def _take(self, received: _Received) -> None:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
+        page = received.page
+        known = self.walk.known.intersection(item.key for item in page.items)
+        early = self.walk.decides_early(page)
+        if early:
+            self.walk.take(page)
+            self._ask_ahead(page)
         with self.session.transaction() as conn:
-            at = self.session.now
-            span = Span.of(page.items, top=page.offset == 0, now=at)
-            known = self.walk.known
-            saved = save_page(conn, self.user_id, page.items, now=at, span=span, known=known)
-            self.coverage.take(page, span)
-            self._store_order(conn, page, now=at)
-            self.walk.take(page, new=saved.new, stored=self._stored(conn, page, saved))
+            saved = self._save(conn, received, known)
+            self.coverage.take(page, received.span)
+            if not early:
+                self.walk.take(page, new=saved.new, stored=self._stored(conn, page, saved))
             if self.walk.ended:
-                self.coverage.note_end(conn, self.user_id, now=at)
-            self.pages += 1
-            self.saved += saved
-            progress = self._progress(page)
-            jobs.set_progress(conn, self.job, progress)
-            self._store_state(conn, saved)
+                self.coverage.note_end(conn, self.user_id, now=received.at)
+            self._store(conn, received, saved)
+        self._took(received, saved)
+
+    def _ask_ahead(self, page: Page) -> None:
+        """Ask for what follows while this page is stored, unless it is time to stop."""
+        with suppress(Interrupted):
+            self.hooks.check_stop()
+            self.ahead.ask(self.walk.requests_after(page, most=self.ahead.depth))
+
+    def _save(self, conn: Connection, received: _Received, known: Collection[str]) -> Saved:
+        items, span, at = received.page.items, received.span, received.at
+        saved = None
+        if self.may_be_unchanged:
+            saved = as_shown(conn, self.user_id, items, span, now=at, known=known)
+        if saved is None:
+            saved = save_page(conn, self.user_id, items, now=at, span=span, known=known)
+        return saved
+
+    def _took(self, received: _Received, saved: Saved) -> None:
+        """Note a page that is stored."""
+        self.order = received.order or self.order
+        self.may_be_unchanged = not saved.new
+        self.pages += 1
+        self.saved += saved
+        self.window_size += self._in_window(received.page)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
+        progress = self._progress(received.page, self.pages, seen=self.walk.seen, saved=self.saved)
         self.hooks.on_page(progress)
 
-    def _store_order(self, conn: Connection, page: Page, *, now: datetime) -> None:
-        """Store by what the list is ordered, where a page tells it: slices rely on it."""
-        order = PageOrder.of(page.items, now=now).order
-        if order is not None and order is not self.order:
-            sync_state.set_list_order(conn, self.user_id, order=order, shift=None)
-            self.order = order
-
     def _stored(self, conn: Connection, page: Page, saved: Saved) -> int | None:
-        """Count the stored check-ins where the end of the list may be near, else return None.
+        """Count the stored check-ins where the end of the list may be near, else return None: the
+        walk decides on such a page without it (`Walk.decides_early`).
 
         Where rows of the application are being taken over, the count is just what was seen, and
         says nothing about the end.
@@ -164,40 +306,80 @@ class _Import:
             return None
         return checkins.count(conn, self.user_id)
 
-    def _store_state(self, conn: Connection, saved: Saved) -> None:
+    def _store(self, conn: Connection, received: _Received, saved: Saved) -> None:
         """Store how far the walk has come, or that it has finished."""
-        if saved.new:
-            sync_state.set_last_new(conn, self.user_id, at=self.session.now)
-        if self.walk.request is None and self.walk.problem is None:
-            self._finish(conn)
-        elif not isinstance(self.scope, Since):
-            checkpoint = self.walk.checkpoint(started_at=self.first_attempt)
-            if checkpoint != self.stored_checkpoint:
-                sync_state.set_checkpoint(conn, self.user_id, checkpoint)
-                self.stored_checkpoint = checkpoint
-
-    def _finish(self, conn: Connection) -> None:
-        if isinstance(self.scope, Since):
+        finished = self.walk.request is None and self.walk.problem is None
+        progress = self._progress(
+            received.page, self.pages + 1, seen=self.walk.seen, saved=self.saved + saved
+        )
+        last_new = received.at if saved.new else None
+        if finished and not isinstance(self.scope, Since):
+            end = self._end(progress, received, oldest=self._oldest)
+            walks.finish(conn, [replace(end, last_new=last_new)])
+            return
+        walks.go_on(
+            conn,
+            self.user_id,
+            self.session.job,
+            progress,
+            checkpoint=self._new_checkpoint(),
+            last_new=last_new,
+            order=self._new_order(received),
+        )
+        if finished:
             sync_state.record_answered(conn, self.user_id)
-        else:
-            sync_state.record_finished(
-                conn,
-                self.user_id,
-                cursor=self.first_attempt,
-                token_in=self.session.client.token_way,
-                at=self.session.now,
-            )
-            self._store_verified(conn)
-        jobs.finish(conn, self.job)
-        self.scrubs = isinstance(self.scope, Nightly) and self.hooks.may_scrub()
-        if not self.scrubs:
+            jobs.finish(conn, self.session.job)
             self.session.release(conn)
 
-    def _store_verified(self, conn: Connection) -> None:
-        """Down to where the walk went, all has been compared since its first attempt began."""
-        if self.walk.ended or self._oldest is not None:
-            compared = VerifiedSpan(self.started, self._oldest, self.first_attempt)
-            add_verified(conn, self.user_id, compared)
+    def _new_order(self, received: _Received) -> Order | None:
+        """By what the list is ordered, where this page tells it first: slices rely on it."""
+        return None if received.order is self.order else received.order
+
+    def _new_checkpoint(self) -> Checkpoint | None:
+        """How far the walk has come, if that has changed and is not just `--since`."""
+        if isinstance(self.scope, Since):
+            return None
+        checkpoint = self.walk.checkpoint(started_at=self.first_attempt)
+        if checkpoint == self.stored_checkpoint:
+            return None
+        self.stored_checkpoint = checkpoint
+        return checkpoint
+
+    def _end(
+        self, progress: jobs.Progress, received: _Received, *, oldest: datetime | None
+    ) -> Finished:
+        """The end of the walk: down to `oldest` all has been compared since its first attempt."""
+        self.scrubs = isinstance(self.scope, Nightly) and self.hooks.may_scrub()
+        self.session.gives_back = not self.scrubs
+        before = self.session.state.spans
+        after = before
+        if self.walk.ended or oldest is not None:
+            compared = VerifiedSpan(self.started, oldest, self.first_attempt)
+            after = tuple(covered(before, compared))
+        size = self.window_size + self._in_window(received.page)
+        return Finished(
+            self.session.lease,
+            self.session.job,
+            progress,
+            cursor=self.first_attempt,
+            at=self.session.now,
+            token_in=self.session.client.token_way,
+            window_size=size if isinstance(self.scope, Nightly) else None,
+            order=self._new_order(received),
+            before=before,
+            after=after,
+            release=not self.scrubs,
+        )
+
+    def _in_window(self, page: Page) -> int:
+        """Count the page's check-ins that the next night's window will hold again."""
+        if not isinstance(self.scope, Nightly):
+            return 0
+        start = self.first_attempt - self.scope.overlap
+        listed = PageOrder.of(page.items, now=self.session.now)
+        return max(
+            sum(at >= start for at in listed.created), sum(at >= start for at in listed.entered)
+        )
 
     @property
     def _oldest(self) -> datetime | None:
@@ -215,13 +397,15 @@ class _Import:
             )
         finally:
             self.session.close(
-                lambda conn: jobs.set_totals(conn, self.job, self.saved, requests=self.requests)
+                lambda conn: jobs.set_totals(
+                    conn, self.session.job, self.saved, requests=self.requests
+                )
             )
 
-    def _progress(self, page: Page) -> jobs.Progress:
+    def _progress(self, page: Page, number: int, *, seen: int, saved: Saved) -> jobs.Progress:
         expected = self.expected if self.expected is not None else page.total
         expected = None if expected is None else min(expected, LARGEST)
-        return jobs.Progress(self.pages, self.walk.seen, expected, self.requests, self.saved)
+        return jobs.Progress(number, seen, expected, self.requests, saved)
 
     def _end_early(self, error: BaseException | None) -> None:
         self._log("import_failed", reason=sentence(error), requests=self.requests)
@@ -233,10 +417,12 @@ class _Import:
         message = sentence(error)
         if isinstance(error, RateLimited) and users.stays(conn, self.user_id):
             until = error.until
-            jobs.end(conn, self.job, status="rate_limited", message=message, retry_after=until)
+            jobs.end(
+                conn, self.session.job, status="rate_limited", message=message, retry_after=until
+            )
             sync_state.record_rate_limit(conn, self.user_id, until=until, reason=message)
         else:
-            jobs.end(conn, self.job, status="failed", message=message)
+            jobs.end(conn, self.session.job, status="failed", message=message)
 
     def _imported(self) -> Imported:
         seconds = (self.session.now - self.started).total_seconds()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Container, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 
 from checkinsync.errors import ValueRefused
@@ -17,6 +17,7 @@ from checkinsync.model.checkin import Checkin, Item, Unreadable
 from checkinsync.model.span import Span
 from checkinsync.store import checkins, deletions, photos, quarantine
 from checkinsync.store import revisions as revised
+from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection, savepoint
 from checkinsync.sync.deletions import LATELY, judge, unseen
 from checkinsync.sync.reconcile import moments, reconcile
@@ -44,7 +45,7 @@ def save_page(
     id the first counts, which stands highest in the list.
     """
     shown = {item.key for item in items}
-    before = deletions.in_span(conn, user_id, span, shown=shown, now=now) if span else []
+    before = _in_span(conn, user_id, span, shown, now=now) if span else []
     fresh = [item for item in items if item.key not in known]
     saved = _save_items(conn, user_id, fresh, now=now)
     if span:
@@ -57,8 +58,42 @@ def mark_unshown(
 ) -> None:
     """Mark what a stretch does not show, given the keys of all that it shows: the end of a list,
     or pages that join."""
-    before = deletions.in_span(conn, user_id, span, shown=shown, now=now)
+    before = _in_span(conn, user_id, span, shown, now=now)
     _note_unseen(conn, user_id, shown, before, span, now=now)
+
+
+def _in_span(
+    conn: Connection, user_id: int, span: Span, shown: Collection[str], *, now: datetime
+) -> list[Stored]:
+    return deletions.in_span(conn, user_id, span.borders(now=now), shown=shown)
+
+
+def as_shown(
+    conn: Connection,
+    user_id: int,
+    items: Sequence[Item],
+    span: Span | None,
+    *,
+    now: datetime,
+    known: Container[str],
+) -> Saved | None:
+    """Return what `save_page` would, if there is nothing to be written: the page is stored exactly
+    as it is shown. None: it is not, or that is not sure."""
+    page = shown_as(user_id, items, span, now=now)
+    if page is None or not checkins.as_stored(conn, [page]):
+        return None
+    return Saved(unchanged=sum(item.key not in known for item in items))
+
+
+def shown_as(
+    user_id: int, items: Sequence[Item], span: Span | None, *, now: datetime
+) -> Shown | None:
+    """Return a page to be compared with what is stored; None where that has to be done item by
+    item."""
+    page = [item for item in items if isinstance(item, Checkin)]
+    if span is None or len({checkin.id for checkin in page}) < len(items) or not _is_ascii(page):
+        return None
+    return Shown(user_id, page, span.borders(now=now))
 
 
 def _note_unseen(
@@ -99,14 +134,13 @@ def _save(
     """
     if not shown:
         return Saved(), []
-    with suppress(ValueRefused), savepoint(conn):
+    with suppress(ValueRefused):
         return _store(conn, user_id, shown, now=now), []
     saved = Saved()
     refused: list[Unreadable] = []
     for checkin in shown:
         try:
-            with savepoint(conn):
-                saved += _store(conn, user_id, [checkin], now=now)
+            saved += _store(conn, user_id, [checkin], now=now)
         except ValueRefused as error:
             refused.append(Unreadable(checkin.id, checkin.raw.encode(), str(error)))
             if len(refused) == len(shown) > 1:
@@ -115,17 +149,27 @@ def _save(
 
 
 def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime) -> Saved:
-    """Compare, write, and look again at what was in the way of a constraint."""
+    """Compare and write; all of it is undone if the database refuses a value."""
+    changes, near = _compared(conn, user_id, shown)
+    if not changes.writes:
+        return Saved(unchanged=changes.unchanged)
+    with savepoint(conn):
+        return _store_changes(conn, user_id, changes, near, now=now)
+
+
+def _store_changes(
+    conn: Connection, user_id: int, changes: Changes, near: Sequence[Stored], *, now: datetime
+) -> Saved:
+    """Write, and look again at what was in the way of a constraint."""
     saved = Saved()
-    left = list(shown)
     for _ in range(ROUNDS):
-        changes = compare(conn, user_id, left)
-        added = _write(conn, user_id, changes, now=now)
+        added = _write(conn, user_id, changes, near, now=now)
         returned = changes.returned
         saved += Saved(len(added), len(changes.rewrites) + returned, changes.unchanged - returned)
         left = [checkin for checkin in changes.add if checkin.id not in added]
         if not left:
             return saved
+        changes, near = _compared(conn, user_id, left)
     checkins.check_sequence(conn)
     raise ValueRefused(
         f"check-in {left[0].id} can't be stored: another row takes its place each time; "
@@ -135,26 +179,42 @@ def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: dat
 
 def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
     """Return the changes that these check-ins, at least one, mean; writes nothing."""
-    stored = checkins.stored(conn, user_id, [checkin.id for checkin in shown])
-    nameless = checkins.without_id(conn, user_id, [checkin.created_at for checkin in shown])
-    return reconcile(shown, stored, nameless)
+    return _compared(conn, user_id, shown)[0]
 
 
-def _write(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> dict[str, int]:
-    """Write the changes (none for an unchanged page) and return the rows that were added."""
+def _compared(
+    conn: Connection, user_id: int, shown: Sequence[Checkin]
+) -> tuple[Changes, list[Stored]]:
+    """Return the changes, and the rows that are stored in the seconds of these check-ins."""
+    with nullcontext() if _is_ascii(shown) else savepoint(conn):
+        near = checkins.facing(conn, user_id, shown)
+    nameless = [row for row in near if row.foursquare_id is None]
+    return reconcile(shown, near, nameless), near
+
+
+def _is_ascii(shown: Sequence[Checkin]) -> bool:
+    """Return False if the database's encoding may lack a character of an id, and refuse it."""
+    return all(checkin.id.isascii() for checkin in shown)
+
+
+def _write(
+    conn: Connection, user_id: int, changes: Changes, near: Sequence[Stored], *, now: datetime
+) -> dict[str, int]:
+    """Write the changes and return the rows that were added."""
     checkins.merge(conn, changes.merge)
     if changes.restore:
         deletions.clear(conn, [row.row for row in changes.restore])
     written = [*changes.add, *(rewrite.checkin for rewrite in changes.rewrites)]
     if not written:
         return {}
-    near = checkins.neighbours(conn, user_id, [checkin.created_at for checkin in written])
     places = moments(changes, near)
     if changes.rewrites:
         _note_revisions(conn, user_id, changes, now=now)
     checkins.rewrite(conn, changes.rewrites, moments=places, now=now)
     added = checkins.add(conn, user_id, changes.add, moments=places, now=now)
-    photos.save(conn, written, rows=checkins.rows_of(changes, added))
+    rows = checkins.rows_of(changes, added)
+    photos.adopt(conn, [rewrite.checkin for rewrite in changes.rewrites], rows=rows)
+    photos.save(conn, written, rows=rows)
     return added
 
 

@@ -8,7 +8,7 @@ offsets of a list that changes meanwhile: a page counts when it *joins* what was
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
 
@@ -99,7 +99,7 @@ class Walk:
         self._inserted = 0
 
     @property
-    def known(self) -> Set[str]:
+    def known(self) -> set[str]:
         """The keys of the items seen contiguously so far."""
         return self._seen
 
@@ -107,6 +107,27 @@ class Walk:
     def seen(self) -> int:
         """Number of different items seen contiguously so far."""
         return len(self._seen)
+
+    def would_end(self, page: Page) -> bool:
+        """Return True if `take` would end the walk with this page, the first one: it is the top of
+        the list, and reaches past the window."""
+        top = page.offset == 0 and not self._seen and self._checkpoint is None
+        return top and is_past(page.items, self._window.start, now=self._now)
+
+    def decides_early(self, page: Page) -> bool:
+        """Return True if `take` needs nothing but this page: whatever storing it shows, the end of
+        the list is not near, and there is no earlier attempt to be found again."""
+        full = len(page.items) == page.limit
+        return bool(page.offset) and full and self._checkpoint is None
+
+    def requests_after(self, page: Page, *, most: int) -> list[PageRequest]:
+        """Return the next request, none at the end, and those that follow if the list goes on as it
+        is: only of the whole history, and not beyond its length as Foursquare reports it."""
+        if self.request is None:
+            return []
+        total = page.total if self._window.start is None and self._stage is Stage.DOWN else None
+        following = range(self.request.offset, total or 0, PAGE - self._overlap)
+        return [self.request, *(PageRequest(offset, PAGE) for offset in following[1:most])]
 
     def checkpoint(self, *, started_at: datetime) -> Checkpoint:
         """Return where to resume; an earlier attempt's checkpoint stays until it is reached."""

@@ -24,7 +24,7 @@ def remove(user: User, *, pool: Pool, now: datetime, batch: int = BATCH) -> dict
     """
     with _transaction(pool, user) as conn:
         lease = leases.acquire(conn, user.id, alive=())
-        if lease is None or jobs.application_at_work(conn, user.id):
+        if lease is None or user.id in jobs.users_of_the_application(conn):
             raise AtWork(f"{user} is being imported now; try again when that has ended")
         queries.begin_removal(conn, user.id, at=now)
     removed = dict.fromkeys(queries.REMOVAL, 0)

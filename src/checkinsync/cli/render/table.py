@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
@@ -39,6 +40,17 @@ def coloured(text: str) -> str:
     return click.style(text, fg=colour) if colour else text
 
 
+class Streamed(list[Any]):
+    """A list for JSON whose items are made while they are written."""
+
+    def __init__(self, items: Iterable[Any], *, count: int) -> None:
+        super().__init__([...] if count else [])  # the encoder only looks whether it is empty
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+
 def table(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, states: int | None = None
 ) -> str:
@@ -59,7 +71,7 @@ def fitted(
     states: int | None = None,
 ) -> str:
     """The same for a terminal of this width: the `flexible` columns are cut until a line fits."""
-    from rich.cells import cell_len  # noqa: PLC0415 - knows emoji; loaded on terminals only
+    from rich.cells import cell_len
 
     lines, right = _cells(head, rows)
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
@@ -77,7 +89,7 @@ def fitted(
 
 def cut(text: str, width: int) -> str:
     """A text of at most so many cells on a terminal."""
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+    from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
@@ -111,6 +123,8 @@ def _aligned(
 
 def _width(text: str) -> int:
     """Return nearly the cells that a text takes: East Asian letters two, accents none."""
+    if text.isascii():
+        return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.category(letter) == "Mn" for letter in text)
 
@@ -131,7 +145,7 @@ def cell(value: object) -> str:
 
 def moment(value: datetime | None) -> str:
     """`2026-11-24 02:00:00`, in UTC."""
-    return "-" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return "-" if value is None else value.astimezone(UTC).isoformat(" ", "seconds")[:19]
 
 
 def ago(value: datetime | None, *, at: datetime) -> str:

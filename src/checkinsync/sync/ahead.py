@@ -1,0 +1,64 @@
+"""Receives the next pages in threads of their own, while the ones before are stored."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from checkinsync.foursquare.client import UserClient
+from checkinsync.model.listing import Page, PageRequest
+
+MOST = 8
+"""Pages asked for at the same time."""
+
+PATIENCE = 3
+"""Pages that have to be waited for before more than one is asked for ahead of time."""
+
+RESERVE = 50
+"""Requests of the hour below which nothing is guessed."""
+
+
+class PagesAhead:
+    """One user's pages. The next one is asked for as soon as it is known; where the answers keep us
+    waiting, also those that will probably follow."""
+
+    def __init__(self, client: UserClient) -> None:
+        self._client = client
+        self._asked: dict[PageRequest, Future[Page]] = {}
+        self._waits = 0
+
+    @property
+    def depth(self) -> int:
+        """How many pages to ask for: one, or more with each page that was waited for."""
+        left = self._client.remaining
+        if self._waits < PATIENCE or (left is not None and left < RESERVE):
+            return 1
+        return min(MOST, 2 << (self._waits - PATIENCE))
+
+    def ask(self, requests: Sequence[PageRequest]) -> None:
+        """Ask for pages that `receive` may return; what was asked for and is not among them is
+        thrown away. Daemon threads: a server that does not answer keeps no process from ending."""
+        self._asked = {
+            request: self._asked.get(request) or self._start(request) for request in requests
+        }
+
+    def receive(self, request: PageRequest) -> Page:
+        """Return a page. Raises what `UserClient.page` raises."""
+        answer = self._asked.pop(request, None)
+        if answer is None:
+            self._asked.clear()
+            return self._client.page(offset=request.offset, limit=request.limit)
+        self._waits += not answer.done()
+        return answer.result()
+
+    def _start(self, request: PageRequest) -> Future[Page]:
+        answer: Future[Page] = Future()
+        threading.Thread(target=self._ask, args=(request, answer), daemon=True).start()
+        return answer
+
+    def _ask(self, request: PageRequest, answer: Future[Page]) -> None:
+        try:
+            answer.set_result(self._client.page(offset=request.offset, limit=request.limit))
+        except BaseException as error:  # noqa: BLE001 - `receive` raises it
+            answer.set_exception(error)
