@@ -116,7 +116,7 @@ def one_checkin(response: bytes) -> Item:
 def checkin(raw: bytes) -> Item:
     """Return one item of a page; never raises, whatever the bytes are."""
     text = sanitize.fit(raw)
-    if not sanitize.is_utf8(raw):
+    if sanitize.REPLACEMENT in text and not sanitize.is_utf8(raw):
         return _unreadable(_id_in(text), raw, f"the item can't be read: {NOT_UTF8}")
     if _is_deep(text):
         return _unreadable(_id_in(text), raw, f"the item can't be read: {TOO_DEEP}")

@@ -27,6 +27,7 @@ _ESCAPES = re.compile(
     r"|.)",  # any other escape, taken whole, so that \\u0000 is read as a backslash and "u0000"
     re.DOTALL,
 )
+_MAY_BE_UNFIT = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -52,7 +53,7 @@ def fit(body: bytes) -> str:
     text = body.decode("utf-8", errors="replace").removeprefix("\ufeff")
     if "\0" in text:
         text = text.replace("\0", REPLACEMENT)
-    if "\\u" in text:
+    if "\\" in text and _MAY_BE_UNFIT.search(text):
         text = _ESCAPES.sub(_fit_escape, text)
     return text
 
@@ -72,8 +73,15 @@ def is_json(text: str) -> bool:
 
 
 def has_endless_number(text: str) -> bool:
-    """Return True if there may be a number in it that Python could not read back."""
-    return len(text) > ENDLESS and _ENDLESS_NUMBER.search(text) is not None
+    """Return True if there may be a number in it that Python could not read back.
+
+    The search is slow; of so many digits in a row, every ENDLESS-th character meets one.
+    """
+    return (
+        len(text) > ENDLESS
+        and any(map(str.isdigit, text[ENDLESS - 1 :: ENDLESS]))
+        and _ENDLESS_NUMBER.search(text) is not None
+    )
 
 
 class WrittenFloat(float):
