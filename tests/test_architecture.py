@@ -247,8 +247,41 @@ def loaded(*words: str) -> set[str]:
     return set(run.stderr.split()) & {*ADDRESSES}
 
 
+HELPING = """
+import sys
+from contextlib import suppress
+from click import Context, Group
+from checkinsync.cli import checkinsync
+
+def explain(command, *words):
+    with suppress(SystemExit):
+        checkinsync.main([*words, "--help"], prog_name="checkinsync")
+    for name in command.list_commands(Context(command)) if isinstance(command, Group) else ():
+        explain(command.get_command(Context(command), name), *words, name)
+
+explain(checkinsync)
+print(*sys.modules, file=sys.stderr)
+"""
+
+OPTIONS = ("__init__", "errors", "shutdown", "cli.", "model.")
+"""Our modules that a command's options may need."""
+
+
 def test_the_overview_loads_neither_database_nor_http() -> None:
     assert loaded("--help") == {"click"}
+
+
+def test_the_help_of_each_command_loads_options_and_nothing_else() -> None:
+    """Which is what makes it quick; each command imports the rest when it runs."""
+    run = subprocess.run(
+        [sys.executable, "-c", HELPING], check=True, capture_output=True, text=True
+    )
+
+    modules = set(run.stderr.split())
+    assert modules & {*ADDRESSES} == {"click"}
+    assert modules & {"asyncio", "hashlib", "importlib.metadata", "logging", "ssl"} == set()
+    inside = {ours(name) for name in modules} - {None}
+    assert sorted(name for name in inside if not within(f"{name}", OPTIONS)) == []
 
 
 @pytest.mark.parametrize("words", ["status", "migrate --status"])

@@ -1,9 +1,12 @@
-"""The command line: one file per command, imported when the command is called."""
+"""The command line: one file per command, imported when the command is called.
+
+A command imports what it works with when it runs, not at the top of its file: `--help` and the
+shell's completion load nothing but options.
+"""
 
 from __future__ import annotations
 
 import codecs
-import difflib
 import importlib
 import sys
 from dataclasses import replace
@@ -88,6 +91,8 @@ class LazyGroup(click.Group):
         """Find the command; where there is none of that name, say which one may be meant."""
         name = args[0]
         if name not in {*COMMANDS, *HABITUAL} and not name.startswith("-"):
+            import difflib
+
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {name!r}.{meant}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checkinsync.cli.terminal import on_terminal
-from checkinsync.config.durations import parse_duration
-from checkinsync.config.settings import (
-    Examined,
-    Settings,
-    examine_settings,
-    parser_of,
-    read_settings,
-)
 from checkinsync.errors import SettingsError
 from checkinsync.shutdown import Shutdown, signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.app import App
+    from checkinsync.config.settings import Examined, Settings
     from checkinsync.store.pool import Pool
 
 MAKERS = frozenset({"migrate", "users add", "login", "setup", "db restore"})
@@ -44,7 +36,7 @@ class Duration(click.ParamType[timedelta]):
 
     name = "duration"
 
-    def __init__(self, parse: Callable[[str], timedelta] = parse_duration) -> None:
+    def __init__(self, parse: Callable[[str], timedelta]) -> None:
         self._parse = parse
 
     def convert(
@@ -61,7 +53,14 @@ class Duration(click.ParamType[timedelta]):
 
 def duration_of(setting: str) -> Duration:
     """Return the type of an option that is a setting, too."""
-    return Duration(parser_of(setting))
+
+    def parse(text: str) -> timedelta:
+        from checkinsync.config.settings import parser_of
+
+        span: timedelta = parser_of(setting)(text)
+        return span
+
+    return Duration(parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,10 @@ class Context:
 
     def settings(self, **options: Any) -> Settings:
         """Return the settings, options that were given first. Sets up the log."""
+        import logging
+
+        from checkinsync.config.settings import read_settings
+
         settings = read_settings(os.environ)
         given = {name: value for name, value in options.items() if value is not None}
         settings = replace(settings, **given, may_make_database=_may_make_database())
@@ -86,6 +89,8 @@ class Context:
 
     def examined(self) -> Examined:
         """Return the settings as far as they can be used, and their problems. Sets up the log."""
+        from checkinsync.config.settings import examine_settings
+
         examined = examine_settings(os.environ)
         shield(examined.settings)
         try:
@@ -95,7 +100,7 @@ class Context:
         return examined
 
     def _log(self, settings: Settings) -> None:
-        from checkinsync.cli import log  # noqa: PLC0415 - the overview needs no log
+        from checkinsync.cli import log
 
         path = self.log_file or settings.log_file
         log.configure(
@@ -108,7 +113,7 @@ class Context:
     def app(self, **options: Any) -> Iterator[App]:
         """Open the App with these options."""
         with signals_deferred():
-            from checkinsync.app import open_app  # noqa: PLC0415 - loads the database and HTTP
+            from checkinsync.app import open_app
 
         settings = self.settings(**options)
         with open_app(settings, listening()) as app:
@@ -118,7 +123,7 @@ class Context:
     def pool(self) -> Iterator[tuple[Settings, Pool]]:
         """Open the database alone, for commands that need no key and no Foursquare."""
         with signals_deferred():
-            from checkinsync.resources import open_pooled  # noqa: PLC0415
+            from checkinsync.resources import open_pooled
 
         settings = self.settings()
         listening()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from checkinsync.cli import children
-from checkinsync.cli.atomic_file import draft_of
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import confirm
-from checkinsync.embedded import Running
 from checkinsync.errors import FileNotWritten, RestoreFailed, SettingsError
-from checkinsync.resources import embedded_database
+
+if TYPE_CHECKING:
+    from checkinsync.embedded import Running
 
 
 @click.group()
@@ -49,6 +46,8 @@ def shell(ctx: click.Context, *, arguments: tuple[str, ...], command: str | None
 @click.pass_obj
 def dump(context: Context, *, file: Path, force: bool) -> None:
     """Write everything into FILE (mode 0600), in PostgreSQL's custom format."""
+    from checkinsync.cli.atomic_file import draft_of
+
     with draft_of(file, replace=force) as draft, _embedded(context, "pg_dump") as pg_dump:
         code = _run([*pg_dump, "--format=custom", "--no-owner", f"--file={draft}"])
         if code:
@@ -80,6 +79,8 @@ def restore(context: Context, *, file: Path, yes: bool) -> None:
 
 def _opened(file: Path) -> BinaryIO:
     """Open the file once, so that the file asked about is the one restored."""
+    import errno
+
     try:
         return open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb")
     except OSError as error:
@@ -92,6 +93,8 @@ def _opened(file: Path) -> BinaryIO:
 @contextmanager
 def _embedded(context: Context, program: str) -> Iterator[list[str]]:
     """Serve the embedded database; yields one of PostgreSQL's programs with its address."""
+    from checkinsync.resources import embedded_database
+
     settings = context.settings()
     if settings.database_url is not None:
         raise SettingsError(
@@ -115,6 +118,10 @@ def _program(running: Running, name: str) -> Path:
 
 def _run(command: list[str], *, stdin: BinaryIO | None = None) -> int:
     """Run a program to its end; returns its exit code."""
+    import subprocess
+
+    from checkinsync.cli import children
+
     env = children.environment()
     return subprocess.run(command, env=env, stdin=stdin, check=False).returncode  # noqa: S603
 

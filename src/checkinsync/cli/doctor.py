@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import click
 
-from checkinsync.app import examine
 from checkinsync.cli.context import Context, listening
-from checkinsync.cli.render import doctor as render
 from checkinsync.cli.terminal import say_json
 
 
@@ -29,6 +27,9 @@ def doctor(ctx: click.Context, *, online: bool, users: tuple[str, ...], as_json:
     users, runs; each is ok, a warning or a problem. Exit codes: 0 no problem; else that of the
     worst one: 78 settings, 69 database or Foursquare, 6 schema, 4 tokens.
     """
+    from checkinsync.app import examine
+    from checkinsync.cli.render import doctor as render
+
     if users and not online:
         raise click.UsageError("--user goes with --online")
     context: Context = ctx.obj

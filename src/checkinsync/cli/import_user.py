@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from checkinsync.app import App
 from checkinsync.cli.context import Context
-from checkinsync.cli.progress import import_bar
-from checkinsync.cli.render import orchestrate as render
-from checkinsync.cli.render.table import many
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
-from checkinsync.model.user import User
-from checkinsync.resources import utc_now
-from checkinsync.store import quarantine, users
-from checkinsync.store.pool import transaction
-from checkinsync.sync.import_now import import_now
-from checkinsync.sync.outcome import Imported, ended_with
-from checkinsync.sync.scope import Full, Nightly, Scope, Since
-from checkinsync.sync.session import Hooks
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from checkinsync.app import App
+    from checkinsync.model.user import User
+    from checkinsync.sync.outcome import Imported
+    from checkinsync.sync.scope import Scope
 
 
 @click.command(name="import-user")
@@ -51,6 +47,11 @@ def import_user(
     5 rate limit or quota, 69 database or Foursquare away, 75 another import of this user is at
     work.
     """
+    from checkinsync.cli.render import orchestrate as render
+    from checkinsync.store import quarantine, users
+    from checkinsync.store.pool import transaction
+    from checkinsync.sync.scope import Nightly
+
     scope = _scope(full=full, since=since)
     with context.app() as app:
         with transaction(app.services.pool, read_only=True) as conn:
@@ -77,6 +78,11 @@ def import_user(
 
 def _scope(*, full: bool, since: datetime | None) -> Scope | None:
     """Return how far back to walk; None: as each night does."""
+    from datetime import UTC
+
+    from checkinsync.resources import utc_now
+    from checkinsync.sync.scope import Full, Since
+
     if since is None:
         return Full() if full else None
     if full:
@@ -89,6 +95,8 @@ def _scope(*, full: bool, since: datetime | None) -> Scope | None:
 
 def _told(user: User, kept: int) -> str:
     """Return how many items of the user are in quarantine, for the end of a line."""
+    from checkinsync.cli.render.table import many
+
     if not kept:
         return ""
     return (
@@ -100,6 +108,12 @@ def _told(user: User, kept: int) -> str:
 def _import(
     app: App, user: User, scope: Scope, *, wait: bool, watched: bool, as_json: bool
 ) -> Imported:
+    from checkinsync.cli.progress import import_bar
+    from checkinsync.cli.render.orchestrate import outcome_json
+    from checkinsync.sync.import_now import import_now
+    from checkinsync.sync.outcome import ended_with
+    from checkinsync.sync.session import Hooks
+
     try:
         with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
             return import_now(
@@ -111,5 +125,5 @@ def _import(
             )
     except CheckinsyncError as error:
         if as_json:
-            say_json(render.outcome_json(user, ended_with(error)))
+            say_json(outcome_json(user, ended_with(error)))
         raise

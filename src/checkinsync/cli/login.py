@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import secrets
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
-from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import click
 
-from checkinsync.app import open_oauth
-from checkinsync.cli import children, terminal
+from checkinsync.cli import terminal
 from checkinsync.cli.context import Context, Duration
-from checkinsync.cli.render import login as render
-from checkinsync.config import validators
-from checkinsync.config.durations import written
 from checkinsync.errors import CheckinsyncError, Interrupted, StrayReturn
-from checkinsync.foursquare.oauth import code_in
-from checkinsync.nightly import status as standing
 from checkinsync.shutdown import signals_deferred
-from checkinsync.users import accounts
-from checkinsync.users.login import Arrival, LoggedIn
-from checkinsync.users.login import login as log_in
-from checkinsync.users.loopback import PORT, Loopback, Visit, redirect
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from checkinsync.users.login import Arrival, LoggedIn
+    from checkinsync.users.loopback import Loopback, Visit
 
 OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
+
+
+def _timeout(text: str) -> timedelta:
+    from checkinsync.config import validators
+
+    return validators.duration("1s", "1d")(text)
 
 
 @click.command()
@@ -36,21 +34,19 @@ OPENER = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    default=PORT,
-    show_default=True,
-    help="Port of the redirect address, as registered at Foursquare.",
+    help="Port of the redirect address, as registered at Foursquare.  [default: 8902]",
 )
 @click.option("--no-browser", is_flag=True, help="Open no browser; paste the address instead.")
 @click.option(
     "--timeout",
-    type=Duration(validators.duration("1s", "1d")),
+    type=Duration(_timeout),
     default="5m",
     show_default=True,
     help="How long to wait for the login.",
 )
 @click.pass_obj
 def login(
-    context: Context, user: str | None, *, port: int, no_browser: bool, timeout: timedelta
+    context: Context, user: str | None, *, port: int | None, no_browser: bool, timeout: timedelta
 ) -> None:
     """Log in at Foursquare in a browser: add a user, or renew a token.
 
@@ -59,6 +55,17 @@ def login(
     port of --port in it. Exit codes: 0 done, 2 another user's login, 4 no token was obtained,
     69 database or Foursquare unreachable, 78 settings.
     """
+    import secrets
+
+    from checkinsync.app import open_oauth
+    from checkinsync.cli.render.login import text
+    from checkinsync.foursquare.oauth import code_in
+    from checkinsync.nightly import status as standing
+    from checkinsync.users import accounts
+    from checkinsync.users.login import login as log_in
+    from checkinsync.users.loopback import PORT, Loopback, redirect
+
+    port = PORT if port is None else port
     with ExitStack() as stack:
         app = stack.enter_context(context.app())
         oauth = stack.enter_context(open_oauth(app.settings, redirect(port)))
@@ -81,11 +88,16 @@ def login(
             now=app.services.now(),
             active_days=app.settings.active_days,
         )
-    click.echo(render.text(done, paused=status.state == "paused"))
+    click.echo(text(done, paused=status.state == "paused"))
 
 
 def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
     """Say what to do; with a browser on this machine, open it."""
+    import threading
+
+    from checkinsync.config.durations import written
+    from checkinsync.users.loopback import redirect
+
     where = "in a browser on this machine" if here else "in any browser, on any machine,"
     _say(f"Open this address {where} and allow the access:\n\n{address}\n")
     if here:
@@ -101,6 +113,10 @@ def _ask(address: str, *, port: int, timeout: timedelta, here: bool) -> None:
 
 def _open(address: str) -> None:
     """Open a browser in a process of its own, so that its output does not mix with ours."""
+    import subprocess
+
+    from checkinsync.cli import children
+
     opened = subprocess.run(  # noqa: S603 - our own words and our own address
         [sys.executable, "-c", OPENER, address],
         stdin=subprocess.DEVNULL,
@@ -132,9 +148,14 @@ def _arrivals(
 
 
 def _of_browser(visit: Visit) -> Arrival:
+    from http import HTTPStatus
+
+    from checkinsync.cli.render.login import page
+    from checkinsync.users.login import Arrival, LoggedIn
+
     def tell(result: LoggedIn | CheckinsyncError) -> None:
         status = HTTPStatus.OK if isinstance(result, LoggedIn) else HTTPStatus.BAD_REQUEST
-        visit.answer(render.page(result), status=status)
+        visit.answer(page(result), status=status)
         if isinstance(result, StrayReturn):  # the end of the command says anything else
             _say(f"A browser came back, but {result}. Still waiting …")
 
@@ -143,6 +164,7 @@ def _of_browser(visit: Visit) -> Arrival:
 
 def _of_line(line: str) -> Arrival:
     """Take an address as it was pasted, perhaps in quotes, or only the part after its `?`."""
+    from checkinsync.users.login import Arrival
 
     def tell(result: LoggedIn | CheckinsyncError) -> None:
         if isinstance(result, StrayReturn):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from checkinsync.cli.context import Context, listening
-from checkinsync.cli.render import migrate as render
 from checkinsync.cli.terminal import say_json
-from checkinsync.migrations import migrate as migrations
-from checkinsync.migrations.refusals import refused
-from checkinsync.resources import available_keyring, migration_url
+
+if TYPE_CHECKING:
+    from checkinsync.migrations.migrate import Plan
 
 
 @click.command()
@@ -34,6 +35,10 @@ def migrate(
     Works on an empty database and on the web application's own, beside its readers and writers.
     Uses CHECKINSYNC_MIGRATE_URL where the usual address goes through a pooler.
     """
+    from checkinsync.cli.render import migrate as render
+    from checkinsync.migrations import migrate as migrations
+    from checkinsync.resources import available_keyring, migration_url
+
     if plan + status + check + (baseline is not None) > 1:
         raise click.UsageError("--plan, --status, --check and --baseline exclude each other")
     if as_json and not plan:
@@ -56,8 +61,11 @@ def migrate(
             click.echo(render.applied(migrations.up(url, sleep=stop.sleep)))
 
 
-def _show(plan: migrations.Plan, *, as_json: bool) -> None:
+def _show(plan: Plan, *, as_json: bool) -> None:
     """Print the plan. Raises MigrationRefused where `migrate` would."""
+    from checkinsync.cli.render import migrate as render
+    from checkinsync.migrations.refusals import refused
+
     if as_json:
         say_json(render.plan_json(plan))
     else:

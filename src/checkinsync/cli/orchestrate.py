@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 
-from checkinsync.app import App
 from checkinsync.cli.context import Context, duration_of
-from checkinsync.cli.progress import run_progress
-from checkinsync.cli.render import orchestrate as render
-from checkinsync.cli.render import trouble
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import DatabaseError
-from checkinsync.nightly import queries
-from checkinsync.nightly.plan import plan_run
-from checkinsync.nightly.run import run
-from checkinsync.nightly.summary import RunSummary
-from checkinsync.store import users
-from checkinsync.store.pool import Pool, transaction
 
-SAME_DAY = timedelta(hours=24)
-"""The mail of a run less than so long ago is still known."""
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from checkinsync.app import App
+    from checkinsync.nightly.summary import RunSummary
+    from checkinsync.store.pool import Pool
+
+SAME_DAY = 24
+"""Hours for which the mail of a run is still known."""
 
 
 @click.command()
@@ -56,6 +52,8 @@ def orchestrate(
     users by reason, and what to do. Exit codes: 0 all done, 3 partly, 5 rate limit or quota,
     69 database or Foursquare away, 75 another run is at work.
     """
+    from checkinsync.nightly.run import run
+
     context: Context = ctx.obj
     with context.app(**options) as app:
         if dry_run:
@@ -75,6 +73,10 @@ def orchestrate(
 
 
 def _progress(app: App, *, log_is_shown: bool) -> AbstractContextManager[None]:
+    from checkinsync.cli.progress import run_progress
+    from checkinsync.store import users
+    from checkinsync.store.pool import transaction
+
     with transaction(app.services.pool, read_only=True) as conn:
         names = {user.id: str(user) for user in users.connected(conn)}
     return run_progress(names, log_is_shown=log_is_shown)
@@ -90,12 +92,18 @@ def _trouble(summary: RunSummary, *, pool: Pool, log_file: str | None) -> list[s
 
     A run on a terminal sends no mail, and leaves the next run's as it is.
     """
+    from datetime import timedelta
+
+    from checkinsync.cli.render import trouble
+    from checkinsync.nightly import queries
+    from checkinsync.store.pool import transaction
+
     if not summary.exit_code:
         return []
     before = None
     if not on_terminal():
         with suppress(DatabaseError), transaction(pool) as conn:
-            before = queries.trouble_before(conn, summary, within=SAME_DAY)
+            before = queries.trouble_before(conn, summary, within=timedelta(hours=SAME_DAY))
             queries.set_trouble(conn, summary, trouble.digest(trouble.groups(summary)))
     if before is not None and trouble.is_known(summary, before):
         return [trouble.again(summary, before[0])]
@@ -104,6 +112,10 @@ def _trouble(summary: RunSummary, *, pool: Pool, log_file: str | None) -> list[s
 
 def _print(summary: RunSummary, lines: list[str], *, as_json: bool) -> None:
     """On a terminal trouble comes last; else first: the reader of the output may leave early."""
+    import shutil
+
+    from checkinsync.cli.render import orchestrate as render
+
     if on_terminal() and not as_json:
         click.echo(render.as_table(summary, width=shutil.get_terminal_size().columns))
         lines = lines[1:]  # the run itself is the table's last line
@@ -116,6 +128,9 @@ def _print(summary: RunSummary, lines: list[str], *, as_json: bool) -> None:
 
 
 def _print_plan(app: App, *, as_json: bool) -> None:
+    from checkinsync.cli.render import orchestrate as render
+    from checkinsync.nightly.plan import plan_run
+
     plan = plan_run(app.services, options=app.run_options)
     if as_json:
         say_json(render.plan_json(plan))

@@ -67,9 +67,9 @@ def run_progress(
 @contextmanager
 def _bars(shown: Callable[[Progress], RenderableType]) -> Iterator[Progress]:
     """Bars on standard error; `shown` returns what stands there, and is called at each refresh."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.live import Live  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -139,8 +139,8 @@ class _RunWatcher(logging.Handler):
 
         Always two lines: a line of the log erases as many as were there when it was begun.
         """
-        from rich.console import Group  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.console import Group
+        from rich.text import Text
 
         return Group(bars, Text(self.next_line(utc_now()), no_wrap=True, overflow="ellipsis"))
 

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from checkinsync.cli.context import Context, listening
-from checkinsync.cli.render import rotate_keys as render
 from checkinsync.cli.terminal import say_json
-from checkinsync.config.settings import as_the_application_has_it
 from checkinsync.errors import ApplicationNotSwitched, Exit, SettingsError
-from checkinsync.keys import rotate as verbs
-from checkinsync.resources import open_keyring
 
 ENVIRONMENT = " "
 """Stands for the option without a file; not the name of any file."""
@@ -53,6 +48,10 @@ def rotate_keys(
     first key, 3 some are not (no key decrypts them, or their rows stayed locked), 78 the
     application could not decrypt them any more.
     """
+    from checkinsync.cli.render import rotate_keys as render
+    from checkinsync.keys import rotate as verbs
+    from checkinsync.resources import open_keyring
+
     context: Context = ctx.obj
     also = () if address is None else (_database_url(address),)
     with context.pool() as (settings, pool):
@@ -98,6 +97,10 @@ def _database_url(file: str) -> str:
 
 
 def _read(file: str) -> str | None:
+    from pathlib import Path
+
+    from checkinsync.config.settings import as_the_application_has_it
+
     if file == ENVIRONMENT:
         return as_the_application_has_it(os.environ, "DATABASE_URL")
     try:

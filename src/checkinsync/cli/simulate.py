@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from checkinsync.cli.context import listening
 from checkinsync.errors import Interrupted, SettingsError
-from checkinsync.simulator import demo
-from checkinsync.simulator.server import Server
+
+if TYPE_CHECKING:
+    from checkinsync.simulator.server import Server
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=demo.PORT, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes any.  [default: 8901]")
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Another seed makes other users."
 )
-def simulate(*, port: int, seed: int) -> None:
+def simulate(*, port: int | None, seed: int) -> None:
     """Serve a simulated Foursquare on a loopback port, until Ctrl-C.
 
     Point checkinsync at it with the settings and the tokens it prints.
     """
+    from checkinsync.simulator import demo
 
     def ready(server: Server) -> None:
         click.echo(f"CHECKINSYNC_API_URL={server.url}")
@@ -32,7 +36,7 @@ def simulate(*, port: int, seed: int) -> None:
 
     listening()
     try:
-        demo.serve(port, seed, ready=ready)
+        demo.serve(demo.PORT if port is None else port, seed, ready=ready)
     except OSError as error:
         raise SettingsError(
             f"port {port} can't be used ({error.strerror}); choose another with --port"

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from checkinsync.cli.context import Context, duration_of, listening
-from checkinsync.cli.render import status as render
 from checkinsync.cli.terminal import is_terminal, on_terminal, say_json
 from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
-from checkinsync.nightly import status as nightly
-from checkinsync.nightly.status import Report
-from checkinsync.resources import utc_now
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from checkinsync.cli.render.status import View
+    from checkinsync.nightly.status import Report
 
 MOST_NAMED = 20
 """Stale users that are named; a monitor mails what it reads."""
@@ -46,7 +46,7 @@ EVERY = 2.0
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help=f"At most so many users ({render.MOST} on a terminal, else all).",
+    help="At most so many users (100 on a terminal, else all).",
 )
 @click.option("--wide", is_flag=True, help="All columns, however narrow the terminal is.")
 @click.option("--watch", is_flag=True, help="Show it again and again while a run is at work.")
@@ -62,6 +62,10 @@ def status(
     **chosen: Any,
 ) -> None:
     """The last runs, what is at work, and how each user is doing."""
+    from checkinsync.cli.render import status as render
+    from checkinsync.nightly import status as nightly
+    from checkinsync.resources import utc_now
+
     if strict and max_age is None:
         raise click.UsageError("--strict goes with --max-age")
     if watch and (as_json or max_age or not on_terminal()):
@@ -92,19 +96,25 @@ def status(
 
 def view(
     *, states: tuple[str, ...] = (), limit: int | None = None, wide: bool = False
-) -> render.View:
+) -> View:
     """Return what to show of a report where standard output goes."""
+    import shutil
+
+    from checkinsync.cli.render.status import View
+
     terminal = is_terminal(sys.stdout)
     width = None if wide or not terminal else shutil.get_terminal_size().columns
-    return render.View(states, limit, width, terminal)
+    return View(states, limit, width, terminal)
 
 
-def _watch(look: Callable[[], Report], show: Callable[[], render.View]) -> Report:
+def _watch(look: Callable[[], Report], show: Callable[[], View]) -> Report:
     """Show the report until no run is at work, and return the last one. Raises Interrupted."""
+    from checkinsync.cli.render.status import status_text
+
     shutdown = listening()
     while (report := look()).run_at_work:
         click.clear()
-        click.echo(render.status_text(report, show()))
+        click.echo(status_text(report, show()))
         shutdown.sleep(EVERY)
     click.clear()
     return report
@@ -119,10 +129,12 @@ def _tell_stale(report: Report, *, strict: bool) -> int:
 
 
 def _stale(report: Report, *, strict: bool) -> Iterator[str]:
+    from checkinsync.cli.render.status import counts_text, why
+
     stale = report.stale(strict=strict)
     if report.nobody_served and not stale:
-        yield f"{report.nobody_served} ({render.counts_text(report.counts)})"
+        yield f"{report.nobody_served} ({counts_text(report.counts)})"
     for user in stale[:MOST_NAMED]:
-        yield render.why(user, None)
+        yield why(user, None)
     if len(stale) > MOST_NAMED:
         yield f"and {len(stale) - MOST_NAMED:,} more users"

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import click
 
-from checkinsync.config.validators import is_word
-from checkinsync.users.loopback import time_is_up
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 CHUNK = 4096
 
@@ -24,6 +21,8 @@ def lines(*, within: timedelta) -> Iterator[str]:
 
     Reads past Python's own buffer, since `select` doesn't see what that holds.
     """
+    import time
+
     stdin: TextIO | None = sys.stdin
     if stdin is None:  # it was closed before we started
         return
@@ -37,6 +36,11 @@ def lines(*, within: timedelta) -> Iterator[str]:
 
 def _chunk(number: int, deadline: float, within: timedelta) -> bytes:
     """Read what is there; empty at the end."""
+    import select
+    import time
+
+    from checkinsync.users.loopback import time_is_up
+
     ready, _, _ = select.select([number], [], [], max(0.0, deadline - time.monotonic()))
     if not ready:
         raise time_is_up(within)
@@ -58,7 +62,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def say_json(value: object) -> None:
     """Print a result for programs; in ASCII where the locale is not UTF-8."""
-    import json  # noqa: PLC0415
+    import json
 
     stdout: TextIO | None = sys.stdout
     is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
@@ -68,7 +72,7 @@ def say_json(value: object) -> None:
 @contextmanager
 def stdout_at_once() -> Iterator[BinaryIO]:
     """Collect bytes for standard output, written at the block's end, or on an error not at all."""
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     if is_terminal(sys.stdout):
         raise click.UsageError("a terminal can't show this; redirect the output, or name a file")
@@ -81,6 +85,8 @@ def stdout_at_once() -> Iterator[BinaryIO]:
 
 def token_from_stdin(command: str) -> str:
     """Read a Foursquare token for `command`; never from argv, which others can read."""
+    from checkinsync.config.validators import is_word
+
     stdin: TextIO | None = sys.stdin
     if is_terminal(stdin):
         token = click.prompt("Foursquare token", hide_input=True, err=True)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import sys
-from pathlib import Path
 
 import click
 
-from checkinsync.cli.atomic_file import write_atomically
 from checkinsync.cli.context import Context
-from checkinsync.cli.render import status as render
 from checkinsync.cli.terminal import (
     confirm,
     is_terminal,
@@ -19,11 +14,6 @@ from checkinsync.cli.terminal import (
     stdout_at_once,
     token_from_stdin,
 )
-from checkinsync.model.user import Profile, User
-from checkinsync.nightly import status as standing
-from checkinsync.resources import utc_now
-from checkinsync.users import accounts, removal
-from checkinsync.users.export import export_user
 
 
 @click.group()
@@ -40,6 +30,11 @@ def add(
     context: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool
 ) -> None:
     """Read a Foursquare token from standard input and add its user."""
+    import re
+
+    from checkinsync.model.user import Profile, User
+    from checkinsync.users import accounts
+
     if name and not foursquare_id:
         raise click.UsageError("--name needs --foursquare-id")
     if foursquare_id is not None and not re.fullmatch(r"[0-9]{1,20}", foursquare_id):
@@ -69,6 +64,10 @@ def add(
 @click.pass_obj
 def set_token(context: Context, user: str, *, unchecked: bool) -> None:
     """Read a new Foursquare token for USER from standard input."""
+    import shlex
+
+    from checkinsync.users import accounts
+
     token = token_from_stdin(f"users set-token {shlex.quote(user)}")
     with context.app() as app:
         found = accounts.find(user, pool=app.services.pool)
@@ -89,6 +88,10 @@ def set_token(context: Context, user: str, *, unchecked: bool) -> None:
 @click.pass_obj
 def list_users(context: Context, *, as_json: bool) -> None:
     """List the users, a line for each."""
+    from checkinsync.cli.render import status as render
+    from checkinsync.nightly import status as standing
+    from checkinsync.resources import utc_now
+
     with context.pool() as (settings, pool):
         report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
     if as_json:
@@ -102,6 +105,11 @@ def list_users(context: Context, *, as_json: bool) -> None:
 @click.pass_obj
 def show(context: Context, user: str) -> None:
     """Show everything that is known about USER, except secrets."""
+    from checkinsync.cli.render import status as render
+    from checkinsync.nightly import status as standing
+    from checkinsync.resources import utc_now
+    from checkinsync.users import accounts
+
     with context.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)
         status, _ = standing.of_user(
@@ -115,6 +123,9 @@ def show(context: Context, user: str) -> None:
 @click.pass_obj
 def pause(context: Context, user: str) -> None:
     """Leave USER out of the nightly runs."""
+    from checkinsync.resources import utc_now
+    from checkinsync.users import accounts
+
     with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
         accounts.pause(found, pool=pool, now=utc_now())
@@ -126,6 +137,8 @@ def pause(context: Context, user: str) -> None:
 @click.pass_obj
 def resume(context: Context, user: str) -> None:
     """Take USER into the nightly runs again."""
+    from checkinsync.users import accounts
+
     with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
         accounts.pause(found, pool=pool, now=None)
@@ -141,6 +154,10 @@ def remove(context: Context, user: str, *, yes: bool) -> None:
 
     `checkinsync users export USER` saves all of it first.
     """
+    from checkinsync.nightly import status as standing
+    from checkinsync.resources import utc_now
+    from checkinsync.users import accounts, removal
+
     with context.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)
         if not yes:
@@ -159,18 +176,25 @@ def remove(context: Context, user: str, *, yes: bool) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=click.Path(allow_dash=True),
     metavar="FILE",
     help="The zip's name; `-` is standard output.  [default: checkinsync-user-ID.zip]",
 )
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @click.pass_obj
-def export(context: Context, user: str, *, output: Path | None, force: bool) -> None:
+def export(context: Context, user: str, *, output: str | None, force: bool) -> None:
     """Write everything that is stored about USER, except tokens, into a zip of JSON."""
-    to_stdout = output == Path("-")
+    from pathlib import Path
+
+    from checkinsync.cli.atomic_file import write_atomically
+    from checkinsync.resources import utc_now
+    from checkinsync.users import accounts
+    from checkinsync.users.export import export_user
+
+    to_stdout = output == "-"
     with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
-        path = output or Path(f"checkinsync-user-{found.id}.zip")
+        path = Path(output or f"checkinsync-user-{found.id}.zip")
         with stdout_at_once() if to_stdout else write_atomically(path, replace=force) as file:
             counts = export_user(found, file, pool=pool, now=utc_now())
     told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items())

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from checkinsync.app import App
 from checkinsync.cli.context import Context
-from checkinsync.cli.progress import import_bar
-from checkinsync.cli.render import verify as render
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import Exit, FoursquareAway, Interrupted, QuotaExceeded
-from checkinsync.model.user import User
-from checkinsync.store import users
-from checkinsync.store.pool import Pool, transaction
-from checkinsync.sync.session import Hooks
-from checkinsync.verify.result import Unfinished, VerificationResult
-from checkinsync.verify.verifier import verify as verify_user
+
+if TYPE_CHECKING:
+    from checkinsync.app import App
+    from checkinsync.model.user import User
+    from checkinsync.store.pool import Pool
+    from checkinsync.verify.result import Unfinished, VerificationResult
 
 EVERYBODY = "all"
 
@@ -55,6 +53,9 @@ def verify(
     one user also 4 the user must log in again, 5 rate limit or quota, 69 database or Foursquare
     away, 75 an import of this user is at work.
     """
+    from checkinsync.cli.render import verify as render
+    from checkinsync.verify.verifier import verify as verify_user
+
     if accept_deletions and not repair:
         raise click.UsageError("--accept-deletions goes with --repair")
     context: Context = ctx.obj
@@ -81,6 +82,9 @@ def verify(
 
 
 def _chosen(text: str, *, pool: Pool) -> list[User]:
+    from checkinsync.store import users
+    from checkinsync.store.pool import transaction
+
     with transaction(pool, read_only=True) as conn:
         return users.connected(conn) if text == EVERYBODY else [users.find(conn, text)]
 
@@ -93,6 +97,10 @@ def _results(
     watched: bool,
 ) -> Iterator[VerificationResult | Unfinished]:
     """One after the other, until asked to stop, or until further requests are of no use."""
+    from checkinsync.cli.progress import import_bar
+    from checkinsync.sync.session import Hooks
+    from checkinsync.verify.result import Unfinished
+
     unanswered = 0
     for user in chosen:
         with import_bar(str(user)) if watched else nullcontext(lambda _: None) as on_page:
@@ -105,6 +113,9 @@ def _results(
 
 
 def _say(result: VerificationResult | Unfinished, *, as_json: bool) -> None:
+    from checkinsync.cli.render import verify as render
+    from checkinsync.verify.result import Unfinished
+
     if isinstance(result, Unfinished):
         click.echo(f"checkinsync: {render.unfinished(result)}", err=True)
     elif not as_json:
@@ -116,6 +127,8 @@ def _exit_code(results: list[VerificationResult | Unfinished], *, alone: bool) -
 
     Of several users, those who must log in again are reported and do not count.
     """
+    from checkinsync.verify.result import Unfinished, VerificationResult
+
     errors = [result.error for result in results if isinstance(result, Unfinished)]
     interrupted = [error.exit_code for error in errors if isinstance(error, Interrupted)]
     if interrupted:

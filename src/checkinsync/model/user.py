@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -24,6 +23,8 @@ class User:
     @property
     def token_hash(self) -> bytes:
         """SHA-256 of the stored (encrypted) token, to tell when another one is stored."""
+        import hashlib  # noqa: PLC0415 - loads OpenSSL, which the groups of `status --help` need not
+
         return hashlib.sha256((self.encrypted_token or "").encode()).digest()
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ def fitted(
     head: Sequence[str], rows: Iterable[Sequence[object]], *, width: int, flexible: Sequence[int]
 ) -> str:
     """The same for a terminal of this width: the `flexible` columns are cut until a line fits."""
-    from rich.cells import cell_len  # noqa: PLC0415 - knows emoji; loaded on terminals only
+    from rich.cells import cell_len
 
     lines, right = _cells(head, rows)
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
@@ -47,7 +47,7 @@ def fitted(
 
 def cut(text: str, width: int) -> str:
     """A text of at most so many cells on a terminal."""
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+    from rich.cells import cell_len, set_cell_size
 
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
