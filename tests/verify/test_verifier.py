@@ -10,6 +10,7 @@ from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.simulator.faults import Fault
 from checkinsync.sync.session import Hooks
+from checkinsync.verify import queries
 from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
 from support.factories import NOW
@@ -71,6 +72,26 @@ def test_a_complete_history_is_complete(env, ada, prove, order, count):
     assert not proof.findings
     assert rows(env) == before
     assert env.conn.execute("SELECT count(*) FROM verification_items").fetchone() == (0,)
+
+
+def rows_read(env) -> int:
+    """Return the number of rows of `checkins` that this connection has read so far."""
+    env.conn.execute("SELECT pg_stat_force_next_flush()")
+    read = env.conn.execute(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'checkins'"
+    )
+    return read.fetchone()[0]
+
+
+def test_a_page_is_compared_without_reading_the_rest_of_the_history(env, ada):
+    """Also in a table that was never analyzed, as after a first import."""
+    user = ada(5000)
+    page = sorted(env.stored(user))[2000:2250]
+    before = rows_read(env)
+
+    assert len(queries.columns(env.conn, user.id, page)) == len(page)
+
+    assert rows_read(env) - before <= 2 * len(page)
 
 
 @ORDERS

@@ -117,10 +117,10 @@ def seen(conn: Connection, user_id: int, ids: Sequence[str]) -> set[str]:
     rows = conn.execute(
         """
         SELECT foursquare_id FROM verification_items
-         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
-           AND finding <> 'unreadable'
+         WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s
+           AND foursquare_id = ANY (%(ids)b::text[]) AND finding <> 'unreadable'
         """,
-        {"user": user_id, "ids": list(ids)},
+        {"user": user_id, **_span(ids)},
     )
     return {row[0] for row in rows}
 
@@ -159,13 +159,15 @@ def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dic
     """Return the values of the rows of these ids, by id and by the check-in's field names."""
     rows = conn.execute(
         """
-        SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::numeric,
-               longitude::numeric, city, country, time_zone_offset, shout, is_private, visibility,
-               date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
-          FROM checkins
-         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+        WITH span AS MATERIALIZED (  -- or the whole history would be read, without statistics
+            SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::numeric,
+                   longitude::numeric, city, country, time_zone_offset, shout, is_private,
+                   visibility, date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
+              FROM checkins
+             WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s)
+        SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
         """,
-        {"user": user_id, "ids": list(ids)},
+        {"user": user_id, **_span(ids)},
     )
     return {key: dict(zip(COLUMNS, values, strict=True)) for key, *values in rows}
 
@@ -175,10 +177,17 @@ def clear_fingerprints(conn: Connection, user_id: int, ids: Sequence[str]) -> No
     conn.execute(
         """
         UPDATE checkins SET fingerprint = NULL
-         WHERE user_id = %(user)s AND foursquare_id = ANY (%(ids)b::text[])
+         WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s
+           AND foursquare_id = ANY (%(ids)b::text[])
         """,
-        {"user": user_id, "ids": list(ids)},
+        {"user": user_id, **_span(ids)},
     )
+
+
+def _span(ids: Sequence[str]) -> dict[str, Any]:
+    """Return the ids and their ends: between them a page's rows are found without statistics, which
+    a table has only some time after its first rows."""
+    return {"ids": list(ids), "first": min(ids, default=""), "last": max(ids, default="")}
 
 
 def add_known_by_id(conn: Connection, user_id: int, row: Stored, *, at: datetime) -> None:
