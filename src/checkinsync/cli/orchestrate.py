@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checkinsync.cli.context import Context, duration_of
-from checkinsync.cli.terminal import on_terminal, say_json
+from checkinsync.cli.terminal import on_terminal, say_json, say_lines
 from checkinsync.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -135,4 +135,4 @@ def _print_plan(app: App, *, as_json: bool) -> None:
     if as_json:
         say_json(render.plan_json(plan))
     else:
-        click.echo(render.plan_text(plan))
+        say_lines(render.plan_lines(plan))

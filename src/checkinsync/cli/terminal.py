@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import click
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 CHUNK = 4096
+
+PIECES = 10_000
+"""Lines, or pieces of JSON, that are written at once."""
 
 
 def lines(*, within: timedelta) -> Iterator[str]:
@@ -61,12 +65,27 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def say_json(value: object) -> None:
-    """Print a result for programs; in ASCII where the locale is not UTF-8."""
+    """Print a result for programs; in ASCII where the locale is not UTF-8.
+
+    Iterates over what a `Streamed` list holds, and keeps none of it.
+    """
     import json
 
     stdout: TextIO | None = sys.stdout
     is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
-    click.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=2))
+    _say(json.JSONEncoder(ensure_ascii=not is_utf8, indent=2).iterencode(value))
+    click.echo()
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print lines as they come; there may be a million of them."""
+    _say(f"{line}\n" for line in lines)
+
+
+def _say(pieces: Iterable[str]) -> None:
+    pieces = iter(pieces)
+    while text := "".join(islice(pieces, PIECES)):
+        click.echo(text, nl=False)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ QUOTES = tuple("\"'`\u201c\u201d\u2018\u2019")
 BYTE_ORDER_MARK = "\ufeff"
 """Some editors begin a file with it."""
 
-_ENCRYPTED = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):((?:[0-9a-fA-F]{2})*)")
+_ENCRYPTED = re.compile(r"([0-9a-fA-F]{32}):([0-9a-fA-F]{32}):([0-9a-fA-F]*)")
 RAW_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -100,7 +100,7 @@ class Keyring:
 
     def _decrypted(self, encrypted: str) -> tuple[int, str]:
         parts = _ENCRYPTED.fullmatch(encrypted)
-        if parts is None:
+        if parts is None or len(parts[3]) % 2:
             raise TokenUnreadable(
                 "the stored token is not in the form iv:tag:ciphertext; replace it"
             )

@@ -8,7 +8,9 @@ from datetime import datetime
 
 def one_line(text: str) -> str:
     """Return a text from outside as one line, without terminal control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from checkinsync.model.user import Candidate, User
 
 MUST_LOG_IN = "the token is no longer accepted; they must log in again"
+UNREADABLE = "no key decrypts the stored token"
 FRESH = "imported less than"
 """The beginning of the reason why a user need not be imported again."""
 
@@ -65,7 +66,7 @@ def sort_out(
         elif user.encrypted_token not in readable:
             unreadable.append(user)
         else:
-            due.append((user, _not_before(candidate, now)))
+            due.append((user, not_before(candidate, now)))
     nothing_opens = bool(encrypted) and not readable
     return Selection(tuple(due), tuple(skipped), tuple(unreadable), nothing_opens)
 
@@ -101,7 +102,7 @@ def _fresh(candidate: Candidate, now: datetime, max_age: timedelta) -> bool:
     return checked is not None and timedelta() <= now - checked < max_age
 
 
-def _not_before(candidate: Candidate, now: datetime) -> datetime | None:
+def not_before(candidate: Candidate, now: datetime) -> datetime | None:
     """Return the reset of a rate limit; one too far ahead was written by a wrong clock."""
     at = candidate.retry_at
     if candidate.state != "rate_limited" or at is None or not now < at <= now + LONGEST_LIMIT:

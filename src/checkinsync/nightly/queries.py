@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
+from checkinsync.model.user import Candidate, User
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.store import lease_owner, leases
 from checkinsync.store.pool import Connection
+
+CHUNK = 1000
+"""Rows that are received at once."""
 
 
 def start(conn: Connection, *, at: datetime, host: str, due: int) -> int:
@@ -119,3 +125,60 @@ def trouble_before(
     if row is None or not row[-1] or row[-2] is None:
         return None
     return RunRecord(*row[:-2]), row[-2]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What decides how many requests a user's next import takes."""
+
+    cursor: datetime | None
+    """None: no walk has finished."""
+    walks_everything: bool
+    """An unfinished walk of the whole history is resumed."""
+    stored: int
+    expected: int
+    """Of the stored check-ins, those in the window."""
+
+
+def candidates(
+    conn: Connection, *, at: datetime, days: int, overlap: timedelta
+) -> Iterator[tuple[Candidate, History]]:
+    """Yield everyone who is active, by id, while the server goes on looking; for any number.
+
+    An id begins with its instant in hex: see `checkins.expected_in`.
+    """
+    conn.execute("SET LOCAL statement_timeout = 0")  # it takes as long as its reader
+    with conn.cursor() as cursor:
+        for row in cursor.stream(
+            """
+            SELECT u.id, u.foursquare_user_id, u.display_name, u.access_token_encrypted,
+                   s.paused_at IS NOT NULL, coalesce(s.state, 'ok'), s.retry_at, s.last_checked_at,
+                   s.rejected_token_sha256, coalesce(s.token_unreadable, false), s.cursor,
+                   s.walk_started_at IS NOT NULL AND s.walk_since IS NULL,
+                   coalesce(c.stored, 0), coalesce(c.expected, 0)
+              FROM active_users(%(at)s, %(days)s) AS u
+              LEFT JOIN sync_state AS s ON s.user_id = u.id
+              LEFT JOIN LATERAL (
+                   SELECT (SELECT count(*) FROM checkins AS c
+                            WHERE c.user_id = u.id AND c.foursquare_id IS NOT NULL)
+                        - (SELECT count(*) FROM checkins AS c
+                            WHERE c.user_id = u.id AND c.deleted_at IS NOT NULL) AS stored,
+                          (SELECT count(*) FROM checkins AS c
+                            WHERE c.user_id = u.id AND c.foursquare_id IS NOT NULL
+                              AND c.deleted_at IS NULL AND c.checkin_date >= w.start)
+                        + (SELECT count(*) FROM checkins AS c
+                            WHERE c.user_id = u.id AND c.deleted_at IS NULL
+                              AND c.checkin_date < w.start AND length(c.foursquare_id) = 24
+                              AND c.foursquare_id BETWEEN w.first_id AND 'ffffffffffffffffffffffff')
+                          AS expected
+                     FROM (SELECT (s.cursor - %(overlap)s::interval) AT TIME ZONE 'UTC' AS start,
+                                  lpad(to_hex(greatest(0, floor(extract(epoch FROM
+                                      s.cursor - %(overlap)s::interval)))::bigint), 8, '0')
+                                    AS first_id)
+                       AS w) AS c ON s.cursor IS NOT NULL
+             ORDER BY u.id
+            """,
+            {"at": at, "days": days, "overlap": overlap},
+            size=CHUNK,
+        ):
+            yield Candidate(User(*row[:4]), *row[4:10]), History(*row[10:])

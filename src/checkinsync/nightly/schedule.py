@@ -38,9 +38,15 @@ def plan(
     """
     step = stagger_within(window, stagger, starts=len(users))
     return [
-        Entry(max(now + number * step, earliest or now), number, user)
+        Entry(start(number, earliest, now=now, step=step), number, user)
         for number, (user, earliest) in enumerate(users)
     ]
+
+
+def start(number: int, earliest: datetime | None, *, now: datetime, step: timedelta) -> datetime:
+    """Return the start of the attempt that is `number` in the plan, from 0 on."""
+    slot = now + number * step
+    return slot if earliest is None else max(slot, earliest)
 
 
 class Queue:

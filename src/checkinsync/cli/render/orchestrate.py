@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from checkinsync.cli.render.table import fitted, moment, table
+from checkinsync.cli.render.table import Streamed, cell, fitted, moment, table
 from checkinsync.errors import sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
 
 if TYPE_CHECKING:  # loads HTTP, which `status` does without
-    from checkinsync.nightly.plan import RunPlan
+    from checkinsync.nightly.plan import RunPlan, Start
+
 MOST = 100
 """Users that a table on a terminal has."""
+
+USER = 7
+"""Cells for a user's id in a plan."""
 
 
 def iso(value: datetime | None) -> str | None:
@@ -144,46 +149,38 @@ def outcome_json(user: User, outcome: Outcome) -> dict[str, Any]:
 def plan_json(plan: RunPlan) -> dict[str, Any]:
     """The plan, for `--dry-run --json`."""
     return {
-        "users": [
-            {
-                "id": entry.user.id,
-                "foursquare_user_id": entry.user.foursquare_user_id,
-                "name": entry.user.name,
-                "start": iso(entry.at),
-                "expected_requests": plan.requests.get(entry.user.id),
-            }
-            for entry in plan.entries
-        ],
-        "skipped": [
-            {"id": user.id, "name": user.name, "reason": reason} for user, reason in left_out(plan)
-        ],
+        "users": Streamed((_start_json(*start) for start in plan.starts), count=len(plan.due)),
+        "skipped": Streamed(
+            ({"id": user.id, "name": user.name, "reason": why} for user, why in plan.skipped),
+            count=len(plan.skipped),
+        ),
         "stagger_seconds": plan.stagger.total_seconds(),
-        "end": iso(plan.entries[-1].at) if plan.entries else None,
+        "end": iso(plan.end),
     }
 
 
-def left_out(plan: RunPlan) -> list[tuple[User, str]]:
-    """Active users who would not be imported, and why."""
-    unreadable = [(user, "no key decrypts the stored token") for user in plan.unreadable]
-    return [*plan.skipped, *unreadable]
+def _start_json(user: Start, at: datetime) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "foursquare_user_id": user.foursquare_user_id,
+        "name": user.name,
+        "start": iso(at),
+        "expected_requests": user.requests,
+    }
 
 
-def plan_text(plan: RunPlan) -> str:
-    """The plan, for `--dry-run`."""
-    rows = [
-        (entry.user.id, entry.user.name, entry.at, _requests(plan.requests.get(entry.user.id)))
-        for entry in plan.entries
-    ]
-    lines = [table(("user", "name", "start (UTC)", "requests"), rows)] if rows else []
-    lines += [f"not due: {user}: {reason}" for user, reason in left_out(plan)]
-    lines.append(
-        f"{len(rows)} due, {plan.stagger.total_seconds():g} s apart; the last one starts at "
-        f"{moment(plan.entries[-1].at)} UTC; nothing was written"
-        if rows
+def plan_lines(plan: RunPlan) -> Iterator[str]:
+    """The plan, for `--dry-run`, line by line: there may be a million users."""
+    if plan.due:
+        yield f"{'start (UTC)':<19}  {'requests':>13}  {'user':>{USER}}  name"
+    for user, at in plan.starts:
+        requests = "whole history" if user.requests is None else user.requests
+        yield f"{moment(at)}  {requests:>13}  {user.id:>{USER}}  {cell(user.name)}"
+    for skipped, reason in plan.skipped:
+        yield f"not due: {skipped}: {reason}"
+    yield (
+        f"{len(plan.due)} due, {plan.stagger.total_seconds():g} s apart; the last one starts at "
+        f"{moment(plan.end)} UTC; nothing was written"
+        if plan.due
         else "no user is due; nothing was written"
     )
-    return "\n".join(lines)
-
-
-def _requests(expected: int | None) -> str:
-    return "whole history" if expected is None else str(expected)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from checkinsync.model.standing import CLOCK_TOLERANCE
 from checkinsync.model.user import one_line
@@ -17,6 +18,17 @@ NARROWEST = 6
 
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
 """Of an age, the largest first; each is used from two of it on."""
+
+
+class Streamed(list[Any]):
+    """A list for JSON whose items are made while they are written."""
+
+    def __init__(self, items: Iterable[Any], *, count: int) -> None:
+        super().__init__([...] if count else [])  # the encoder only looks whether it is empty
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -79,6 +91,8 @@ def _aligned(
 
 def _width(text: str) -> int:
     """Return nearly the cells that a text takes: East Asian letters two, accents none."""
+    if text.isascii():
+        return len(text)
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.category(letter) == "Mn" for letter in text)
 
@@ -99,7 +113,7 @@ def cell(value: object) -> str:
 
 def moment(value: datetime | None) -> str:
     """`2026-11-24 02:00:00`, in UTC."""
-    return "-" if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return "-" if value is None else value.astimezone(UTC).isoformat(" ", "seconds")[:19]
 
 
 def ago(value: datetime | None, *, at: datetime) -> str:
