@@ -95,9 +95,7 @@ def status(
         ctx.exit(_tell_stale(report, strict=strict))
 
 
-def view(
-    *, states: tuple[str, ...] = (), limit: int | None = None, wide: bool = False
-) -> View:
+def view(*, states: tuple[str, ...] = (), limit: int | None = None, wide: bool = False) -> View:
     """Return what to show of a report where standard output goes."""
     import shutil
 
