@@ -11,6 +11,7 @@ from checkinsync.cli.terminal import (
     confirm,
     is_terminal,
     say_json,
+    say_lines,
     stdout_at_once,
     token_from_stdin,
 )
@@ -96,8 +97,10 @@ def list_users(context: Context, *, as_json: bool) -> None:
         report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
     if as_json:
         say_json(render.status_json(report)["users"])
+    elif report.users:
+        say_lines(render.users_lines((user, user.state) for user in report.users))
     else:
-        click.echo(render.users_table(report.users))
+        click.echo(render.counts_text({}))
 
 
 @users.command()

@@ -13,6 +13,9 @@ from checkinsync.model.user import one_line
 GAP = "  "
 """Between two columns."""
 
+SEPARATOR = "\t"
+"""Between two cells while they are kept; no cell has it, since each is one line of text."""
+
 NARROWEST = 6
 """Cells that a column keeps when it is cut."""
 
@@ -33,8 +36,20 @@ class Streamed(list[Any]):
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A heading, and a line per row; numbers are on the right of their column."""
-    lines, right = _cells(head, rows)
-    return _aligned(lines, right, measure=_width)
+    return "\n".join(table_lines(head, rows))
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """The same line by line, for any number of rows: each is kept as one text until all are
+    measured."""
+    widths, right = list(map(_width, head)), [True] * len(head)
+    lines = [SEPARATOR.join(head)]
+    for row in rows:
+        texts = [cell(value) for value in row]
+        widths = list(map(max, widths, map(_width, texts)))
+        right = [number and isinstance(v, int) for number, v in zip(right, row, strict=True)]
+        lines.append(SEPARATOR.join(texts))
+    return (_line(line.split(SEPARATOR), widths, right, measure=_width) for line in lines)
 
 
 def fitted(
@@ -77,16 +92,21 @@ def _aligned(
     lines: Sequence[Sequence[str]], right: Sequence[bool], *, measure: Callable[[str], int]
 ) -> str:
     widths = [max(map(measure, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        GAP.join(
-            blank + text if number else text + blank
-            for text, number, blank in (
-                (text, number, " " * (width - measure(text)))
-                for text, number, width in zip(line, right, widths, strict=True)
-            )
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(_line(line, widths, right, measure=measure) for line in lines)
+
+
+def _line(
+    texts: Sequence[str],
+    widths: Sequence[int],
+    right: Sequence[bool],
+    *,
+    measure: Callable[[str], int],
+) -> str:
+    blanks = (" " * (width - measure(text)) for text, width in zip(texts, widths, strict=True))
+    return GAP.join(
+        blank + text if number else text + blank
+        for text, number, blank in zip(texts, right, blanks, strict=True)
+    ).rstrip()
 
 
 def _width(text: str) -> int:
