@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "checkinsync"
-TOP_ENTRIES = 22
+TOP_ENTRIES = 24
 
 MAY_IMPORT = {
     "cli": "*",
     "app": "* but cli web simulator",
     "doctor": "nightly.queries nightly.summary keys migrations embedded config foursquare store"
     " model",
+    "notify": "nightly.alerts nightly.summary sync.outcome config shutdown model",
     "nightly": "verify.queries sync store model",
     "verify": "sync keys foursquare store model",
     "users": "keys foursquare store config.durations model",
@@ -45,10 +46,11 @@ PSYCOPG += ("verify.queries", "doctor.queries", "web.queries")
 ADDRESSES = {
     "click": ("__main__", "cli."),
     "rich": ("cli.",),
-    "requests": ("foursquare.",),
+    "requests": ("foursquare.", "notify."),
     "urllib3": ("foursquare.",),
     "msgspec": ("foursquare.",),
-    "tenacity": ("foursquare.", "nightly."),
+    "tenacity": ("foursquare.", "nightly.", "notify."),
+    "apprise": ("notify.targets",),
     "cryptography": ("keys.",),
     "platformdirs": ("config.",),
     "psycopg": PSYCOPG,
@@ -64,9 +66,11 @@ PURE = (
     "sync.reconcile",
     "sync.deletions",
     "sync.revisions",
+    "nightly.alerts",
     "nightly.due",
     "nightly.schedule",
     "nightly.summary",
+    "notify.digest",
     "doctor.diagnosis",
     "doctor.nights",
     "doctor.tables",

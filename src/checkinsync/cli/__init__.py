@@ -26,6 +26,7 @@ COMMANDS = {
     "quarantine": "List what could not be read or stored: check-in, reason, since when.",
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
+    "notify": "Notices to an operator and their monitoring.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 
@@ -14,11 +15,13 @@ from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.render import trouble
 from checkinsync.cli.terminal import on_terminal, say_json
-from checkinsync.errors import DatabaseError
+from checkinsync.config.settings import Settings
+from checkinsync.errors import DatabaseError, SettingsError
 from checkinsync.nightly import queries
 from checkinsync.nightly.plan import plan_run
 from checkinsync.nightly.run import run
 from checkinsync.nightly.summary import RunSummary
+from checkinsync.notify.alarms import Alarms, alarms
 from checkinsync.store import users
 from checkinsync.store.pool import Pool, transaction
 
@@ -57,21 +60,43 @@ def orchestrate(
     69 database or Foursquare away, 75 another run is at work.
     """
     context: Context = ctx.obj
-    with context.app(**options) as app:
-        if dry_run:
+    if dry_run:
+        with context.app(**options) as app:
             _print_plan(app, as_json=as_json)
-            return
-        watched = on_terminal() and not as_json and context.verbosity >= 0
-        with (
-            app.shutdown.gracefully(),
-            _progress(app, log_is_shown=context.verbosity > 0) if watched else nullcontext(),
-        ):
-            summary = run(
-                app.services, options=app.run_options, check_stop=app.shutdown.check, wait=app.wait
-            )
-        lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
-    _print(summary, lines, as_json=as_json)
+        return
+    settings = _settings(context, options)
+    with alarms(settings) as hooks:
+        with context.opened(settings) as app:
+            watched = on_terminal() and not as_json and context.verbosity >= 0
+            with (
+                app.shutdown.gracefully(),
+                _progress(app, log_is_shown=context.verbosity > 0) if watched else nullcontext(),
+            ):
+                summary = _run(app, hooks)
+            lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
+        _print(summary, lines, as_json=as_json)
     ctx.exit(summary.exit_code)
+
+
+def _settings(context: Context, options: Mapping[str, timedelta | int | None]) -> Settings:
+    """Return the settings; where they are broken, tell it by those that can be used."""
+    try:
+        return context.settings(**options)
+    except SettingsError:
+        with alarms(context.examined().settings):
+            raise
+
+
+def _run(app: App, hooks: Alarms) -> RunSummary:
+    summary = run(
+        app.services,
+        options=app.run_options,
+        check_stop=app.shutdown.check,
+        on_begun=hooks.started,
+        wait=app.wait,
+    )
+    hooks.ended(summary)
+    return summary
 
 
 def _progress(app: App, *, log_is_shown: bool) -> AbstractContextManager[None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from psycopg.types.json import Jsonb
 
+from checkinsync.nightly.alerts import Streak
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.store import lease_owner, leases
@@ -43,7 +45,29 @@ def circumstances(conn: Connection, *, at: datetime) -> Circumstances:
         {"at": at},
     ).fetchone()
     assert row is not None
-    return Circumstances(*row)
+    clock, connected, reminded_at = row
+    return Circumstances(clock, connected, reminded_at, _before(conn), _streaks(conn))
+
+
+def _before(conn: Connection) -> RunRecord | None:
+    """Return the run before, asked by a run that has not stored itself yet: none is at work."""
+    for run in latest(conn, most=1):
+        return replace(run, outcome="killed") if run.outcome == "running" else run
+    return None
+
+
+def _streaks(conn: Connection) -> dict[int, Streak]:
+    """Return the failures in a row of users who have had more than one."""
+    rows = conn.execute(
+        """
+        SELECT s.user_id, s.consecutive_failures,
+               coalesce(s.last_checked_at, u.created_at AT TIME ZONE 'UTC')
+          FROM sync_state AS s
+          JOIN users AS u ON u.id = s.user_id
+         WHERE s.consecutive_failures > 1
+        """
+    )
+    return {user_id: Streak(failures, since) for user_id, failures, since in rows}
 
 
 def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool) -> None:
