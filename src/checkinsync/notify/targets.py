@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import requests
@@ -33,18 +34,18 @@ class Http:
             session.trust_env = self.by_environment
             if self.certificates is not None:
                 session.verify = self.certificates
+            prepared = session.prepare_request(request)
             try:
-                response = session.send(
-                    session.prepare_request(request), timeout=TIMEOUT, stream=True
-                )
+                with session.send(prepared, timeout=TIMEOUT, stream=True) as response:
+                    status = response.status_code
             except requests.Timeout:
                 raise NotSent(f"no answer within {TIMEOUT:g} s") from None
             except requests.exceptions.SSLError:
                 raise NotSent("its certificate is not trusted") from None
             except (requests.RequestException, ValueError):  # its text repeats the address
                 raise NotSent("no connection") from None
-            if not response.ok:
-                raise NotSent(f"HTTP {response.status_code}")
+            if status >= HTTPStatus.BAD_REQUEST:
+                raise NotSent(f"HTTP {status}")
 
 
 @dataclass(frozen=True, slots=True)
