@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "app": "* but cli web simulator",
     "doctor": "nightly.queries nightly.summary keys migrations embedded config foursquare store"
     " model",
-    "notify": "nightly.alerts nightly.summary sync.outcome config shutdown model",
+    "notify": "nightly.alerts nightly.summary nightly.queries sync.outcome config shutdown store"
+    " model",
     "nightly": "verify.queries sync store model",
     "verify": "sync keys foursquare store model",
     "users": "keys foursquare store config.durations model",
@@ -42,7 +43,7 @@ MAY_IMPORT = {
 in this table, and never one that is not named."""
 
 PSYCOPG = ("store.", "migrations.", "users.queries", "keys.queries", "nightly.queries")
-PSYCOPG += ("verify.queries", "doctor.queries", "web.queries")
+PSYCOPG += ("verify.queries", "doctor.queries", "web.queries", "notify.queries")
 ADDRESSES = {
     "click": ("__main__", "cli."),
     "rich": ("cli.",),
@@ -50,6 +51,7 @@ ADDRESSES = {
     "urllib3": ("foursquare.",),
     "msgspec": ("foursquare.",),
     "tenacity": ("foursquare.", "nightly.", "notify."),
+    "prometheus_client": ("notify.metrics",),
     "apprise": ("notify.targets",),
     "cryptography": ("keys.",),
     "platformdirs": ("config.",),

@@ -10,6 +10,7 @@ from datetime import timedelta
 import click
 
 from checkinsync.app import App
+from checkinsync.cli.after_run import write_files
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.progress import run_progress
 from checkinsync.cli.render import orchestrate as render
@@ -73,6 +74,7 @@ def orchestrate(
                 _progress(app, log_is_shown=context.verbosity > 0) if watched else nullcontext(),
             ):
                 summary = _run(app, hooks)
+            write_files(app, summary)
             lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
         _print(summary, lines, as_json=as_json)
     ctx.exit(summary.exit_code)

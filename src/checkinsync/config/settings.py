@@ -60,6 +60,8 @@ _PARSERS: Mapping[str, Parser] = {
     "ntfy_url": validators.hook,
     "notify": validators.addresses,
     "notify_names": validators.yes_or_no,
+    "metrics_file": validators.path,
+    "report_file": validators.path,
 }
 """Every setting by its name in lower case without the prefix, and its parser."""
 
@@ -140,6 +142,10 @@ class Settings:
     """The same for other services, as addresses of apprise."""
     notify_names: bool = False
     """True: users are named in what is sent, not only numbered."""
+    metrics_file: Path | None = None
+    """Written anew after each run, for Prometheus."""
+    report_file: Path | None = None
+    """The operator's page, written anew after each run."""
     disposable: bool = False
     """True: the embedded database holds nothing of worth (a demo). Never set from outside."""
     may_make_database: bool = False
