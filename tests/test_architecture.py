@@ -20,6 +20,7 @@ MAY_IMPORT = {
     " model",
     "notify": "nightly.alerts nightly.summary nightly.queries sync.outcome config shutdown store"
     " model",
+    "report": "nightly.alerts nightly.queries nightly.status nightly.summary store",
     "nightly": "verify.queries sync store model",
     "verify": "sync keys foursquare store model",
     "users": "keys foursquare store config.durations model",
@@ -43,7 +44,7 @@ MAY_IMPORT = {
 in this table, and never one that is not named."""
 
 PSYCOPG = ("store.", "migrations.", "users.queries", "keys.queries", "nightly.queries")
-PSYCOPG += ("verify.queries", "doctor.queries", "web.queries", "notify.queries")
+PSYCOPG += ("verify.queries", "doctor.queries", "web.queries", "notify.queries", "report.queries")
 ADDRESSES = {
     "click": ("__main__", "cli."),
     "rich": ("cli.",),
@@ -51,6 +52,7 @@ ADDRESSES = {
     "urllib3": ("foursquare.",),
     "msgspec": ("foursquare.",),
     "tenacity": ("foursquare.", "nightly.", "notify."),
+    "jinja2": ("report.page",),
     "prometheus_client": ("notify.metrics",),
     "apprise": ("notify.targets",),
     "cryptography": ("keys.",),
@@ -73,6 +75,8 @@ PURE = (
     "nightly.schedule",
     "nightly.summary",
     "notify.digest",
+    "report.charts",
+    "report.nights",
     "doctor.diagnosis",
     "doctor.nights",
     "doctor.tables",
@@ -246,7 +250,10 @@ finally:
 
 def loaded(*words: str) -> set[str]:
     """The third-party packages that a command loads, with a database that does not answer."""
-    environ = {"CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    environ = {
+        "CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "CHECKINSYNC_ENCRYPTION_KEY": "00" * 32,
+    }
     command = [sys.executable, "-c", LOADING, *words]
     run = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     assert run.returncode in {0, 69}, run.stderr
@@ -263,3 +270,10 @@ def test_commands_that_ask_only_the_database_load_no_http(words: str) -> None:
 
     assert "psycopg" in packages
     assert not packages & {"requests", "urllib3", "msgspec"}
+
+
+def test_a_night_loads_no_extra_that_it_was_not_asked_for() -> None:
+    packages = loaded("orchestrate")
+
+    assert "requests" in packages
+    assert not packages & {"apprise", "prometheus_client", "jinja2"}

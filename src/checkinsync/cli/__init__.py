@@ -25,6 +25,7 @@ COMMANDS = {
     "why": "One line: why USER was or was not imported, and what happens next.",
     "quarantine": "List what could not be read or stored: check-in, reason, since when.",
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
+    "report": "Write a page for the operator: the last nights, and how the users are.",
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
     "notify": "Notices to an operator and their monitoring.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",

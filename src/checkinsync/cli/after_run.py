@@ -22,6 +22,7 @@ READABLE = 0o644
 def write_files(app: App, summary: RunSummary) -> None:
     """Write the files that the settings name."""
     _attempt(app.settings.metrics_file, lambda path: _write_metrics(path, app, summary))
+    _attempt(app.settings.report_file, lambda path: _write_report(path, app))
 
 
 def _attempt(path: Path | None, write: Callable[[Path], None]) -> None:
@@ -46,3 +47,11 @@ def _write_metrics(path: Path, app: App, summary: RunSummary) -> None:
     with draft_of(path, replace=True) as draft:
         draft.write_bytes(text)
         draft.chmod(READABLE)
+
+
+def _write_report(path: Path, app: App) -> None:
+    from checkinsync.cli.report import save  # noqa: PLC0415 - only where it is wanted
+    from checkinsync.report.page import page  # noqa: PLC0415
+
+    now, days = app.services.now(), app.settings.active_days
+    save(path, page(pool=app.services.pool, now=now, active_days=days))

@@ -111,6 +111,19 @@ def latest(conn: Connection, *, most: int) -> list[RunRecord]:
     return [RunRecord(*row) for row in rows]
 
 
+def since(conn: Connection, at: datetime) -> list[RunRecord]:
+    """Return the runs that began then or later, oldest first."""
+    rows = conn.execute(
+        """
+        SELECT id, started_at, finished_at, host, due, synced, failed, skipped, requests, new,
+               changed, gone, outcome
+          FROM sync_runs WHERE started_at >= %(at)s ORDER BY id
+        """,
+        {"at": at},
+    )
+    return [RunRecord(*row) for row in rows]
+
+
 def at_work(conn: Connection) -> bool:
     """Return True if a run is at work: it holds its lease, and its process is alive."""
     row = conn.execute(

@@ -70,7 +70,7 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
         at_work = queries.at_work(conn)
         return Report(
             now,
-            tuple(_truly(run, at_work=at_work) for run in queries.latest(conn, most=RUNS)),
+            tuple(as_it_is(run, at_work=at_work) for run in queries.latest(conn, most=RUNS)),
             at_work,
             tuple(jobs.running(conn)),
             tuple(users.statuses(conn, at=now, days=active_days)),
@@ -78,7 +78,7 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
         )
 
 
-def _truly(run: RunRecord, *, at_work: bool) -> RunRecord:
+def as_it_is(run: RunRecord, *, at_work: bool) -> RunRecord:
     """Return the run as the next one will leave its row, if its process died."""
     died = run.outcome == "running" and not at_work
     return replace(run, outcome="killed") if died else run
