@@ -14,9 +14,9 @@ from checkinsync.config.settings import Settings
 from checkinsync.errors import AtWork, DatabaseAway, Interrupted
 from checkinsync.notify.alarms import Alarms, alarms
 from checkinsync.simulator.faults import Fault
-from notify.test_digest import FINE, ODD, summary
 from support.receiver import Receiver, receiving
 from support.stories import QUIET, WRONG_KEY, Story
+from support.summaries import FINE, ODD, summary
 
 SECRET = "a-secret-path"
 

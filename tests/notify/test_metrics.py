@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from checkinsync.model.changes import Saved
 from checkinsync.notify import queries
 from checkinsync.notify.metrics import exposition
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import UserReport
-from notify.test_digest import FINE, ODD, Saved, summary, user
 from support.environment import add_users
 from support.factories import NOW
 from support.stories import QUIET, Story
+from support.summaries import FINE, ODD, summary, user
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 RULES = CONTRIB / "alerts.yml"

@@ -27,7 +27,7 @@ COMMANDS = {
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
     "report": "Write a page for the operator: the last nights, and how the users are.",
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
-    "notify": "Notices to an operator and their monitoring.",
+    "notify": "Notices of each run: pings, ntfy, a webhook, mail and chats.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",

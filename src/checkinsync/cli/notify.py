@@ -15,7 +15,7 @@ from checkinsync.notify.targets import targets
 
 @click.group()
 def notify() -> None:
-    """Notices to an operator and their monitoring."""
+    """Notices of each run: pings, ntfy, a webhook, mail and chats."""
 
 
 @notify.command()
