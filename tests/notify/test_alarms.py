@@ -289,3 +289,29 @@ def test_an_address_that_is_none_is_refused_without_being_shown(story: Story):
     assert night.code == 78
     assert "CHECKINSYNC_PING_URL: must be an address that begins with https:// or" in night.err
     assert "CHECKINSYNC_WEBHOOK_URL" in night.err
+
+
+def test_a_user_who_fails_is_told_in_the_third_night_and_when_it_is_over(
+    story: Story, receiver, addresses
+):
+    _, ben, _ = story.people(1, 1, 1)
+    told = []
+    for fails in (False, True, True, True, False):
+        if fails:
+            story.simulator.fail(Fault("user_suspended", token=ben.token, times=1))
+        receiver.taken.clear()
+        night = story.run("orchestrate", retries="0", ntfy_url=addresses["ntfy_url"])
+        assert night.code == (3 if fails else 0)
+        told.append([taken.body.partition("\n")[2] for taken in receiver.taken])
+        story.conn.execute(A_DAY_PASSES)
+
+    third, over = f"user {ben.id} has failed 3 nights in a row: ", "imported again after failing"
+    assert [len(bodies) for bodies in told] == [0, 0, 0, 1, 1]
+    assert told[3][0].startswith(third)
+    assert told[4][0] == f"{over} for several nights: user {ben.id}"
+
+
+A_DAY_PASSES = """
+WITH runs AS (UPDATE sync_runs SET started_at = started_at - interval '1 day')
+UPDATE sync_state SET last_checked_at = last_checked_at - interval '1 day'
+"""
