@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from checkinsync.config.settings import Settings
-from checkinsync.errors import AtWork, DatabaseAway, Interrupted
-from checkinsync.notify.alarms import Alarms, alarms
+from checkinsync.errors import AtWork, DatabaseAway, Interrupted, NotSent
+from checkinsync.notify import digest
+from checkinsync.notify.alarms import Alarms, alarms, send
 from checkinsync.simulator.faults import Fault
 from support.receiver import Receiver, receiving
 from support.stories import QUIET, WRONG_KEY, Story
@@ -158,6 +159,17 @@ def answer_all(receiver: Receiver) -> None:
             thread.join(60)
 
 
+def test_an_error_that_nobody_foresaw_is_named_and_not_shown():
+    class Broken:
+        def send(self, _: digest.Digest) -> None:
+            raise LookupError(SECRET)
+
+    with pytest.raises(NotSent, match=r"unexpected error \(LookupError\)") as found:
+        send(Broken(), digest.of_test("web1"))
+
+    assert found.value.__cause__ is None
+
+
 def test_an_address_that_apprise_does_not_know_is_told(receiver, caplog):
     settings = Settings.from_mapping({"CHECKINSYNC_NOTIFY": f"nonsense://{SECRET}"})
 
@@ -198,7 +210,9 @@ def test_a_signal_ends_the_wait_and_not_the_exit_code(settings, receiver, monkey
     answer_all(receiver)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://no-such-host.invalid/x"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/x", "http://no-such-host.invalid/x", "http://a..b/x"]
+)
 def test_an_address_where_nothing_answers_is_one_line_of_the_log(url, caplog):
     settings = Settings.from_mapping({"CHECKINSYNC_WEBHOOK_URL": url})
 

@@ -87,7 +87,12 @@ def send(target: Target, said: Digest) -> None:
     tries = Retrying(
         stop=stop_after_attempt(TRIES), retry=retry_if_exception_type(NotSent), reraise=True
     )
-    tries(target.send, said)
+    try:
+        tries(target.send, said)
+    except CheckinsyncError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of a plugin; its text may repeat the address
+        raise NotSent(f"unexpected error ({type(error).__name__})") from None
 
 
 class _Courier:

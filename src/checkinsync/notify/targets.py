@@ -34,8 +34,8 @@ class Http:
             session.trust_env = self.by_environment
             if self.certificates is not None:
                 session.verify = self.certificates
-            prepared = session.prepare_request(request)
             try:
+                prepared = session.prepare_request(request)
                 with session.send(prepared, timeout=TIMEOUT, stream=True) as response:
                     status = response.status_code
             except requests.Timeout:
@@ -129,14 +129,9 @@ class Apprise:
             raise MissingExtra("CHECKINSYNC_NOTIFY", "notify") from None
         service = apprise.Apprise()
         kind = apprise.NotifyType.WARNING if digest.signal else apprise.NotifyType.INFO
-        try:
-            known = service.add(self.url)
-            taken = known and service.notify(digest.text, title=digest.title, notify_type=kind)
-        except Exception as error:  # noqa: BLE001 - one of a hundred plugins, not ours
-            raise NotSent(f"unexpected error ({type(error).__name__})") from None
-        if not known:
+        if not service.add(self.url):
             raise NotSent("apprise does not know an address like this")
-        if not taken:
+        if not service.notify(digest.text, title=digest.title, notify_type=kind):
             raise NotSent("the service did not take it")
 
 
