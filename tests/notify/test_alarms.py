@@ -7,17 +7,19 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from checkinsync.config.settings import Settings
 from checkinsync.errors import AtWork, DatabaseAway, Interrupted, NotSent
+from checkinsync.nightly.summary import Alerts
 from checkinsync.notify import digest
 from checkinsync.notify.alarms import Alarms, alarms, send
 from checkinsync.simulator.faults import Fault
 from support.receiver import Receiver, receiving
 from support.stories import QUIET, WRONG_KEY, Story
-from support.summaries import FINE, ODD, summary
+from support.summaries import FINE, ODD, summary, user
 
 SECRET = "a-secret-path"
 
@@ -97,6 +99,16 @@ def test_a_good_run_is_told_to_machines_only(settings, receiver):
         hooks.ended(GOOD)
 
     assert sorted(receiver.paths()) == [f"/hook/{SECRET}", f"/ping/{SECRET}"]
+
+
+def test_users_are_named_where_that_is_asked_for(settings, receiver):
+    for names in (False, True):
+        with alarms(replace(settings, notify_names=names)) as hooks:
+            hooks.ended(replace(BAD, alerts=Alerts(failing=((user(2), 3),))))
+
+    numbered, named = [taken.body for taken in receiver.taken if taken.path.startswith("/ntfy")]
+    assert "user 2 has failed 3 nights in a row" in numbered
+    assert "user 2 (Ben) has failed 3 nights in a row" in named
 
 
 def test_a_run_that_breaks_off_is_told_once_and_the_error_goes_on(settings, receiver):
