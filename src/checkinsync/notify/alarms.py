@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-
 from checkinsync.config.settings import Settings
 from checkinsync.errors import AtWork, CheckinsyncError, Interrupted, NotSent
 from checkinsync.nightly.summary import RunSummary
@@ -84,6 +82,8 @@ def alarms(settings: Settings) -> Iterator[Alarms]:
 
 def send(target: Target, said: Digest) -> None:
     """Send a notice, twice if need be. Raises NotSent, MissingExtra."""
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt  # noqa: PLC0415
+
     tries = Retrying(
         stop=stop_after_attempt(TRIES), retry=retry_if_exception_type(NotSent), reraise=True
     )

@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
-
-import requests
 
 from checkinsync import __version__
 from checkinsync.config.settings import Settings
@@ -27,9 +26,15 @@ class Http:
     by_environment: bool
     """Use the proxy that the environment names."""
 
-    def send(self, request: requests.Request) -> None:
-        """Send a request, and look at nothing but the status. Raises NotSent."""
-        request.headers["User-Agent"] = f"checkinsync/{__version__}"
+    def post(self, url: str, **content: Any) -> None:
+        """Send `content` (`params`, and `data` or `json`), and look at nothing but the status.
+
+        Raises NotSent.
+        """
+        import requests  # noqa: PLC0415 - only where there is something to send
+
+        headers = {"User-Agent": f"checkinsync/{__version__}"}
+        request = requests.Request("POST", url, headers=headers, **content)
         with requests.Session() as session:
             session.trust_env = self.by_environment
             if self.certificates is not None:
@@ -68,8 +73,7 @@ class Ping:
         parts = urlsplit(self.url)
         path = f"{parts.path.rstrip('/')}/{digest.signal}".rstrip("/") or "/"
         address, rid = parts._replace(path=path).geturl(), {"rid": self.rid}
-        data = digest.text.encode()
-        self.http.send(requests.Request("POST", address, params=rid, data=data))
+        self.http.post(address, params=rid, data=digest.text.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Webhook:
 
     def send(self, digest: Digest) -> None:
         """Send it once. Raises NotSent."""
-        self.http.send(requests.Request("POST", self.url, json=digest.json))
+        self.http.post(self.url, json=digest.json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,7 @@ class Ntfy:
         about = {"title": digest.title}
         if digest.signal:
             about |= {"priority": "high", "tags": "warning"}
-        data = digest.text.encode()
-        self.http.send(requests.Request("POST", self.url, params=about, data=data))
+        self.http.post(self.url, params=about, data=digest.text.encode())
 
 
 @dataclass(frozen=True, slots=True)
