@@ -38,7 +38,7 @@ def _attempt(path: Path | None, write: Callable[[Path], None]) -> None:
 
 
 def _write_metrics(path: Path, app: App, summary: RunSummary) -> None:
-    from checkinsync.notify import metrics, queries  # noqa: PLC0415 - only where they are wanted
+    from checkinsync.notify import metrics, queries  # noqa: PLC0415
 
     state = None
     with suppress(DatabaseError), transaction(app.services.pool, read_only=True) as conn:
@@ -50,7 +50,7 @@ def _write_metrics(path: Path, app: App, summary: RunSummary) -> None:
 
 
 def _write_report(path: Path, app: App) -> None:
-    from checkinsync.cli.report import save  # noqa: PLC0415 - only where it is wanted
+    from checkinsync.cli.report import save  # noqa: PLC0415
     from checkinsync.report.page import page  # noqa: PLC0415
 
     now, days = app.services.now(), app.settings.active_days

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-
 import click
 
 from checkinsync.cli.context import Context
 from checkinsync.errors import CheckinsyncError, Exit, SettingsError
-from checkinsync.notify import digest
-from checkinsync.notify.alarms import send
-from checkinsync.notify.targets import targets
 
 
 @click.group()
@@ -22,6 +17,12 @@ def notify() -> None:
 @click.pass_context
 def test(ctx: click.Context, /) -> None:
     """Send a notice to every target that is set, and say which of them took it."""
+    import socket  # noqa: PLC0415
+
+    from checkinsync.notify import digest  # noqa: PLC0415
+    from checkinsync.notify.alarms import send  # noqa: PLC0415
+    from checkinsync.notify.targets import targets  # noqa: PLC0415
+
     context: Context = ctx.obj
     found = targets(context.settings())
     if not found:

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import click
 
-from checkinsync.cli.atomic_file import draft_of
 from checkinsync.cli.context import Context
 from checkinsync.cli.terminal import stdout_at_once
-from checkinsync.report.page import page
-from checkinsync.resources import utc_now
 
 PRIVATE = 0o600
 """The mode of a new page: it names users."""
@@ -37,6 +34,9 @@ PRIVATE = 0o600
 @click.pass_obj
 def report(context: Context, *, output: Path, since: datetime | None) -> None:
     """Write a page for the operator: the last nights, and how the users are."""
+    from checkinsync.report.page import page  # noqa: PLC0415
+    from checkinsync.resources import utc_now  # noqa: PLC0415
+
     first = None if since is None else since.replace(tzinfo=UTC).date()
     now = utc_now()
     if first is not None and first > now.date():
@@ -53,6 +53,8 @@ def report(context: Context, *, output: Path, since: datetime | None) -> None:
 
 def save(path: Path, text: str) -> None:
     """Put the page there, whole; one that is there keeps its mode. Raises as `draft_of` does."""
+    from checkinsync.cli.atomic_file import draft_of  # noqa: PLC0415
+
     mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else PRIVATE
     with draft_of(path, replace=True) as draft:
         draft.write_text(text, encoding="utf-8")
