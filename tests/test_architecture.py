@@ -250,13 +250,10 @@ finally:
 
 def loaded(*words: str) -> set[str]:
     """The third-party packages that a command loads, with a database that does not answer."""
-    environ = {
-        "CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none",
-        "CHECKINSYNC_ENCRYPTION_KEY": "00" * 32,
-    }
+    environ = {"CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
     command = [sys.executable, "-c", LOADING, *words]
     run = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
-    assert run.returncode in {0, 69}, run.stderr
+    assert run.returncode in {0, 69, 78}, run.stderr
     return set(run.stderr.split()) & {*ADDRESSES}
 
 
@@ -273,7 +270,7 @@ def test_commands_that_ask_only_the_database_load_no_http(words: str) -> None:
 
 
 def test_a_night_loads_no_extra_that_it_was_not_asked_for() -> None:
-    packages = loaded("orchestrate")
+    packages = loaded("orchestrate")  # which ends for want of a key
 
     assert "psycopg" in packages
     assert not packages & {"apprise", "prometheus_client", "jinja2"}
