@@ -312,6 +312,8 @@ def test_the_defaults_of_the_table_are_those_of_the_program():
         value = getattr(usual, field, None)
         if isinstance(value, timedelta):
             assert parse_duration(spans(default)[0]) == value, field
+        elif isinstance(value, bool):
+            assert spans(default) == ["yes" if value else "no"], field
         elif isinstance(value, int | str) and field not in {"pool_size", "active_days"}:
             assert spans(default) == [str(value)], field
 

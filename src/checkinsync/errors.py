@@ -290,6 +290,22 @@ class UserExists(CheckinsyncError):
     exit_code = Exit.USAGE
 
 
+# --- notices ------------------------------------------------------------------------------------
+
+
+class NotSent(CheckinsyncError):
+    """A notice did not reach its target; the message holds no address, which may be a secret."""
+
+    exit_code = Exit.AWAY
+
+
+class MissingExtra(SettingsError):
+    """Something was asked for that needs a package which the plain installation lacks."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs more packages: pip install 'checkinsync[{extra}]'")
+
+
 # --- files --------------------------------------------------------------------------------------
 
 

@@ -112,10 +112,15 @@ class Context:
     @contextmanager
     def app(self, **options: Any) -> Iterator[App]:
         """Open the App with these options."""
+        with self.opened(self.settings(**options)) as app:
+            yield app
+
+    @contextmanager
+    def opened(self, settings: Settings) -> Iterator[App]:
+        """Open the App with these settings."""
         with signals_deferred():
             from checkinsync.app import open_app
 
-        settings = self.settings(**options)
         with open_app(settings, listening()) as app:
             yield app
 

@@ -55,10 +55,20 @@ _PARSERS: Mapping[str, Parser] = {
     "retries": validators.whole(0, 10),
     "retry_delay": validators.duration("0s", "1h"),
     "pool_size": validators.whole(1, 100),
+    "ping_url": validators.hook,
+    "webhook_url": validators.hook,
+    "ntfy_url": validators.hook,
+    "notify": validators.addresses,
+    "notify_names": validators.yes_or_no,
+    "metrics_file": validators.path,
+    "report_file": validators.path,
 }
 """Every setting by its name in lower case without the prefix, and its parser."""
 
-_SECRETS = ("database_url", "migrate_url", "encryption_key", "client_secret")
+_SECRETS = (
+    *("database_url", "migrate_url", "encryption_key", "client_secret"),
+    *("ping_url", "webhook_url", "ntfy_url", "notify"),
+)
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 """Variables by which many programs are given certificates."""
@@ -122,6 +132,20 @@ class Settings:
     """Before the first retry; it doubles."""
     connections: int | None = None
     """As given; use `pool_size`."""
+    ping_url: str | None = field(default=None, repr=False)
+    """Where each run reports its start and its end, in the manner of healthchecks."""
+    webhook_url: str | None = field(default=None, repr=False)
+    """Where each run's digest is sent as JSON."""
+    ntfy_url: str | None = field(default=None, repr=False)
+    """A topic of ntfy, for what an operator should know."""
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """The same for other services, as addresses of apprise."""
+    notify_names: bool = False
+    """True: users are named in what is sent, not only numbered."""
+    metrics_file: Path | None = None
+    """Written anew after each run, for Prometheus."""
+    report_file: Path | None = None
+    """The operator's page, written anew after each run."""
     disposable: bool = False
     """True: the embedded database holds nothing of worth (a demo). Never set from outside."""
     may_make_database: bool = False

@@ -65,7 +65,7 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
     active = served = quarantined = 0
     with transaction(pool, snapshot=True) as conn:
         at_work = queries.at_work(conn)
-        runs = tuple(_truly(run, at_work=at_work) for run in queries.latest(conn, most=RUNS))
+        runs = tuple(as_it_is(run, at_work=at_work) for run in queries.latest(conn, most=RUNS))
         running = tuple(jobs.running(conn))
         for user in statuses(conn, at=now, days=active_days):
             users.add(*FIELDS(user))
@@ -88,7 +88,7 @@ def _nobody_served(count: int, *, active: int, served: int) -> str | None:
     return "no user is fresh" if count and not served else None
 
 
-def _truly(run: RunRecord, *, at_work: bool) -> RunRecord:
+def as_it_is(run: RunRecord, *, at_work: bool) -> RunRecord:
     """Return the run as the next one will leave its row, if its process died."""
     died = run.outcome == "running" and not at_work
     return replace(run, outcome="killed") if died else run
