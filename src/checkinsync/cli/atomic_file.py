@@ -23,6 +23,27 @@ def write_atomically(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
         yield file
 
 
+def write_settings(path: Path, text: str) -> None:
+    """Write a settings file, or one with a secret, and the folder that it is in.
+
+    A file that was there keeps its owner and mode. A new one is its owner's alone; root's can also
+    be read by the group of its folder. Raises FileInTheWay, FileNotWritten.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.stat() if path.exists() else None
+        like = there or path.parent.stat()
+    except OSError as error:
+        raise _not_written(path, error) from None
+    with write_atomically(path, replace=True) as file:
+        file.write(text.encode())
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), there.st_uid if there else 0, like.st_gid)
+            os.fchmod(file.fileno(), 0o640)
+        if there:
+            os.fchmod(file.fileno(), stat.S_IMODE(there.st_mode))
+
+
 @contextmanager
 def draft_of(path: Path, *, replace: bool) -> Iterator[Path]:
     """Make a file beside `path` (mode 0600), renamed at the block's end; on an error, removed.

@@ -49,6 +49,15 @@ def find(environ: Mapping[str, str], *, places: Sequence[Path] | None = None) ->
     return next((path for path in places if _is_there(path, f"the settings file {path}")), None)
 
 
+def place(environ: Mapping[str, str]) -> Path:
+    """Return the file that is read; where there is none, the one to make. Raises SettingsError."""
+    named = environ.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named).absolute()
+    own = None if os.geteuid() == 0 else own_folder("config")
+    return find(environ) or (EVERYBODY[0] if own is None else own / "checkinsync.toml")
+
+
 def _is_there(path: Path, which: str) -> bool:
     try:
         mode = path.stat().st_mode
