@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "checkinsync"
-TOP_ENTRIES = 22
+TOP_ENTRIES = 23
 
 MAY_IMPORT = {
     "cli": "*",
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "foursquare": "config.validators model",
     "store": "model",
     "embedded": "",
+    "schedule": "",
     "config": "",
     "shutdown": "",
     "model": "",
@@ -67,6 +68,7 @@ PURE = (
     "nightly.due",
     "nightly.schedule",
     "nightly.summary",
+    "schedule.installation",
     "doctor.diagnosis",
     "doctor.nights",
     "doctor.tables",

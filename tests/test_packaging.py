@@ -13,6 +13,7 @@ import pytest
 from checkinsync.migrations import files
 
 ROOT = Path(__file__).parent.parent
+TEMPLATES = "checkinsync/schedule/templates"
 MIGRATIONS = {path.name for path in (ROOT / "sql").glob("*.sql")}
 
 
@@ -42,6 +43,8 @@ def test_both_wheels_hold_the_same_and_all_migrations(wheels: tuple[Path, Path])
     assert direct == by_sdist
     packaged = {Path(name).name for name in direct if name.startswith("checkinsync/sql/")}
     assert packaged == {*MIGRATIONS, "README.md"}
+    templates = {Path(name).name for name in direct if name.startswith(TEMPLATES)}
+    assert templates == {path.name for path in (ROOT / "src" / TEMPLATES).iterdir()}
 
 
 def test_an_installed_package_finds_its_own_migrations(

@@ -307,6 +307,10 @@ class RestoreFailed(CheckinsyncError):
     """A dump was not restored; the database is as it was."""
 
 
+class ScheduleRefused(CheckinsyncError):
+    """The schedule can't be shown, installed or removed: this machine's cron or systemd refuses."""
+
+
 # --- text ---------------------------------------------------------------------------------------
 
 

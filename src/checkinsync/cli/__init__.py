@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",
+    "schedule": "Start the nightly run by cron or by a systemd timer, for this installation.",
     "config": "The settings: write the file, show what is in force and why, find mistakes.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",

@@ -21,13 +21,13 @@ def usual_places() -> tuple[Path, ...]:
     return EVERYBODY if own is None else (own / "checkinsync.toml", *EVERYBODY)
 
 
-def own_folder(kind: Literal["config", "data"]) -> Path | None:
+def own_folder(kind: Literal["config", "data", "log"]) -> Path | None:
     """Return this user's folder for us; None where they have no home, nor a line in passwd."""
     import platformdirs  # noqa: PLC0415 - not needed where everything is named
 
     dirs = platformdirs.PlatformDirs("checkinsync", appauthor=False)
     try:
-        path = dirs.user_config_path if kind == "config" else dirs.user_data_path
+        path = Path(getattr(dirs, f"user_{kind}_dir"))
     except RuntimeError:
         return None
     return path if path.is_absolute() else None  # as older platformdirs leave the ~
