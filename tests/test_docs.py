@@ -89,7 +89,8 @@ COMMANDS = dict(commands(checkinsync))
 
 def options(command: click.Command) -> set[str]:
     found = {"--help", "-h"}
-    return found.union(*(p.opts for p in command.params if isinstance(p, click.Option)))
+    given = [option for option in command.params if isinstance(option, click.Option)]
+    return found.union(*((*option.opts, *option.secondary_opts) for option in given))
 
 
 def check_words(typed: list[str]) -> None:

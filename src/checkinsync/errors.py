@@ -311,6 +311,14 @@ class ScheduleRefused(CheckinsyncError):
     """The schedule can't be shown, installed or removed: this machine's cron or systemd refuses."""
 
 
+class SetupStopped(CheckinsyncError):
+    """A command that `setup` ran has failed; the exit code is that command's."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 # --- text ---------------------------------------------------------------------------------------
 
 

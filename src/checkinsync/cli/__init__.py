@@ -16,6 +16,7 @@ from checkinsync.cli.context import Context
 from checkinsync.shutdown import signals_deferred
 
 COMMANDS = {
+    "setup": "From nothing to a working night: database, key, users, schedule, first import.",
     "migrate": "Bring the database's schema up to date; run it at each deploy.",
     "orchestrate": "The nightly run: import everyone who is due, two minutes apart.",
     "import-user": "Import one user now.",

@@ -59,12 +59,11 @@ def schedule() -> None:
 @click.pass_obj
 def show(context: Context, *, kind: str | None, account: str | None, as_json: bool) -> None:
     """Print the schedule for this installation, and whether it is installed."""
-    chosen, _, notices = _chosen(context, kind, account)
-    parts = chosen.parts()
+    chosen, others, notices = _chosen(context, kind, account)
     if as_json:
-        say_json(render.parts_json(chosen, parts, notices))
+        say_json(render.parts_json(chosen, others, notices))
     else:
-        click.echo(render.parts_text(parts, notices))
+        click.echo(render.parts_text(chosen, notices))
 
 
 @schedule.command()
@@ -104,13 +103,13 @@ def _chosen(
 ) -> tuple[Kind, list[Kind], list[str]]:
     """Return the schedule that is meant, the other ones there may be, and notices."""
     examined = context.examined()
-    installation = _installation(context, examined, _account(account))
+    installation = _installation(context, examined, night_account(account))
     known: dict[str, Kind] = {"cron": Cron(installation)}
     if os.geteuid() == 0 or kind == "systemd":
         known["systemd"] = Systemd(installation)
     if os.geteuid() != 0 or kind == "user":
         known["user"] = Systemd(installation, _own_units(), own=True)
-    chosen = known.pop(kind or _usual())
+    chosen = known.pop(kind or usual_kind())
     if chosen.name == "systemd" and installation.account == "root":
         raise click.UsageError(
             "the machine's timer runs it under an account of its own: make one (`useradd --system "
@@ -119,7 +118,7 @@ def _chosen(
     return chosen, [*known.values()], [*_not_seen(examined, context)]
 
 
-def _usual() -> str:
+def usual_kind() -> str:
     """Return the kind that this machine has; an ordinary user's timer needs lingering."""
     if os.geteuid() == 0:
         return "systemd" if systemd.is_booted() else "cron"
@@ -134,7 +133,7 @@ def _own_units() -> Path:
     return own.parent / "systemd" / "user"
 
 
-def _account(name: str | None) -> pwd.struct_passwd:
+def night_account(name: str | None) -> pwd.struct_passwd:
     """Return the account that runs it at night."""
     mine = pwd.getpwuid(os.geteuid())
     if mine.pw_uid != 0:
