@@ -16,6 +16,7 @@ import click
 
 from checkinsync.cli.context import Context
 from checkinsync.cli.render import schedule as render
+from checkinsync.cli.schedule_run import run
 from checkinsync.cli.terminal import say_json
 from checkinsync.config.file import own_folder
 from checkinsync.config.settings import Examined
@@ -51,6 +52,9 @@ def kinds(command: Callable[..., None]) -> Callable[..., None]:
 @click.group()
 def schedule() -> None:
     """Start the nightly run by cron or by a systemd timer, for this installation."""
+
+
+schedule.add_command(run)
 
 
 @schedule.command()

@@ -37,10 +37,10 @@ Values = Mapping[str, str | int | None]
 
 def commented(values: Values | None = None) -> str:
     """Return a settings file with every setting, those of `values` set, the rest commented out."""
-    known = {name for section in SECTIONS.values() for name in section}
-    sections = {title: dict(section) for title, section in SECTIONS.items()}
-    sections["More"] = {name: "" for name in SETTINGS if name not in known}
-    parts = [HEAD, *(_section(title, names) for title, names in sections.items() if names)]
+    explained = {name for section in SECTIONS.values() for name in section}
+    more = {name: "" for name in SETTINGS if name not in explained}
+    sections = (*SECTIONS.items(), *([("More", more)] if more else []))
+    parts = [HEAD, *(_section(title, names) for title, names in sections)]
     return with_values("\n".join(parts), values or {})
 
 
@@ -68,6 +68,8 @@ def default(name: str) -> str | int:
 def as_written(value: Any) -> str | int | None:
     """Return a setting's value as the file has it; None for what is nothing there."""
     match value:
+        case bool():
+            return "yes" if value else "no"
         case timedelta():
             return written(value)
         case Path():
