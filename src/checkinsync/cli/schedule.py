@@ -157,7 +157,8 @@ def _installation(context: Context, examined: Examined, account: pwd.struct_pass
     root = os.geteuid() == 0
     logs = VAR_LOG if root else own_folder("log") or VAR_LOG
     environment = {"CHECKINSYNC_CONFIG": str(examined.config)} if examined.config else {}
-    if "in" not in examined.origins.get("home", "in").split():
+    origin, another = examined.origins.get("home"), account.pw_uid != os.geteuid()
+    if origin == "CHECKINSYNC_HOME" or (origin is None and another):
         environment["CHECKINSYNC_HOME"] = str(settings.home)
     written = [getattr(settings, name, None) for name in OUTPUTS]
     return Installation(

@@ -39,13 +39,16 @@ def commented(values: Values | None = None) -> str:
     """Return a settings file with every setting, those of `values` set, the rest commented out."""
     explained = {name for section in SECTIONS.values() for name in section}
     more = {name: "" for name in SETTINGS if name not in explained}
-    sections = (*SECTIONS.items(), *([("More", more)] if more else []))
-    parts = [HEAD, *(_section(title, names) for title, names in sections)]
-    return with_values("\n".join(parts), values or {})
+    parts = [HEAD, *(_section(*each) for each in (*SECTIONS.items(), ("More", more)))]
+    return with_values("\n".join(filter(None, parts)), values or {})
 
 
-def _section(title: str, names: Mapping[str, str]) -> str:
-    entries = "\n".join("\n".join(_entry(*each)) for each in names.items())
+def _section(title: str, meanings: Mapping[str, str]) -> str:
+    """Return the settings of a section that there are; empty if there are none."""
+    there = {name: meaning for name, meaning in meanings.items() if name in SETTINGS}
+    if not there:
+        return ""
+    entries = "\n".join("\n".join(_entry(*each)) for each in there.items())
     return f"\n# --- {title} {'-' * (WIDTH - len(title) - 7)}\n\n{entries}"
 
 

@@ -13,6 +13,8 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "pool_size": "Database connections in all. Unless set: workers + 1, at most 10.",
         "home": "The folder of the embedded database and its key. Unless set: "
         "/var/lib/checkinsync for root, else the user's data folder.",
+        "dumps": "Dumps of the embedded database that are kept, one a night; 0: none is made.",
+        "prune": "`nightly`: a good night deletes old records of runs and imports; or `never`.",
         "pg_bindir": "Embedded database: the folder of PostgreSQL's programs. Unless set: found.",
         "pg_account": "Embedded database started by root: the account it runs as. Unless set: the "
         "owner of the data, else checkinsync or postgres.",
@@ -50,6 +52,17 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
         "log_file": "The whole log goes there, and standard error stays quiet. Unless set: "
         "warnings and errors go to standard error.",
         "log_format": "`text`, or `json` with one object per line.",
+    },
+    "Who is told, and what is written after a run": {
+        "ping_url": "A check in the manner of healthchecks: each run pings its start, its end and "
+        "its exit code.",
+        "webhook_url": "Each run's digest is posted there as JSON.",
+        "ntfy_url": "A topic of ntfy, for what an operator should know.",
+        "notify": "The same for other services: addresses of apprise, separated by blanks (extra "
+        "notify).",
+        "notify_names": "`yes`: notices name users, instead of numbering them.",
+        "metrics_file": "Metrics for Prometheus, written anew after each run (extra metrics).",
+        "report_file": "The operator's page, written anew after each run (extra report).",
     },
 }
 """A setting that is missing here still appears in the file, without a comment; a test finds it."""

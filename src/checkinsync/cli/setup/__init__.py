@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from checkinsync.cli.asking import Asking
 from checkinsync.cli.context import Context
-from checkinsync.cli.own_commands import OwnCommands
 from checkinsync.cli.schedule import night_account
-from checkinsync.cli.setup_steps import Given, Setup
+from checkinsync.cli.setup.asking import Asking
+from checkinsync.cli.setup.own_commands import OwnCommands
+from checkinsync.cli.setup.steps import Given, Setup
 from checkinsync.cli.terminal import is_terminal
 from checkinsync.config import file as settings_file
 
@@ -58,6 +58,8 @@ def setup(ctx: click.Context, /, *, yes: bool, account: str | None, **given: obj
     """
     if not yes and not is_terminal(sys.stdin):
         raise click.UsageError("no terminal to ask: answer by options, and use --yes")
+    if given["private"] and given["database_url_file"]:
+        raise click.UsageError("--private and --database-url-file exclude each other")
     answers = Given(**given)  # type: ignore[arg-type]
     context: Context = ctx.obj
     place = settings_file.place(os.environ)
