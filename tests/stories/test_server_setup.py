@@ -72,6 +72,15 @@ readlink -f /etc/systemd/system/timers.target.wants/checkinsync.timer
 runuser -u postgres -- psql -tAc 'SELECT count(*) FROM checkins' checkinsync
 """
 
+PRIVATE = """
+rm -r /etc/checkinsync
+checkinsync setup --yes --private --token-file /mnt/wheel/token --import --schedule systemd
+stat -c '%a %U:%G %n' /etc/checkinsync /etc/checkinsync/* /var/lib/checkinsync/encryption.key
+grep ^home /etc/checkinsync/checkinsync.toml
+runuser -u checkinsync -- checkinsync users list
+"""
+"""The same with a private database, which belongs to the account."""
+
 
 def on_a_fresh_machine(
     folder: Path, script: str, *, wheel: Path, given: str = ""
@@ -125,16 +134,17 @@ def commands() -> list[str]:
 @pytest.mark.db
 def test_a_server_is_set_up_as_the_readme_says(machine: Path):
     wheel = build_wheel(machine / "wheel")
+    (wheel / "token").write_text(TOKEN)
     world = World()
     world.add_account(TOKEN, count=CHECKINS)
 
     with Server(world) as foursquare:
         typed = [f"export CHECKINSYNC_API_URL={foursquare.url}", "cd /mnt/checkout", *commands()]
-        script = "\n".join([*typed, LOOK])
+        script = "\n".join([*typed, LOOK, f"echo '{END}'", PRIVATE])
         done = on_a_fresh_machine(machine / "root", script, wheel=wheel, given=f"{TOKEN}\n")
 
     assert done.returncode == 0, done.stderr[-3000:]
-    told, _, there = done.stdout.partition(f"{END}\n")
+    told, there, private = done.stdout.split(f"{END}\n")
     assert f"{CHECKINS} new" in told
     assert "\nproblem " not in told
     assert TOKEN not in done.stdout + done.stderr
@@ -146,3 +156,11 @@ def test_a_server_is_set_up_as_the_readme_says(machine: Path):
         "/etc/systemd/system/checkinsync.timer",
         str(CHECKINS),
     ]
+    assert "all is well" in private
+    assert private.splitlines()[-6:-2] == [
+        "750 root:checkinsync /etc/checkinsync",
+        "640 root:checkinsync /etc/checkinsync/checkinsync.toml",
+        "600 checkinsync:checkinsync /var/lib/checkinsync/encryption.key",
+        'home = "/var/lib/checkinsync"',
+    ]
+    assert private.splitlines()[-1].split()[3:5] == ["ok", str(CHECKINS)]

@@ -187,7 +187,8 @@ def _not_seen(examined: Examined, context: Context) -> Iterator[str]:
         if name not in CARRIED and origin.partition(" ")[0] in os.environ
     ]
     if here:
+        file = examined.config or "the settings file (`checkinsync config init` makes one)"
         yield (
             f"{', '.join(here)}: set in this shell only, so the nightly run does not see it; put "
-            "it into the settings file (`checkinsync config init` makes one)"
+            f"it into {file}"
         )

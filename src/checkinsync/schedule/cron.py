@@ -56,9 +56,9 @@ class Cron:
 
         At the end, so that their variables hold for no line of others'.
         """
-        self._make_log_folder()
-        lines, *files = self.parts()
         before = self._read()
+        lines, *files = self.parts()
+        self._make_log_folder()
         others = _without_block(before)
         if others and not others.endswith("\n"):
             others += "\n"

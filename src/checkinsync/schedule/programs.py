@@ -19,7 +19,10 @@ def run(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
             command, input=given.encode(*AS_IT_IS), capture_output=True, check=False
         )
     except OSError as error:
-        raise ScheduleRefused(f"{command[0]} can't be run ({error.strerror})") from None
+        raise ScheduleRefused(
+            f"{command[0]} can't be run ({error.strerror}); install it, or choose another kind of "
+            "schedule (--cron, --systemd, --user)"
+        ) from None
     out, err = done.stdout.decode(*AS_IT_IS), done.stderr.decode(*AS_IT_IS)
     return subprocess.CompletedProcess(command, done.returncode, out, err)
 
