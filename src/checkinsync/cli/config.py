@@ -9,6 +9,7 @@ import click
 
 from checkinsync.cli.atomic_file import write_settings
 from checkinsync.cli.context import Context
+from checkinsync.cli.night_account import night_account, reading_group
 from checkinsync.cli.render import config as render
 from checkinsync.cli.terminal import say_json
 from checkinsync.config import document
@@ -40,7 +41,8 @@ def init(context: Context, *, output: Path | None, force: bool) -> None:
     there = os.path.lexists(path)
     if there and not force:
         raise FileInTheWay(f"{path} already exists; name another file, or use --force")
-    write_settings(path, document.commented(settings_file.read(path) if there else None))
+    text = document.commented(settings_file.read(path) if there else None)
+    write_settings(path, text, group=reading_group(night_account(None)))
     if context.verbosity >= 0:
         click.echo(f"wrote {path}", err=True)
 

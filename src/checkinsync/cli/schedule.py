@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from checkinsync.cli.context import Context
+from checkinsync.cli.night_account import ACCOUNT, night_account
 from checkinsync.cli.render import schedule as render
 from checkinsync.cli.schedule_run import run
 from checkinsync.cli.terminal import say_json
@@ -24,9 +25,6 @@ from checkinsync.schedule import systemd
 from checkinsync.schedule.cron import Cron
 from checkinsync.schedule.installation import VAR_LOG, Installation
 from checkinsync.schedule.systemd import Systemd
-
-ACCOUNT = "checkinsync"
-"""The account of servers: root installs the schedule for it if it exists."""
 
 OUTPUTS = ("log_file", "metrics_file", "report_file")
 """Settings that name a file which a run writes."""
@@ -135,21 +133,6 @@ def _own_units() -> Path:
     if own is None:
         raise click.UsageError("--user needs a home folder")
     return own.parent / "systemd" / "user"
-
-
-def night_account(name: str | None) -> pwd.struct_passwd:
-    """Return the account that runs it at night."""
-    mine = pwd.getpwuid(os.geteuid())
-    if mine.pw_uid != 0:
-        if name not in {None, mine.pw_name}:
-            raise click.UsageError("--account is for root")
-        return mine
-    try:
-        return pwd.getpwnam(name or ACCOUNT)
-    except KeyError:
-        if name is None:
-            return mine
-        raise click.UsageError(f"there is no account {name}") from None
 
 
 def _installation(context: Context, examined: Examined, account: pwd.struct_passwd) -> Installation:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from checkinsync.cli.context import Context
-from checkinsync.cli.schedule import night_account
+from checkinsync.cli.night_account import night_account
 from checkinsync.cli.setup.asking import Asking
 from checkinsync.cli.setup.own_commands import OwnCommands
 from checkinsync.cli.setup.steps import Given, Setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,12 +11,19 @@ import click
 
 T = TypeVar("T")
 
+WIDTH = 79
+
 
 @dataclass(frozen=True, slots=True)
 class Asking:
     """Asks on the terminal, if there is somebody to ask."""
 
     attended: bool
+
+    def tell(self, text: str) -> None:
+        """Say something to whoever is there."""
+        if self.attended:
+            click.echo(f"\n{textwrap.fill(text, WIDTH, break_on_hyphens=False)}", err=True)
 
     def choose(
         self, question: str, answers: Mapping[str, str], *, given: str | None, usual: str

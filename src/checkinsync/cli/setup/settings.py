@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from checkinsync.cli.atomic_file import write_settings
+from checkinsync.cli.night_account import reading_group
 from checkinsync.cli.setup.own_commands import OwnCommands
 from checkinsync.config import document
 from checkinsync.config.settings import Examined, examine_settings
@@ -30,8 +30,7 @@ class SettingsFile:
     @property
     def group(self) -> int | None:
         """Return the group that may read root's files; None: they are the account's own."""
-        account = self.commands.account
-        return account.pw_gid if account.pw_uid != os.geteuid() else None
+        return reading_group(self.commands.account)
 
     def examined(self) -> Examined:
         """Return the settings as they are now, whether there is a file or not."""

@@ -72,6 +72,10 @@ class Setup:
         problems = file.examined().problems
         if problems:
             raise SettingsError("; ".join(problems))
+        self.ask.tell(
+            f"The settings are in {file.path}; {self.commands.account.pw_name} runs the nights. "
+            "Ctrl-C stops; what is done stays."
+        )
         database = Database(file, self.ask)
         database.choose(private=given.private, url_file=given.database_url_file)
         file.set({})
@@ -80,7 +84,10 @@ class Setup:
         self._users(file)
         self._schedule()
         imported = self._import()
-        return self.commands.run("doctor") or imported
+        code = self.commands.run("doctor") or imported
+        if not code:
+            self.ask.tell("checkinsync is set up. `checkinsync status` shows how it is doing.")
+        return code
 
     def _do(self, *words: str, given: str | None = None) -> None:
         """Run a command. Raises SetupStopped if it fails."""
