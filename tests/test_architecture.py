@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "checkinsync"
-TOP_ENTRIES = 24
+TOP_ENTRIES = 25
 
 MAY_IMPORT = {
     "cli": "*",
@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "foursquare": "config.validators model",
     "store": "model",
     "embedded": "",
+    "schedule": "",
     "config": "",
     "shutdown": "",
     "model": "",
@@ -77,6 +78,7 @@ PURE = (
     "notify.digest",
     "report.charts",
     "report.nights",
+    "schedule.installation",
     "doctor.diagnosis",
     "doctor.nights",
     "doctor.tables",

@@ -323,6 +323,18 @@ class RestoreFailed(CheckinsyncError):
     """A dump was not restored; the database is as it was."""
 
 
+class ScheduleRefused(CheckinsyncError):
+    """The schedule can't be shown, installed or removed: this machine's cron or systemd refuses."""
+
+
+class SetupStopped(CheckinsyncError):
+    """A command that `setup` ran has failed; the exit code is that command's."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 # --- text ---------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from checkinsync.cli.context import Context
 from checkinsync.shutdown import signals_deferred
 
 COMMANDS = {
+    "setup": "From nothing to a working night: database, key, users, schedule, first import.",
     "migrate": "Bring the database's schema up to date; run it at each deploy.",
     "orchestrate": "The nightly run: import everyone who is due, two minutes apart.",
     "import-user": "Import one user now.",
@@ -32,6 +33,8 @@ COMMANDS = {
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
     "notify": "Notices of each run: pings, ntfy, a webhook, mail and chats.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",
+    "schedule": "Start the nightly run by cron or by a systemd timer, for this installation.",
+    "config": "The settings: write the file, show what is in force and why, find mistakes.",
     "db": "The embedded database: a shell, a dump, a restore.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",
     "simulate": "Serve a simulated Foursquare on a loopback port, until Ctrl-C.",

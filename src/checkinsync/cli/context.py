@@ -71,6 +71,13 @@ class Context:
     log_format: str | None
     log_file: str | None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The global options as they are typed, for another command."""
+        loudness = ("-q",) if self.verbosity < 0 else ("-v",) * self.verbosity
+        log_format = ("--log-format", self.log_format) if self.log_format else ()
+        return (*loudness, *log_format, *(("--log-file", self.log_file) if self.log_file else ()))
+
     def settings(self, **options: Any) -> Settings:
         """Return the settings, options that were given first. Sets up the log."""
         import logging

@@ -77,6 +77,13 @@ ELSEWHERE = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 """Variables that name a server to PostgreSQL's own programs."""
 
 
+SETTINGS = tuple(_PARSERS)
+"""The names of all settings, as the file has them."""
+
+SECRETS = _SECRETS
+"""Settings that may also be given as the path of a file, and are shown to nobody."""
+
+
 def parser_of(setting: str) -> Parser:
     """Return the parser of a setting; an option of the same name is read alike."""
     return _PARSERS[setting]
@@ -199,6 +206,8 @@ class Examined:
     """The settings file, where there is one."""
     secret_files: tuple[Path, ...]
     """Files that hold a secret, the settings file among them if it does."""
+    origins: Mapping[str, str]
+    """The origin of each setting that was given: a variable, a key of which file, …"""
 
 
 def _taken(
@@ -291,7 +300,9 @@ def examine_settings(environ: Mapping[str, str]) -> Examined:
     files = [*given.secret_files, *([path] if path and holds_secret else [])]
     problems = (*unread, *given.problems)
     settings = replace(settings, looked_for=_looked_for(path))
-    return Examined(settings, problems, frozenset(broken), path, tuple(dict.fromkeys(files)))
+    return Examined(
+        settings, problems, frozenset(broken), path, tuple(dict.fromkeys(files)), given.labels
+    )
 
 
 def _looked_for(path: Path | None) -> str:
