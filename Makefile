@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.embedded
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs bench drill clean
+.PHONY: demo test lint docs bench drill examples clean
 
 demo: $(DEMO)  ## a whole nightly run against a simulated Foursquare, in a database of its own
 	@echo 'Running: checkinsync demo'
@@ -28,6 +28,9 @@ bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again
 drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 run others
 	cd tests && ../$(BIN)/python -m drill \
 		$(if $(SEED),--seed $(SEED)) $(if $(NIGHTS),--nights $(NIGHTS)) $(DRILL)
+
+examples: $(STAMP)  ## write crontab.example and contrib/ from the templates again
+	cd tests && ../$(BIN)/python -m support.examples
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -89,7 +89,8 @@ COMMANDS = dict(commands(checkinsync))
 
 def options(command: click.Command) -> set[str]:
     found = {"--help", "-h"}
-    return found.union(*(p.opts for p in command.params if isinstance(p, click.Option)))
+    given = [option for option in command.params if isinstance(option, click.Option)]
+    return found.union(*((*option.opts, *option.secondary_opts) for option in given))
 
 
 def check_words(typed: list[str]) -> None:
@@ -312,6 +313,8 @@ def test_the_defaults_of_the_table_are_those_of_the_program():
         value = getattr(usual, field, None)
         if isinstance(value, timedelta):
             assert parse_duration(spans(default)[0]) == value, field
+        elif isinstance(value, bool):
+            assert spans(default) == ["yes" if value else "no"], field
         elif isinstance(value, int | str) and field not in {"pool_size", "active_days"}:
             assert spans(default) == [str(value)], field
 
@@ -392,7 +395,8 @@ def as_cron(line: str, folder: Path, *, hour: str, exit_code: int = 0) -> tuple[
         (folder / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         (folder / name).chmod(0o755)
     path = f"{folder}:{os.defpath}"
-    command = ["/bin/sh", "-c", line.replace("\\%", "%")]
+    shell = line.replace("\\%", "%").replace("/opt/checkinsync/bin/", "")
+    command = ["/bin/sh", "-c", shell]
     said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
     calls = folder / "calls"
     called = calls.read_text(encoding="utf-8").splitlines() if calls.exists() else []
@@ -442,17 +446,6 @@ def test_the_catch_up_line_mails_trouble_but_not_that_a_run_is_at_work(
 
 def test_the_watching_line_mails_who_is_stale(tmp_path: Path):
     assert as_cron(WATCH, tmp_path, hour="14", exit_code=7)[1] == "trouble\n"
-
-
-def test_the_lines_for_cron_tz_do_the_same(tmp_path: Path):
-    """Those in comments, which an operator may use instead."""
-    block = CRONTAB.split("# CRON_TZ=UTC\n")[1].splitlines()
-    lines = [line.removeprefix("# ").split(maxsplit=5) for line in block]
-
-    assert [" ".join(line[:5]) for line in lines] == ["0 2 * * *", "0 3-12 * * *", "30 14 * * *"]
-    assert as_cron(lines[0][5], tmp_path, hour="02")[0] == ["orchestrate"]
-    assert as_cron(lines[1][5], tmp_path, hour="05", exit_code=75)[1] == ""
-    assert as_cron(lines[2][5], tmp_path, hour="14", exit_code=7)[1] == "trouble\n"
 
 
 # --- what is promised -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from checkinsync.migrations import files
 
 ROOT = Path(__file__).parent.parent
+TEMPLATES = "checkinsync/schedule/templates"
 MIGRATIONS = {path.name for path in (ROOT / "sql").glob("*.sql")}
 
 
@@ -46,6 +48,19 @@ def test_both_wheels_hold_the_same_and_all_migrations(wheels: tuple[Path, Path])
     assert pages == {path.name for path in (ROOT / "contrib" / "man").iterdir()}
     schemas = {Path(name).name for name in direct if name.startswith("checkinsync/schemas/")}
     assert schemas == {path.name for path in (ROOT / "schemas").iterdir()}
+    templates = {Path(name).name for name in direct if name.startswith(TEMPLATES)}
+    assert templates == {path.name for path in (ROOT / "src" / TEMPLATES).iterdir()}
+
+
+def test_the_metadata_say_what_it_is_and_which_pythons_it_knows(wheels: tuple[Path, Path]) -> None:
+    [text] = [text for name, text in packed(wheels[0]).items() if name.endswith("METADATA")]
+
+    metadata = message_from_bytes(text)
+
+    pythons = [c for c in metadata.get_all("Classifier") if ":: 3." in c]
+    assert [c.rpartition(" ")[2] for c in pythons] == ["3.11", "3.12", "3.13", "3.14"]
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert {"foursquare", "swarm", "postgresql"} <= {*metadata["Keywords"].split(",")}
 
 
 def test_an_installed_package_finds_its_own_migrations(

@@ -9,11 +9,10 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from checkinsync.config.settings import Examined, Settings
-from checkinsync.doctor import checks
 from checkinsync.errors import RateLimited, SettingsError
-from checkinsync.foursquare.oauth import Client, OAuth
 from checkinsync.nightly.plan import RunOptions
 from checkinsync.nightly.wait import Wait
 from checkinsync.resources import (
@@ -28,6 +27,10 @@ from checkinsync.store import sync_state
 from checkinsync.store.lease_renewal import EVERY, LeaseRenewer
 from checkinsync.store.pool import transaction
 from checkinsync.sync.session import Services
+
+if TYPE_CHECKING:
+    from checkinsync.doctor import checks
+    from checkinsync.foursquare.oauth import OAuth
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +99,8 @@ def open_oauth(settings: Settings, redirect: str) -> Iterator[OAuth]:
 
     Raises SettingsError where the application's own id or secret is not set.
     """
+    from checkinsync.foursquare.oauth import Client, OAuth  # noqa: PLC0415 - for a login only
+
     client = {
         "CHECKINSYNC_CLIENT_ID": settings.client_id,
         "CHECKINSYNC_CLIENT_SECRET": settings.client_secret,
@@ -143,6 +148,8 @@ def examine(
     now: Callable[[], datetime] = utc_now,
 ) -> checks.Report:
     """See `doctor.checks.examine`. `chosen`: users to ask Foursquare about; None: none."""
+    from checkinsync.doctor import checks  # noqa: PLC0415 - for `doctor` only
+
     settings = examined.settings
     with ExitStack() as stack:
         online = None

@@ -290,6 +290,22 @@ class UserExists(CheckinsyncError):
     exit_code = Exit.USAGE
 
 
+# --- notices ------------------------------------------------------------------------------------
+
+
+class NotSent(CheckinsyncError):
+    """A notice did not reach its target; the message holds no address, which may be a secret."""
+
+    exit_code = Exit.AWAY
+
+
+class MissingExtra(SettingsError):
+    """Something was asked for that needs a package which the plain installation lacks."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs more packages: pip install 'checkinsync[{extra}]'")
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
@@ -305,6 +321,18 @@ class FileNotWritten(CheckinsyncError):
 
 class RestoreFailed(CheckinsyncError):
     """A dump was not restored; the database is as it was."""
+
+
+class ScheduleRefused(CheckinsyncError):
+    """The schedule can't be shown, installed or removed: this machine's cron or systemd refuses."""
+
+
+class SetupStopped(CheckinsyncError):
+    """A command that `setup` ran has failed; the exit code is that command's."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 # --- text ---------------------------------------------------------------------------------------

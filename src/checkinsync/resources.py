@@ -61,7 +61,7 @@ def _check_private(settings: Settings) -> None:
     raise SettingsError(
         "no database: CHECKINSYNC_DATABASE_URL and DATABASE_URL are not set"
         f"{looked_for}, and no private database was made in {settings.home}. Name your database, "
-        "or make a private one: `checkinsync migrate`"
+        "or make a private one: `checkinsync setup` does either"
     )
 
 

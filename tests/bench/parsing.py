@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bench.measure import Table, Way, in_turns, ms, times
 from bench.places import PAGE, response

@@ -11,11 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
+from msgspec.structs import replace
 
 from checkinsync.embedded import Running, serving
 from checkinsync.foursquare import parse

@@ -6,7 +6,7 @@ import pytest
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from checkinsync.config.addresses import OURS, postgres_address
+from checkinsync.config.addresses import OURS, postgres_address, without_secrets
 from checkinsync.config.settings import Settings
 from checkinsync.config.sources import Noted
 from checkinsync.errors import SettingsError
@@ -156,3 +156,24 @@ def test_every_parameter_of_the_library_is_known() -> None:
     theirs = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
 
     assert theirs <= OURS
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql:///app", "postgresql:///app"),
+        ("postgresql://ann:s3cr%40t@db,[::1]:5433/app", "postgresql://ann@db,[::1]:5433/app"),
+        ("postgresql://:s3cr@db/app", "postgresql://@db/app"),
+        (
+            "postgresql://db/app?password=s3cr&sslmode=require",
+            "postgresql://db/app?sslmode=require",
+        ),
+        ("postgresql://db/app?options=-cs3cr&host=x", "postgresql://db/app?host=x"),
+        ("host=db password=s3cr user=ann", "host=db user=ann"),
+        ("dbname=app password='s3cr host=s3cr' port=5433", "dbname=app port=5433"),
+        (r"password='a\' user=s3cr' host=db", "host=db"),
+        (r"password=s3cr\ user=s3cr host=db", "host=db"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert without_secrets(taken(url)) == shown

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import blake2b
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from checkinsync.errors import FoursquareAway
-from checkinsync.foursquare import mapping, parse, schema
+from checkinsync.foursquare import mapping, parse, sanitize, schema
 from checkinsync.model.checkin import Checkin, Photo, Unreadable
 from checkinsync.simulator.variants import variants
 from checkinsync.simulator.world import World
@@ -65,8 +66,8 @@ def fits_postgresql(checkin: Checkin) -> bool:
 
 
 def _values(checkin: Checkin) -> list[object]:
-    photos = [getattr(photo, name) for photo in checkin.photos for name in Photo.__slots__]
-    return [getattr(checkin, name) for name in Checkin.__slots__] + photos
+    photos = [getattr(photo, name) for photo in checkin.photos for name in Photo.__struct_fields__]
+    return [getattr(checkin, name) for name in Checkin.__struct_fields__] + photos
 
 
 def _holds_nul(value: object) -> bool:
@@ -356,6 +357,14 @@ def test_odd_numbers_in_unread_fields_do_no_harm(number):
     assert fits_postgresql(read(raw))
 
 
+@pytest.mark.parametrize("before", [0, 1, 3997, 3998, 3999, 4000, 6000])
+def test_a_number_too_long_to_be_read_back_is_found_wherever_it_stands(before):
+    blanks, number = b" " * before, b"1" * sanitize.ENDLESS
+
+    assert sanitize.has_endless_number(b"[" + blanks + number)
+    assert not sanitize.has_endless_number(b"[" + blanks + number[1:] + b"," + number[1:])
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"{", b'{"id": }', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b"nul"]
 )
@@ -559,6 +568,38 @@ def test_the_fingerprint_is_the_same_in_every_process_and_for_ever():
     assert (
         read(item()).fingerprint.hex() == "fb174b6127d3443f100416dbc754caa7"
     )  # stored in people's databases
+
+
+TEXT = st.text(max_size=20)
+DEGREES = st.none() | st.decimals(-180, 180, places=8)
+
+
+@given(
+    st.builds(
+        Checkin,
+        id=TEXT,
+        created_at=st.datetimes(datetime(1971, 1, 1), timezones=st.just(UTC)),
+        latitude=DEGREES,
+        longitude=DEGREES,
+        time_zone_offset=st.none() | st.integers(),
+        photos=st.lists(st.builds(Photo, id=TEXT, url=TEXT), max_size=3).map(tuple),
+        visibility=st.none() | TEXT,
+        extras=TEXT,
+    )
+)
+def test_the_fingerprint_is_over_the_list_as_the_json_module_writes_it(checkin):
+    photos = sorted([photo.id, photo.url, photo.visibility or ""] for photo in checkin.photos)
+    place = checkin.venue_id, checkin.venue_name, checkin.venue_category
+    degrees = (d if d is None else f"{d:f}" for d in (checkin.latitude, checkin.longitude))
+    zone = checkin.time_zone, checkin.time_zone_offset
+    said = checkin.shout, checkin.is_private, checkin.visibility, photos, checkin.extras
+    second = int(checkin.created_at.timestamp())
+    head = mapping.FINGERPRINT, checkin.id, second, checkin.kind
+    parts = [*head, *place, *degrees, checkin.city, checkin.country, *zone, *said]
+
+    written = json.dumps(parts, separators=(",", ":")).encode()
+
+    assert mapping.fingerprint(checkin) == blake2b(written, digest_size=16).digest()
 
 
 # --- pages ---------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from checkinsync.keys.keyring import Keyring
 from checkinsync.model.listing import Window
 from checkinsync.nightly import queries
 from checkinsync.nightly.plan import RunPlan, plan_run
-from checkinsync.nightly.spool import AT_ONCE, Spool
+from checkinsync.nightly.spool import BLOCK, Spool
 from checkinsync.store import checkins
 from checkinsync.store.pool import transaction
 from support.environment import add_users
@@ -59,10 +59,10 @@ def test_a_plan_of_more_users_takes_no_more_statements(conn, plan, statements):
     assert len(plan().due) == 2
     few = list(statements)
     conn.execute("DELETE FROM users")
-    add_users(conn, 2 * AT_ONCE)
+    add_users(conn, 2 * BLOCK)
     statements.clear()
 
-    assert len(plan().due) == 2 * AT_ONCE
+    assert len(plan().due) == 2 * BLOCK
     assert statements == few
 
 
@@ -149,12 +149,12 @@ def test_a_plan_as_json_is_what_a_list_would_be(conn, plan, count, capsys):
 
 def test_a_spool_gives_back_what_was_added_in_any_order():
     spool = Spool(complex)
-    for number in range(2 * AT_ONCE + 1):
+    for number in range(2 * BLOCK + 1):
         spool.add(number, -number)
 
-    assert list(spool) == [complex(n, -n) for n in range(2 * AT_ONCE + 1)]
-    assert spool[AT_ONCE] == spool[-AT_ONCE - 1] == complex(AT_ONCE, -AT_ONCE)
-    assert spool[-2:] == [complex(n, -n) for n in (2 * AT_ONCE - 1, 2 * AT_ONCE)]
+    assert list(spool) == [complex(n, -n) for n in range(2 * BLOCK + 1)]
+    assert spool[BLOCK] == spool[-BLOCK - 1] == complex(BLOCK, -BLOCK)
+    assert spool[-2:] == [complex(n, -n) for n in (2 * BLOCK - 1, 2 * BLOCK)]
     assert [(a, b) for a in spool[:2] for b in spool[:2]] == [
         (0, 0),
         (0, 1 - 1j),

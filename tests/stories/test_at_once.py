@@ -59,7 +59,7 @@ def test_a_run_leaves_a_user_alone_whom_somebody_imports_by_hand(story):
 
 def test_an_import_that_slept_through_its_lease_writes_nothing_more(story):
     person = story.person("Ada", 1200)
-    sleeper = story.asleep("import-user", "Ada", at_request=4)
+    sleeper = story.asleep("import-user", "Ada", at_request=2)
     story.conn.execute(
         """
         UPDATE import_leases
@@ -100,7 +100,7 @@ def test_a_run_that_slept_through_a_user_s_lease_leaves_him_to_the_other(story):
 
 def test_an_import_that_slept_and_was_missed_by_nobody_goes_on(story):
     person = story.person("Ada", 1200)
-    sleeper = story.asleep("import-user", "Ada", at_request=3)
+    sleeper = story.asleep("import-user", "Ada", at_request=2)
     story.conn.execute("UPDATE import_leases SET expires_at = now() - interval '1 hour'")
 
     sleeper.signal(signal.SIGCONT)

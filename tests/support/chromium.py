@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import shutil
@@ -34,6 +36,9 @@ FLAGS = (
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """WebDriver's key for a reference to an element."""
 
+BROWSER, NETWORK = {"type": "browser"}, {"type": "performance"}
+"""The logs of a browser: its console, and its requests."""
+
 PATIENCE = 60.0
 """Seconds; a loaded machine starts a browser slowly."""
 
@@ -53,6 +58,41 @@ class Browser:
         found = {"using": "link text", "value": text}
         element = _ask("POST", f"{self.session}/element", found)[ELEMENT]
         _ask("POST", f"{self.session}/element/{element}/click", {})
+
+    def devtools(self, command: str, **given: Any) -> Any:
+        """Give a command of Chromium's own protocol."""
+        found = {"cmd": command, "params": given}
+        return _ask("POST", f"{self.session}/goog/cdp/execute", found)
+
+    def show(self, *, width: int, dark: bool = False, media: str = "") -> None:
+        """Be a screen so wide, in light or dark; or with `media="print"`, paper."""
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=900, deviceScaleFactor=1, mobile=width < 600,
+        )  # fmt: skip
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.devtools("Emulation.setEmulatedMedia", media=media, features=[scheme])
+
+    def evaluate(self, script: str) -> Any:
+        """Return what a script in the page returns."""
+        given = {"script": script, "args": []}
+        return _ask("POST", f"{self.session}/execute/sync", given)
+
+    def picture(self) -> bytes:
+        """Return the whole page as a PNG."""
+        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
+
+    def console(self) -> list[str]:
+        """Return what the console said since it was asked last, and forget it."""
+        return [entry["message"] for entry in _ask("POST", f"{self.session}/se/log", BROWSER)]
+
+    def requested(self) -> list[str]:
+        """Return the addresses that were asked for since that was asked last, and forget them."""
+        entries = _ask("POST", f"{self.session}/se/log", NETWORK)
+        events = [json.loads(entry["message"])["message"] for entry in entries]
+        sent = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return [params["request"]["url"] for params in sent]
 
     @property
     def address(self) -> str:
@@ -80,7 +120,9 @@ def chromium(folder: Path) -> Iterator[Browser]:
     """Run a browser with an empty profile below `folder`; all its processes end with the block."""
     browser, driver = programs()
     options = {"binary": browser, "args": [*FLAGS, f"--user-data-dir={folder / 'profile'}"]}
-    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+    logs = {"browser": "ALL", "performance": "ALL"}
+    asked = {"goog:chromeOptions": options, "goog:loggingPrefs": logs}
+    wanted = {"capabilities": {"alwaysMatch": asked}}
     with _driving(driver, folder) as address:
         session = _ask("POST", f"{address}/session", wanted)["sessionId"]
         try:

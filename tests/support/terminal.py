@@ -26,7 +26,9 @@ class Screen:
     """A process on a terminal; everything that it has written there so far."""
 
     popen: subprocess.Popen[bytes]
+    master: int
     chunks: list[bytes] = field(default_factory=list)
+    answered: int = 0
 
     @property
     def raw(self) -> str:
@@ -68,6 +70,13 @@ class Screen:
     def ended(self) -> int:
         return self.popen.wait(PATIENCE)
 
+    def answer(self, question: str, text: str) -> None:
+        """Wait for a question below the last one, and type a line."""
+        Story.until(lambda: question in self.text[self.answered :] or self.popen.poll() is not None)
+        assert question in self.text[self.answered :], self.text
+        self.answered = self.text.index(question, self.answered) + len(question)
+        os.write(self.master, f"{text}\n".encode())
+
 
 @contextmanager
 def shown(story: Story, *words: str, columns: int = 80, **settings: str) -> Iterator[Screen]:
@@ -81,7 +90,7 @@ def shown(story: Story, *words: str, columns: int = 80, **settings: str) -> Iter
         env={**story.environ, **own, "TERM": story.environ.get("TERM", "xterm")},
     )  # fmt: skip
     os.close(terminal)
-    screen = Screen(popen)
+    screen = Screen(popen, master)
     reader = threading.Thread(target=_read, args=(master, screen))
     reader.start()
     try:

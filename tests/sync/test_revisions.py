@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from checkinsync.model.changes import Former, Revision, Rewrite
 from checkinsync.sync.revisions import revisions as edits

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS = {
+    "setup": "From nothing to a working night: database, key, users, schedule, first import.",
     "migrate": "Bring the database's schema up to date; run it at each deploy.",
     "orchestrate": "The nightly run: import everyone who is due, two minutes apart.",
     "import-user": "Import one user now.",
@@ -31,9 +32,13 @@ COMMANDS = {
     "why": "One line: why USER was or was not imported, and what happens next.",
     "quarantine": "List what could not be read or stored: check-in, reason, since when.",
     "verify": "Walk USER's whole history and compare it with what is stored, id by id.",
+    "report": "Write a page for the operator: the last nights, and how the users are.",
     "doctor": "Check everything that a night depends on, and say what to do. Changes nothing.",
+    "notify": "Notices of each run: pings, ntfy, a webhook, mail and chats.",
     "rotate-keys": "Re-encrypt every stored token with the first key.",
     "prune": "Delete old records of runs and imports; each good night does that by itself.",
+    "schedule": "Start the nightly run by cron or by a systemd timer, for this installation.",
+    "config": "The settings: write the file, show what is in force and why, find mistakes.",
     "db": "The embedded database: a shell, dumps, upgrades, and a port to look at it.",
     "completion": "Print what lets a shell complete commands, options and users.",
     "demo": "Show a whole nightly run against a simulated Foursquare that misbehaves a little.",

@@ -23,6 +23,36 @@ def write_atomically(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
         yield file
 
 
+def write_settings(path: Path, text: str, *, group: int | None = None) -> None:
+    """Write a settings file, or one with a secret, and the folder that it is in.
+
+    A file that was there keeps its owner and mode. A new one is its owner's alone; root's can also
+    be read by this group, or by that of its folder. Raises FileInTheWay, FileNotWritten.
+    """
+    try:
+        _make_folder(path.parent, group)
+        there = path.stat() if path.exists() else None
+        if group is None:
+            group = path.parent.stat().st_gid
+    except OSError as error:
+        raise _not_written(path, error) from None
+    with write_atomically(path, replace=True) as file:
+        file.write(text.encode())
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), there.st_uid if there else 0, there.st_gid if there else group)
+            os.fchmod(file.fileno(), 0o640)
+        if there:
+            os.fchmod(file.fileno(), stat.S_IMODE(there.st_mode))
+
+
+def _make_folder(folder: Path, group: int | None) -> None:
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, mode=0o700 if group is None else 0o750)
+    if group is not None and os.geteuid() == 0:
+        os.chown(folder, 0, group)
+
+
 @contextmanager
 def draft_of(path: Path, *, replace: bool) -> Iterator[Path]:
     """Make a file beside `path` (mode 0600), renamed at the block's end; on an error, removed.

@@ -71,6 +71,13 @@ class Context:
     log_format: str | None
     log_file: str | None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The global options as they are typed, for another command."""
+        loudness = ("-q",) if self.verbosity < 0 else ("-v",) * self.verbosity
+        log_format = ("--log-format", self.log_format) if self.log_format else ()
+        return (*loudness, *log_format, *(("--log-file", self.log_file) if self.log_file else ()))
+
     def settings(self, **options: Any) -> Settings:
         """Return the settings, options that were given first. Sets up the log."""
         import logging
@@ -112,10 +119,15 @@ class Context:
     @contextmanager
     def app(self, **options: Any) -> Iterator[App]:
         """Open the App with these options."""
+        with self.opened(self.settings(**options)) as app:
+            yield app
+
+    @contextmanager
+    def opened(self, settings: Settings) -> Iterator[App]:
+        """Open the App with these settings."""
         with signals_deferred():
             from checkinsync.app import open_app
 
-        settings = self.settings(**options)
         with open_app(settings, listening()) as app:
             yield app
 

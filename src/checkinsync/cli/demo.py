@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from checkinsync.cli.context import Context, listening
-from checkinsync.cli.status import view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +41,7 @@ def demo(ctx: click.Context, *, keep: str | None) -> None:
     from checkinsync.cli.render import orchestrate as render_run
     from checkinsync.cli.render import status as render_status
     from checkinsync.cli.render import verify as render_proof
+    from checkinsync.cli.status import view
 
     context: Context = ctx.obj
     style = context.log_format or "text"

@@ -9,13 +9,16 @@ import click
 
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.terminal import has_colours, on_terminal, say_json, say_lines
-from checkinsync.errors import DatabaseError
+from checkinsync.errors import DatabaseError, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import timedelta
 
     from checkinsync.app import App
+    from checkinsync.config.settings import Settings
     from checkinsync.nightly.summary import RunSummary
+    from checkinsync.notify.alarms import Alarms
     from checkinsync.store.pool import Pool
 
 SAME_DAY = 24
@@ -53,25 +56,53 @@ def orchestrate(
     69 database or Foursquare away, 75 another run is at work.
     """
     from checkinsync.cli import upkeep
-    from checkinsync.nightly.run import run
+    from checkinsync.cli.after_run import write_files
+    from checkinsync.notify.alarms import alarms
 
     context: Context = ctx.obj
-    with context.app(**options) as app:
-        if dry_run:
+    if dry_run:
+        with context.app(**options) as app:
             _print_plan(app, as_json=as_json)
-            return
-        watched = on_terminal() and not as_json and context.verbosity >= 0
-        with (
-            app.shutdown.gracefully(),
-            _progress(app, log_is_shown=context.verbosity > 0) if watched else nullcontext(),
-        ):
-            summary = run(
-                app.services, options=app.run_options, check_stop=app.shutdown.check, wait=app.wait
-            )
-        upkeep.after_run(app, summary)
-        lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
-    _print(summary, lines, as_json=as_json)
+        return
+    settings = _settings(context, options)
+    with alarms(settings) as hooks:
+        with context.opened(settings) as app:
+            watched = on_terminal() and not as_json and context.verbosity >= 0
+            with (
+                app.shutdown.gracefully(),
+                _progress(app, log_is_shown=context.verbosity > 0) if watched else nullcontext(),
+            ):
+                summary = _run(app, hooks)
+            upkeep.after_run(app, summary)
+            write_files(app, summary)
+            lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
+        _print(summary, lines, as_json=as_json)
     ctx.exit(summary.exit_code)
+
+
+def _settings(context: Context, options: Mapping[str, timedelta | int | None]) -> Settings:
+    """Return the settings; where they are broken, tell it by those that can be used."""
+    from checkinsync.notify.alarms import alarms
+
+    try:
+        return context.settings(**options)
+    except SettingsError:
+        with alarms(context.examined().settings):
+            raise
+
+
+def _run(app: App, hooks: Alarms) -> RunSummary:
+    from checkinsync.nightly.run import run
+
+    summary = run(
+        app.services,
+        options=app.run_options,
+        check_stop=app.shutdown.check,
+        on_begun=hooks.started,
+        wait=app.wait,
+    )
+    hooks.ended(summary)
+    return summary
 
 
 def _progress(app: App, *, log_is_shown: bool) -> AbstractContextManager[None]:

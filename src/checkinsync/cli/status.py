@@ -5,12 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from checkinsync.cli.context import Context, duration_of, listening
-from checkinsync.cli.terminal import has_colours, is_dumb, is_terminal, on_terminal, say_json
+from checkinsync.cli.terminal import (
+    has_colours,
+    is_dumb,
+    is_terminal,
+    on_terminal,
+    say_json,
+    say_lines,
+)
 from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
 
@@ -93,7 +101,7 @@ def status(
     if as_json:
         say_json(render.status_json(report, show()))
     else:
-        click.echo(render.status_text(report, show()))
+        say_lines(render.status_lines(report, show()))
     if max_age is not None:
         ctx.exit(_tell_stale(report, strict=strict))
 
@@ -147,9 +155,10 @@ def _stale(report: Report, *, strict: bool) -> Iterator[str]:
     from checkinsync.cli.render.status import counts_text, why
 
     stale = report.stale(strict=strict)
-    if report.nobody_served and not stale:
+    named = list(islice(stale, MOST_NAMED))
+    if report.nobody_served and not named:
         yield f"{report.nobody_served} ({counts_text(report.counts)})"
-    for user in stale[:MOST_NAMED]:
+    for user in named:
         yield why(user, None)
-    if len(stale) > MOST_NAMED:
-        yield f"and {len(stale) - MOST_NAMED:,} more users"
+    if more := sum(1 for _ in stale):
+        yield f"and {more:,} more users"

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, TextIO
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
 
 import click
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CHUNK = 4096
 
-PIECES = 10_000
+PIECES = 1000
 """Lines, or pieces of JSON, that are written at once."""
 
 
@@ -86,14 +86,32 @@ def iso(value: datetime | None) -> str | None:
 def say_json(value: object) -> None:
     """Print a result for programs; in ASCII where the locale is not UTF-8.
 
-    Iterates over what a `Streamed` list holds, and keeps none of it.
+    An iterator in it becomes a list, item by item.
     """
     import json
 
     stdout: TextIO | None = sys.stdout
     is_utf8 = stdout is not None and stdout.encoding.lower() in {"utf-8", "utf8"}
-    _say(json.JSONEncoder(ensure_ascii=not is_utf8, indent=2).iterencode(value))
+    _say(json.JSONEncoder(ensure_ascii=not is_utf8, indent=2, default=_items).iterencode(value))
     click.echo()
+
+
+class _Items(list[Any]):
+    """A list whose items are made while the encoder asks for them."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        first = list(islice(items, 1))  # the encoder looks whether a list is empty
+        super().__init__(first)
+        self._items = chain(first, items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._items
+
+
+def _items(value: object) -> _Items:
+    if isinstance(value, Iterator):
+        return _Items(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def say_lines(lines: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +14,14 @@ from checkinsync.cli.terminal import (
     has_colours,
     is_terminal,
     say_json,
+    say_lines,
     stdout_at_once,
     token_from_stdin,
 )
+
+if TYPE_CHECKING:
+    from checkinsync.model.user import Profile, User
+    from checkinsync.sync.session import Services
 
 
 @click.group()
@@ -27,9 +33,10 @@ def users() -> None:
 @click.option("--foursquare-id", metavar="ID", help="Do not ask Foursquare whose token it is.")
 @click.option("--name", metavar="NAME", help="The display name, with --foursquare-id.")
 @click.option("--show-secret", is_flag=True, help="Print the user's secret token as well.")
+@click.option("--renew", is_flag=True, help="If the user is there already, replace their token.")
 @click.pass_obj
 def add(
-    context: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool
+    context: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool, renew: bool
 ) -> None:
     """Read a Foursquare token from standard input and add its user."""
     import re
@@ -47,12 +54,13 @@ def add(
             None if foursquare_id else accounts.who_is(token, foursquare=app.services.foursquare)
         )
         profile = asked or Profile(str(foursquare_id), name, None)
+        services = app.services
+        known = accounts.known(profile, pool=services.pool) if renew else None
+        if known is not None:
+            _renew(known, token, profile=profile, services=services)
+            return
         added = accounts.add(
-            profile,
-            token,
-            pool=app.services.pool,
-            keyring=app.services.keyring,
-            now=app.services.now(),
+            profile, token, pool=services.pool, keyring=services.keyring, now=services.now()
         )
     user = User(added.id, profile.foursquare_user_id, profile.name, None)
     click.echo(f"{user} added" if is_terminal(sys.stdout) else added.id)
@@ -74,15 +82,22 @@ def set_token(context: Context, user: str, *, unchecked: bool) -> None:
     with context.app() as app:
         found = accounts.find(user, pool=app.services.pool)
         profile = None if unchecked else accounts.who_is(token, foursquare=app.services.foursquare)
-        accounts.set_token(
-            found,
-            token,
-            profile=profile,
-            pool=app.services.pool,
-            keyring=app.services.keyring,
-            now=app.services.now(),
-        )
-    click.echo(f"{found} has a new token and is due in the next run")
+        _renew(found, token, profile=profile, services=app.services)
+
+
+def _renew(user: User, token: str, *, profile: Profile | None, services: Services) -> None:
+    """Replace a user's token, and say so."""
+    from checkinsync.users import accounts
+
+    accounts.set_token(
+        user,
+        token,
+        profile=profile,
+        pool=services.pool,
+        keyring=services.keyring,
+        now=services.now(),
+    )
+    click.echo(f"{user} has a new token and is due in the next run")
 
 
 @users.command(name="list")
@@ -98,8 +113,11 @@ def list_users(context: Context, *, as_json: bool) -> None:
         report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
     if as_json:
         say_json(render.status_json(report)["users"])
+    elif report.users:
+        users = ((user, user.state) for user in report.users)
+        say_lines(render.users_lines(users, colours=has_colours()))
     else:
-        click.echo(render.users_table(report.users, colours=has_colours()))
+        click.echo(render.counts_text({}))
 
 
 @users.command()

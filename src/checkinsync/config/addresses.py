@@ -56,6 +56,9 @@ _FOREIGN = """
 FOREIGN = frozenset(_FOREIGN.split())
 """Settings of other programs: Prisma, SQLAlchemy, Node, Rails, Django, Go, any of them."""
 
+OPEN = frozenset({"dbname", "host", "hostaddr", "port", "service", "sslmode", "user"})
+"""The parameters that are shown."""
+
 SCHEMAS = frozenset({"schema", "currentschema", "search_path", "schema_search_path"})
 ENCRYPTION = frozenset({"ssl", "ssl_mode", "ssl_require", "require_ssl"})
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -83,6 +86,22 @@ def postgres_address(text: str) -> str | Noted:
     if separator and _SCHEME.fullmatch(scheme):
         return _url(scheme if scheme in _PLAIN else _PLAIN[0], rest)
     raise ValueError("must be a URL (postgresql://user@host/name) or a DSN (host=… dbname=…)")
+
+
+def without_secrets(address: str) -> str:
+    """Return who connects to what: of an address that was read here, the parts that are no secret.
+
+    Of its parameters only these are shown, since what another one holds is unknown.
+    """
+    scheme, separator, rest = address.partition("://")
+    parts = _REST.fullmatch(rest) if separator else None
+    if parts is None:
+        pairs = [pair for pair in _PAIR.finditer(address) if pair[1] in OPEN]
+        return " ".join(pair[0].strip() for pair in pairs)
+    credentials, hosts, name, query = parts.groups(default="")
+    user = f"{credentials.rstrip('@').partition(':')[0]}@" if credentials else ""
+    shown = [part for part in query.split("&") if part.partition("=")[0] in OPEN]
+    return f"{scheme}://{user}{hosts}{name}{'?' if shown else ''}{'&'.join(shown)}"
 
 
 def _refuse_wrapping(text: str) -> None:

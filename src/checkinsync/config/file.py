@@ -21,13 +21,13 @@ def usual_places() -> tuple[Path, ...]:
     return EVERYBODY if own is None else (own / "checkinsync.toml", *EVERYBODY)
 
 
-def own_folder(kind: Literal["config", "data"]) -> Path | None:
+def own_folder(kind: Literal["config", "data", "log"]) -> Path | None:
     """Return this user's folder for us; None where they have no home, nor a line in passwd."""
     import platformdirs  # noqa: PLC0415 - not needed where everything is named
 
     dirs = platformdirs.PlatformDirs("checkinsync", appauthor=False)
     try:
-        path = dirs.user_config_path if kind == "config" else dirs.user_data_path
+        path = Path(getattr(dirs, f"user_{kind}_dir"))
     except RuntimeError:
         return None
     return path if path.is_absolute() else None  # as older platformdirs leave the ~
@@ -47,6 +47,15 @@ def find(environ: Mapping[str, str], *, places: Sequence[Path] | None = None) ->
         raise SettingsError(f"{PREFIX}CONFIG names {path}, which does not exist")
     places = usual_places() if places is None else places
     return next((path for path in places if _is_there(path, f"the settings file {path}")), None)
+
+
+def place(environ: Mapping[str, str]) -> Path:
+    """Return the file that is read; where there is none, the one to make. Raises SettingsError."""
+    named = environ.get(f"{PREFIX}CONFIG")
+    if named:
+        return Path(named).absolute()
+    own = None if os.geteuid() == 0 else own_folder("config")
+    return find(environ) or (EVERYBODY[0] if own is None else own / "checkinsync.toml")
 
 
 def _is_there(path: Path, which: str) -> bool:

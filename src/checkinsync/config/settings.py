@@ -57,16 +57,33 @@ _PARSERS: Mapping[str, Parser] = {
     "pool_size": validators.whole(1, 100),
     "prune": validators.one_of("nightly", "never"),
     "dumps": validators.whole(0, 1000),
+    "ping_url": validators.hook,
+    "webhook_url": validators.hook,
+    "ntfy_url": validators.hook,
+    "notify": validators.addresses,
+    "notify_names": validators.yes_or_no,
+    "metrics_file": validators.path,
+    "report_file": validators.path,
 }
 """Every setting by its name in lower case without the prefix, and its parser."""
 
-_SECRETS = ("database_url", "migrate_url", "encryption_key", "client_secret")
+_SECRETS = (
+    *("database_url", "migrate_url", "encryption_key", "client_secret"),
+    *("ping_url", "webhook_url", "ntfy_url", "notify"),
+)
 
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 """Variables by which many programs are given certificates."""
 
 ELSEWHERE = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 """Variables that name a server to PostgreSQL's own programs."""
+
+
+SETTINGS = tuple(_PARSERS)
+"""The names of all settings, as the file has them."""
+
+SECRETS = _SECRETS
+"""Settings that may also be given as the path of a file, and are shown to nobody."""
 
 
 def parser_of(setting: str) -> Parser:
@@ -128,6 +145,20 @@ class Settings:
     """Dumps of the embedded database that are kept, one a night; 0: none is made."""
     connections: int | None = None
     """As given; use `pool_size`."""
+    ping_url: str | None = field(default=None, repr=False)
+    """Where each run reports its start and its end, in the manner of healthchecks."""
+    webhook_url: str | None = field(default=None, repr=False)
+    """Where each run's digest is sent as JSON."""
+    ntfy_url: str | None = field(default=None, repr=False)
+    """A topic of ntfy, for what an operator should know."""
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """The same for other services, as addresses of apprise."""
+    notify_names: bool = False
+    """True: users are named in what is sent, not only numbered."""
+    metrics_file: Path | None = None
+    """Written anew after each run, for Prometheus."""
+    report_file: Path | None = None
+    """The operator's page, written anew after each run."""
     disposable: bool = False
     """True: the embedded database holds nothing of worth (a demo). Never set from outside."""
     may_make_database: bool = False
@@ -181,6 +212,8 @@ class Examined:
     """The settings file, where there is one."""
     secret_files: tuple[Path, ...]
     """Files that hold a secret, the settings file among them if it does."""
+    origins: Mapping[str, str]
+    """The origin of each setting that was given: a variable, a key of which file, …"""
 
 
 def _taken(
@@ -273,7 +306,9 @@ def examine_settings(environ: Mapping[str, str]) -> Examined:
     files = [*given.secret_files, *([path] if path and holds_secret else [])]
     problems = (*unread, *given.problems)
     settings = replace(settings, looked_for=_looked_for(path))
-    return Examined(settings, problems, frozenset(broken), path, tuple(dict.fromkeys(files)))
+    return Examined(
+        settings, problems, frozenset(broken), path, tuple(dict.fromkeys(files)), given.labels
+    )
 
 
 def _looked_for(path: Path | None) -> str:

@@ -143,6 +143,32 @@ def word(text: str) -> str:
     return found
 
 
+def addresses(text: str) -> tuple[str, ...]:
+    """Return the addresses of a list; a comma within an address does not end it."""
+    found = tuple(word for word in re.split(r",?\s+|,(?=\w+://)", text.strip().rstrip(",")) if word)
+    if not found:
+        raise ValueError("holds no address")
+    return found
+
+
+def yes_or_no(text: str) -> bool:
+    """Return True for `yes`, False for `no`."""
+    return one_of("yes", "no")(text.strip().lower()) == "yes"
+
+
+def hook(text: str) -> str:
+    """Return a web address that notices are sent to; it may hold a password or a secret path."""
+    found = text.strip()
+    try:
+        parts = urlsplit(found)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # its text repeats the address
+        usable = False
+    if not usable or parts.scheme not in {"http", "https"} or not is_word(found):
+        raise ValueError("must be an address that begins with https:// or http://")
+    return found
+
+
 def web_address(text: str) -> str:
     """Return an https address without a slash at its end; plain http only to this very machine."""
     try:

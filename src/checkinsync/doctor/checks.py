@@ -143,6 +143,7 @@ class _Visit:
             yield finding.problem("settings", each, exit_code=SETTINGS)
         for notice in examined.settings.notices:
             yield finding.warning("settings", notice, "correct or remove it")
+        yield from looks.extras(examined.settings)
         if examined.settings.window >= examined.settings.deadline:
             yield finding.warning(
                 "settings",

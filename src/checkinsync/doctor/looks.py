@@ -6,9 +6,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 
-from checkinsync.config.settings import Examined
+from checkinsync.config.settings import Examined, Settings
 from checkinsync.doctor import diagnosis, tables
 from checkinsync.doctor import table_queries as queries
 from checkinsync.doctor.findings import SETTINGS, Finding, SecretFile, ok, problem, warning
@@ -21,6 +22,22 @@ from checkinsync.store.pool import Connection
 
 NAMED = 10
 """Instants named in a sentence."""
+
+
+EXTRAS = {
+    "notify": ("apprise", "notify"),
+    "metrics_file": ("prometheus_client", "metrics"),
+    "report_file": ("jinja2", "report"),
+}
+"""Settings that need a package which the plain installation lacks, and the extra that brings it."""
+
+
+def extras(settings: Settings) -> Iterator[Finding]:
+    """Check that what a setting needs is installed: a run only warns of it, and goes on."""
+    for name, (package, extra) in EXTRAS.items():
+        if getattr(settings, name) and find_spec(package) is None:
+            says = f"CHECKINSYNC_{name.upper()} needs more packages than are installed"
+            yield warning("settings", says, f"pip install 'checkinsync[{extra}]'")
 
 
 def files(examined: Examined) -> Iterator[Finding]:

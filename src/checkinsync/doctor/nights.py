@@ -51,7 +51,9 @@ def of_users(everyone: Sequence[Standing], *, now: datetime) -> Iterator[Finding
 def of_last_run(run: RunRecord | None, *, now: datetime, at_work: bool) -> Finding:
     """The last run began lately and ended well; `at_work`: a run is at work now."""
     if run is None:
-        return warning("runs", "none yet", "checkinsync orchestrate; then cron or systemd does it")
+        return warning(
+            "runs", "none yet", "checkinsync orchestrate; then `checkinsync schedule install`"
+        )
     age = now - run.started_at
     outcome = "killed" if run.outcome == "running" and not at_work else run.outcome
     if age < -CLOCK_TOLERANCE:

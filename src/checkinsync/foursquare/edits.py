@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -49,20 +50,31 @@ _value = msgspec.json.Decoder().decode
 _in_one_spelling = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-def of_text(text: str) -> str:
+def of_json(text: bytes) -> str:
     """Return these parts of an item's JSON text as JSON in one spelling, `{}` where there are none.
 
     Raises msgspec.DecodeError, RecursionError.
     """
-    parts = {key: raw for key, raw in _members(text).items() if key not in LEFT_OUT}
-    return of_value({key: _value(raw) for key, raw in parts.items()}) if parts else "{}"
+    members = _members(text)
+    parts = [(key, bytes(members[key])) for key in members.keys() - LEFT_OUT]
+    return _of_parts(tuple(parts)) if parts else "{}"
+
+
+@lru_cache
+def _of_parts(parts: tuple[tuple[str, bytes], ...]) -> str:
+    """The same sticker, or friend, is part of many check-ins."""
+    return of_value({key: _value(raw) for key, raw in parts})
 
 
 def of_value(item: Mapping[str, Any]) -> str:
     """Return the same of an item's value. Raises RecursionError."""
-    parts = {key: _told(key, value) for key, value in item.items() if key not in LEFT_OUT}
-    said = {key: value for key, value in parts.items() if value not in _NOTHING}
-    odd = {key: said.pop(key) for key in list(said) if key in TAKEN or not _KEY.fullmatch(key)}
+    said: dict[str, Any] = {}
+    odd: dict[str, Any] = {}
+    for key in item.keys() - LEFT_OUT:
+        value = _told(key, item[key])
+        if value not in _NOTHING:
+            usable = _KEY.fullmatch(key) and key not in TAKEN
+            (said if usable else odd)[key] = value
     if odd:
         said["other"] = odd
     return _in_one_spelling(said) if said else "{}"
@@ -78,7 +90,8 @@ def _told(key: str, value: Any) -> Any:
         return without_counters(value)
     if isinstance(value, list):
         return sorted((_told(key, each) for each in value), key=json.dumps)
-    named = {name: value[name] for name in NAMED[key] if isinstance(value, dict) and name in value}
+    known = value if isinstance(value, dict) else {}
+    named = {name: known[name] for name in NAMED[key] if name in known}
     return named or without_counters(value)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from hashlib import blake2b, sha256
+from json.encoder import encode_basestring_ascii as _quoted
+
+from msgspec.structs import force_setattr
 
 from checkinsync.foursquare import schema
 from checkinsync.model.checkin import NAMELESS, Checkin, Photo
@@ -42,8 +44,6 @@ LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 
 FINGERPRINT = "2"
 """Goes into each fingerprint; a new one makes every stored check-in be written once more."""
-
-_in_ascii = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 def key_of(item: schema.Item) -> str | None:
@@ -87,13 +87,13 @@ def checkin(key: str, at: datetime, item: schema.Item, raw: str, *, extras: str 
         time_zone_offset=_within(item.time_zone_offset, -LARGEST_OFFSET, LARGEST_OFFSET),
         shout=item.shout or None,
         is_private=item.private is True or item.visibility not in SHOWN_TO_OTHERS,
-        photos=tuple(_photos(item.photos)),
+        photos=tuple(_photos(item.photos.items)) if item.photos and item.photos.items else (),
         raw=raw,
         fingerprint=b"",
         visibility=None if item.visibility is None else item.visibility[:LONGEST_TEXT],
         extras=extras,
     )
-    object.__setattr__(values, "fingerprint", fingerprint(values))  # half the time of a copy
+    force_setattr(values, "fingerprint", fingerprint(values))  # a hash of all the others
     return values
 
 
@@ -104,27 +104,17 @@ def fingerprint(values: Checkin) -> bytes:
     sorted by id: the same on every machine and Python. Counters and `raw` are left out, since
     they drift without an edit.
     """
-    parts = [
-        FINGERPRINT,
-        values.id,
-        int(values.created_at.timestamp()),
-        values.kind,
-        values.venue_id,
-        values.venue_name,
-        values.venue_category,
-        _written(values.latitude),
-        _written(values.longitude),
-        values.city,
-        values.country,
-        values.time_zone,
-        values.time_zone_offset,
-        values.shout,
-        values.is_private,
-        values.visibility,
-        sorted((photo.id, photo.url, photo.visibility or "") for photo in values.photos),
-        values.extras,
-    ]
-    return blake2b(_in_ascii(parts).encode("ascii"), digest_size=16).digest()
+    offset = "null" if values.time_zone_offset is None else values.time_zone_offset
+    parts = (  # by hand, in two thirds of an encoder's time
+        f'["{FINGERPRINT}",{_quoted(values.id)},{int(values.created_at.timestamp())},'
+        f"{_quoted(values.kind)},{_text(values.venue_id)},{_quoted(values.venue_name)},"
+        f"{_quoted(values.venue_category)},{_written(values.latitude)},"
+        f"{_written(values.longitude)},{_quoted(values.city)},{_quoted(values.country)},"
+        f"{_text(values.time_zone)},{offset},{_text(values.shout)},"
+        f"{'true' if values.is_private else 'false'},{_text(values.visibility)},"
+        f"{_shown(values.photos) if values.photos else '[]'},{_quoted(values.extras)}]"
+    )
+    return blake2b(parts.encode("ascii"), digest_size=16).digest()
 
 
 def address(photo: schema.Photo) -> str | None:
@@ -162,21 +152,25 @@ def _degrees(written: Decimal | None, most: int) -> Decimal | None:
     return written.quantize(DECIMALS, ROUND_HALF_UP) + 0  # without the sign of -0
 
 
-def _category(categories: Sequence[schema.Category]) -> str | None:
+def _category(categories: Iterable[schema.Category]) -> str | None:
     """The primary one's name, else the first that has one."""
-    named = [category for category in categories if _named(category.name)]
-    primary = [category for category in named if category.primary]
-    return (primary or named)[0].name if named else None
+    first = None
+    for category in categories:
+        if _named(category.name):
+            if category.primary:
+                return category.name
+            first = first or category.name
+    return first
 
 
-def _photos(photos: schema.Photos | None) -> Iterator[Photo]:
+def _photos(photos: Iterable[schema.Photo]) -> Iterator[Photo]:
     """The photos that have an address, each once.
 
     Of several under one id the first address in alphabetical order has the id, whatever order they
     come in; the others go by their addresses.
     """
     by_id: defaultdict[str, dict[str, schema.Photo]] = defaultdict(dict)
-    for each in photos.items if photos and photos.items else ():
+    for each in photos:
         url = address(each)
         if url:
             by_id[each.id or url].setdefault(url, each)
@@ -215,5 +209,15 @@ def _within(number: int | None, least: int, most: int) -> int | None:
     return number if number is not None and least <= number <= most else None
 
 
-def _written(degrees: Decimal | None) -> str | None:
-    return None if degrees is None else f"{degrees:f}"
+def _shown(photos: Iterable[Photo]) -> str:
+    shown = sorted((photo.id, photo.url, photo.visibility or "") for photo in photos)
+    lists = [f"[{','.join(map(_quoted, photo))}]" for photo in shown]
+    return f"[{','.join(lists)}]"
+
+
+def _text(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
+
+
+def _written(degrees: Decimal | None) -> str:
+    return "null" if degrees is None else f'"{degrees:f}"'

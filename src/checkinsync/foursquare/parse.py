@@ -42,7 +42,7 @@ _page = msgspec.json.Decoder(_WithCheckins).decode
 class _Listed:
     """A list of check-ins as it came."""
 
-    items: Sequence[bytes]
+    items: Sequence[bytes | msgspec.Raw]
     count: object
 
 
@@ -58,12 +58,13 @@ def page(response: bytes, *, offset: int, limit: int) -> Page:
     listed = _listed(response) or _listed_one_by_one(response)
     if listed is None:
         raise FoursquareAway("Foursquare's answer holds no list of check-ins; try again later")
-    if _is_garbled(listed.items):
+    items = tuple(checkin(bytes(item)) for item in listed.items)
+    if _is_garbled(listed.items, items):
         raise FoursquareAway(
             "Foursquare's answer is not UTF-8, so that characters were lost on the way; "
             "nothing of it was stored; try again later"
         )
-    return Page(offset, limit, tuple(map(checkin, listed.items)), _total(listed.count))
+    return Page(offset, limit, items, _total(listed.count))
 
 
 def _listed(response: bytes) -> _Listed | None:
@@ -71,7 +72,7 @@ def _listed(response: bytes) -> _Listed | None:
         checkins = _page(response).checkins
     except REFUSALS:
         return None
-    return _Listed([bytes(item) for item in checkins.items], checkins.count)
+    return _Listed(checkins.items, checkins.count)
 
 
 def _listed_one_by_one(response: bytes) -> _Listed | None:
@@ -88,12 +89,12 @@ def _listed_one_by_one(response: bytes) -> _Listed | None:
     return _Listed(items, count)
 
 
-def _is_garbled(items: Sequence[bytes]) -> bool:
+def _is_garbled(listed: Sequence[bytes | msgspec.Raw], items: Sequence[Item]) -> bool:
     """Return True if several items are not UTF-8, and more than half of those that would show it:
     then the whole answer went through a wrong encoding, and not one item."""
-    telling = [item for item in items if not item.isascii()]
-    broken = sum(not sanitize.is_utf8(item) for item in telling)
-    return broken > 1 and 2 * broken > len(telling)
+    unreadable = [item.item for item in items if isinstance(item, Unreadable)]
+    broken = sum(not sanitize.is_utf8(item) for item in unreadable)
+    return broken > 1 and 2 * broken > sum(not bytes(item).isascii() for item in listed)
 
 
 def _total(count: object) -> int | None:
@@ -115,19 +116,21 @@ def one_checkin(response: bytes) -> Item:
 
 def checkin(raw: bytes) -> Item:
     """Return one item of a page; never raises, whatever the bytes are."""
-    text = sanitize.fit(raw)
-    if not sanitize.is_utf8(raw):
-        return _unreadable(_id_in(text), raw, f"the item can't be read: {NOT_UTF8}")
-    if _is_deep(text):
-        return _unreadable(_id_in(text), raw, f"the item can't be read: {TOO_DEEP}")
+    json = sanitize.fit(raw)
     try:
-        shape, extras, text = _shaped(text)
+        text = json.decode()
+    except UnicodeDecodeError:
+        return _unreadable(_id_in(json), raw, f"the item can't be read: {NOT_UTF8}")
+    if _is_deep(json):
+        return _unreadable(_id_in(json), raw, f"the item can't be read: {TOO_DEEP}")
+    try:
+        shape, extras, text = _shaped(json, text)
     except sanitize.NotJsonError as problem:
         return _unreadable(None, raw, f"the item can't be read: {problem}")
     key, at = mapping.key_of(shape), mapping.created_at(shape)
     if key is None:
         return _unreadable(
-            _steady_key(text),
+            _steady_key(json),
             raw,
             "its `id` is missing, empty, too long, or not a text that can be shown",
         )
@@ -136,25 +139,25 @@ def checkin(raw: bytes) -> Item:
     return mapping.checkin(key, at, shape, text, extras=extras)
 
 
-def _is_deep(text: str) -> bool:
-    brackets = text.count("[") + text.count("{")
-    return brackets > MOST_LEVELS and outline.depth(text.encode()) > MOST_LEVELS
+def _is_deep(json: bytes) -> bool:
+    brackets = len(json) - len(json.replace(b"[", b"").replace(b"{", b""))  # faster than `count`
+    return brackets > MOST_LEVELS and outline.depth(json) > MOST_LEVELS
 
 
-def _shaped(text: str) -> tuple[schema.Item, str, str]:
+def _shaped(json: bytes, text: str) -> tuple[schema.Item, str, str]:
     """The item's shape, its other parts that count as edits, and its text as JSON to the letter.
 
     Raises NotJsonError.
     """
     try:
-        if not sanitize.has_endless_number(text):
-            return schema.strictly(text), edits.of_text(text), text
+        if not sanitize.has_endless_number(json):
+            return schema.strictly(json), edits.of_json(json), text
     except REFUSALS:
         pass
-    value = sanitize.lenient(text)
+    value = sanitize.lenient(json)
     if not isinstance(value, dict):
         raise sanitize.NotJsonError("it is not an object")
-    text = text if sanitize.is_json(text) else sanitize.dumped(value)
+    text = text if sanitize.is_json(json) else sanitize.dumped(value)
     try:
         return schema.leniently(value), edits.of_value(value), text
     except RecursionError:
@@ -162,21 +165,21 @@ def _shaped(text: str) -> tuple[schema.Item, str, str]:
     raise sanitize.NotJsonError(TOO_DEEP)
 
 
-def _id_in(text: str) -> str | None:
+def _id_in(json: bytes) -> str | None:
     """The id of an item whose other values can't be read."""
     try:
-        item_id = sanitize.lenient(outline.members(text.encode()).get("id", b"null").decode())
+        item_id = sanitize.lenient(outline.members(json).get("id", b"null"))
     except sanitize.NotJsonError:
         return None
     return mapping.key_of(schema.leniently({"id": item_id}))
 
 
-def _steady_key(text: str) -> str:
+def _steady_key(json: bytes) -> str:
     """For an item without an id: all of it but the counters that drift from night to night."""
     try:
-        steady = sanitize.dumped(edits.without_counters(sanitize.lenient(text)))
+        steady = sanitize.dumped(edits.without_counters(sanitize.lenient(json)))
     except (RecursionError, sanitize.NotJsonError):
-        steady = text
+        return f"{NAMELESS}{sha256(json).hexdigest()}"
     return f"{NAMELESS}{sha256(steady.encode(errors='replace')).hexdigest()}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -18,15 +19,17 @@ MOST_DIGITS = 300
 ENDLESS = 4000
 """Digits of a number that PostgreSQL's `json` keeps and Python (4,300 at most) can't read back."""
 
-_ENDLESS_NUMBER = re.compile(rf"[0-9]{{{ENDLESS}}}")
+_ENDLESS_NUMBER = re.compile(rb"[0-9]{%d}" % ENDLESS)
+_DIGIT = re.compile(rb"[0-9]")
 
 _ESCAPES = re.compile(
-    r"\\(?:"
-    r"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
-    r"|(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})"  # U+0000, or half a pair
-    r"|.)",  # any other escape, taken whole, so that \\u0000 is read as a backslash and "u0000"
+    rb"\\(?:"
+    rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: one character
+    rb"|(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})"  # U+0000, or half a pair
+    rb"|.)",  # any other escape, taken whole, so that \\u0000 is read as a backslash and "u0000"
     re.DOTALL,
 )
+_UNFIT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _GRAMMAR = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -43,25 +46,24 @@ def is_utf8(body: bytes) -> bool:
     return True
 
 
-def fit(body: bytes) -> str:
-    """Return the JSON text in `body`, with U+FFFD for what is not UTF-8, half a character, or
-    U+0000.
+def fit(body: bytes) -> bytes:
+    """Return the JSON text in `body`, with U+FFFD for half a character or U+0000.
 
-    Works on the text, not on its values, so that all the rest stays as received.
+    Works on the text, not on its values, so that all the rest stays as received, UTF-8 or not.
     """
-    text = body.decode("utf-8", errors="replace").removeprefix("\ufeff")
-    if "\0" in text:
-        text = text.replace("\0", REPLACEMENT)
-    if "\\u" in text:
+    text = body.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in text:
+        text = text.replace(b"\0", REPLACEMENT.encode())
+    if b"\\" in text and _UNFIT.search(text):
         text = _ESCAPES.sub(_fit_escape, text)
     return text
 
 
-def _fit_escape(escape: re.Match[str]) -> str:
-    return "\\ufffd" if escape[1] else escape[0]
+def _fit_escape(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[1] else escape[0]
 
 
-def is_json(text: str) -> bool:
+def is_json(text: bytes) -> bool:
     """Return True if the text is JSON to the letter, as PostgreSQL's `json` wants it, and no number
     in it is too long to be read back."""
     try:
@@ -71,9 +73,16 @@ def is_json(text: str) -> bool:
     return not has_endless_number(text)
 
 
-def has_endless_number(text: str) -> bool:
-    """Return True if there may be a number in it that Python could not read back."""
-    return len(text) > ENDLESS and _ENDLESS_NUMBER.search(text) is not None
+def has_endless_number(text: bytes) -> bool:
+    """Return True if there may be a number in it that Python could not read back.
+
+    The search is slow; of so many digits in a row, every ENDLESS-th byte meets one.
+    """
+    return (
+        len(text) > ENDLESS
+        and _DIGIT.search(text[ENDLESS - 1 :: ENDLESS]) is not None
+        and _ENDLESS_NUMBER.search(text) is not None
+    )
 
 
 class WrittenFloat(float):
@@ -82,14 +91,15 @@ class WrittenFloat(float):
     text: str
 
 
-def lenient(text: str) -> Any:
+def lenient(text: bytes) -> Any:
     """Return the value of a text that is nearly JSON: bare control characters, NaN, huge numbers.
 
-    Numbers that no column holds (NaN, infinities, hundreds of digits) become None.
+    Numbers that no column holds (NaN, infinities, hundreds of digits) become None, and what is not
+    UTF-8 becomes U+FFFD.
     Raises NotJsonError, also for values nested deeper than Python can follow.
     """
     try:
-        return _LENIENT.decode(text)
+        return _LENIENT.decode(text.decode(errors="replace"))
     except RecursionError:
         problem = "it is nested too deeply"
     except ValueError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from checkinsync.model.checkin import Checkin
+if TYPE_CHECKING:  # so that a command that only counts check-ins loads none of them
+    from checkinsync.model.checkin import Checkin
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -60,6 +60,10 @@ class Standing:
             return strict
         return not self.is_fresh(at, max_age) and not self.awaits_first(at, max_age)
 
+    def is_served(self, at: datetime, max_age: timedelta) -> bool:
+        """Return True if the user is fresh, or so new that no run has come yet."""
+        return self.is_fresh(at, max_age) or self.awaits_first(at, max_age)
+
     def awaits_first(self, at: datetime, max_age: timedelta) -> bool:
         """Return True if the user connected so lately that no run has come yet."""
         due = self.active and self.state not in {"paused", "needs_reauth"}
@@ -72,8 +76,12 @@ def _within(instant: datetime | None, at: datetime, age: timedelta) -> bool:
 
 def counted(users: Iterable[Standing], *, at: datetime, max_age: timedelta) -> dict[str, int]:
     """Return the number of users in each group that has any, in the order of GROUPS."""
-    counts = Counter(user.group(at=at, max_age=max_age) for user in users)
-    return {group: counts[group] for group in GROUPS if counts[group]}
+    return in_order(Counter(user.group(at=at, max_age=max_age) for user in users))
+
+
+def in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts of the groups that have any, in the order of GROUPS."""
+    return {group: counts[group] for group in GROUPS if counts.get(group)}
 
 
 def none_active(users: Sequence[Standing]) -> bool:
@@ -83,5 +91,4 @@ def none_active(users: Sequence[Standing]) -> bool:
 
 def none_fresh(users: Sequence[Standing], *, at: datetime, max_age: timedelta) -> bool:
     """Return True if there are users and none is fresh, nor so new that no run has come yet."""
-    served = (user.is_fresh(at, max_age) or user.awaits_first(at, max_age) for user in users)
-    return bool(users) and not any(served)
+    return bool(users) and not any(user.is_served(at, max_age) for user in users)

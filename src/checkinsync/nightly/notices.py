@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from checkinsync.model.user import User
+from checkinsync.nightly.alerts import Streak
 from checkinsync.nightly.due import FRESH, MUST_LOG_IN, Selection
-from checkinsync.nightly.summary import RunSummary
+from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.sync.outcome import Failed, Imported, Outcome, Skipped, UserReport
 
 APART = timedelta(minutes=5)
@@ -32,6 +33,10 @@ class Circumstances:
     """Users with a Foursquare token."""
     reminded_at: datetime | None
     """Start of the last run that named the users who must log in again."""
+    before: RunRecord | None
+    """The run before."""
+    streaks: Mapping[int, Streak]
+    """Users who have failed more than once in a row, by id."""
 
 
 def notices(

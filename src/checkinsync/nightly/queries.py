@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from checkinsync.model.user import Candidate, User
+from checkinsync.nightly.alerts import Streak
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.store import lease_owner, leases
@@ -50,7 +51,29 @@ def circumstances(conn: Connection, *, at: datetime) -> Circumstances:
         {"at": at},
     ).fetchone()
     assert row is not None
-    return Circumstances(*row)
+    clock, connected, reminded_at = row
+    return Circumstances(clock, connected, reminded_at, _before(conn), _streaks(conn))
+
+
+def _before(conn: Connection) -> RunRecord | None:
+    """Return the run before, asked by a run that has not stored itself yet: none is at work."""
+    for run in latest(conn, most=1):
+        return replace(run, outcome="killed") if run.outcome == "running" else run
+    return None
+
+
+def _streaks(conn: Connection) -> dict[int, Streak]:
+    """Return the failures in a row of users who have had more than one."""
+    rows = conn.execute(
+        """
+        SELECT s.user_id, s.consecutive_failures,
+               coalesce(s.last_checked_at, u.created_at AT TIME ZONE 'UTC')
+          FROM sync_state AS s
+          JOIN users AS u ON u.id = s.user_id
+         WHERE s.consecutive_failures > 1
+        """
+    )
+    return {user_id: Streak(failures, since) for user_id, failures, since in rows}
 
 
 def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool) -> None:
@@ -106,6 +129,19 @@ def prune(conn: Connection, *, before: datetime, most: int) -> int:
         """,
         {"before": before, "most": most},
     ).rowcount
+
+
+def since(conn: Connection, at: datetime) -> list[RunRecord]:
+    """Return the runs that began then or later, oldest first."""
+    rows = conn.execute(
+        """
+        SELECT id, started_at, finished_at, host, due, synced, failed, skipped, requests, new,
+               changed, gone, outcome
+          FROM sync_runs WHERE started_at >= %(at)s ORDER BY id
+        """,
+        {"at": at},
+    )
+    return [RunRecord(*row) for row in rows]
 
 
 def at_work(conn: Connection) -> bool:

@@ -14,7 +14,7 @@ from checkinsync.nightly.outages import Outages
 from checkinsync.nightly.summary import RunSummary, run_outcome, suspicious
 from checkinsync.store.pool import Pool
 from checkinsync.sync import record
-from checkinsync.sync.outcome import Failed, Outcome, UserReport
+from checkinsync.sync.outcome import TOKEN_TROUBLE, Failed, Outcome, UserReport
 
 
 class RunResults:
@@ -37,7 +37,7 @@ class RunResults:
     def fail(self, user: User, error: Exception, attempts: int) -> None:
         """Report that the user failed, and store why, unless it is about the token."""
         self.report(user, Failed(error), attempts=attempts)
-        if not isinstance(error, record.TOKEN_TROUBLE):
+        if not isinstance(error, TOKEN_TROUBLE):
             record.failed(user, sentence(error), pool=self._pool, since=self._started)
 
     def take_back_failures(self, users: Collection[int]) -> list[User]:

@@ -25,6 +25,7 @@ from checkinsync.errors import (
     TokenUnreadable,
     sentence,
 )
+from checkinsync.nightly.alerts import alerts
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
 from checkinsync.nightly.begin import Begun, begin, store_end
 from checkinsync.nightly.notices import names_dead_tokens, notices
@@ -53,18 +54,21 @@ def run(
     *,
     options: RunOptions,
     check_stop: Callable[[], None],
+    on_begun: Callable[[], None] = lambda: None,
     import_one: ImportOne | None = None,
     wait: Wait | None = None,
 ) -> RunSummary:
     """Import everyone who is due; return when all are done, or nothing more can be.
 
-    `check_stop` raises Interrupted when asked to stop; `import_one`: another way to run the same
+    `check_stop` raises Interrupted when asked to stop; `on_begun` is called when no other run is at
+    work, and this one's start is stored; `import_one`: another way to run the same
     import than in this process; `wait`: another clock's sleep.
     Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
     wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
     import_one = import_one or Imports(services, Nightly(options.overlap), in_run=True)
     with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
+        on_begun()
         work = _Run(begun, services, options, check_stop, import_one, wait)
         work.prepare()
         work.run()
@@ -390,7 +394,13 @@ class _Run:
             outages=self.outages,
         )
         said = notices(self.started, begun.found, begun.selection, summary)
-        return replace(summary, notices=said)
+        news = alerts(
+            summary.reports,
+            at=self.started,
+            before=begun.found.before,
+            streaks=begun.found.streaks,
+        )
+        return replace(summary, notices=said, alerts=news)
 
     def _log(self, event: str, **fields: object) -> None:
         _log(event, self.run_id, **fields)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
-AT_ONCE = 1000
-"""Values read at once."""
+Row = tuple[Any, ...]
+
+BLOCK = 1000
+"""Values that are written, and read, at once."""
 
 
 class Spool(Sequence[T], Generic[T]):
@@ -24,38 +24,47 @@ class Spool(Sequence[T], Generic[T]):
     def __init__(self, make: Callable[..., T]) -> None:
         self._make = make
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as this object lives
-        self._ends = array("Q", [0])
+        self._ends = [0]
+        self._last: list[Row] = []
+        """The values that are not in the file yet."""
+        self._read: tuple[int, list[Row]] = (-1, [])
+        """The block that was read last, and its number."""
 
     def __del__(self) -> None:
         self._file.close()
 
     def add(self, *row: Any) -> None:
-        """Append the value that these arguments make; before it is read."""
-        self._ends.append(self._ends[-1] + self._file.write(pickle.dumps(row)))
+        """Append the value that these arguments make."""
+        self._last.append(row)
+        if len(self._last) == BLOCK:
+            self._file.seek(self._ends[-1])
+            self._ends.append(self._ends[-1] + self._file.write(pickle.dumps(self._last)))
+            self._last = []
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return (len(self._ends) - 1) * BLOCK + len(self._last)
 
     def __iter__(self) -> Iterator[T]:
-        for first in range(0, len(self), AT_ONCE):
-            yield from self._read(first, min(first + AT_ONCE, len(self)))
+        for number in range(len(self._ends)):
+            for row in self._block(number):
+                yield self._make(*row)
 
     @overload
     def __getitem__(self, index: int) -> T: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[T]: ...
     def __getitem__(self, index: int | slice) -> T | Sequence[T]:
-        if isinstance(index, int):
-            place = range(len(self))[index]
-            return self._read(place, place + 1)[0]
-        places = range(len(self))[index]
-        return [self[place] for place in places]
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        number, place = divmod(range(len(self))[index], BLOCK)
+        return self._make(*self._block(number)[place])
 
-    def _read(self, first: int, end: int) -> list[T]:
-        """Return the values from `first` to before `end`."""
-        ends = self._ends[first : end + 1]
-        self._file.seek(ends[0])
-        text = memoryview(self._file.read(ends[-1] - ends[0]))
-        starts = [at - ends[0] for at in ends]
-        rows = (pickle.loads(text[a:b]) for a, b in pairwise(starts))  # noqa: S301 - our own
-        return [self._make(*row) for row in rows]
+    def _block(self, number: int) -> list[Row]:
+        if number == len(self._ends) - 1:
+            return self._last
+        if number != self._read[0]:
+            start, end = self._ends[number : number + 2]
+            self._file.seek(start)
+            block = pickle.loads(self._file.read(end - start))  # noqa: S301 - our own
+            self._read = (number, block)
+        return self._read[1]

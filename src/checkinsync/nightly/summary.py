@@ -73,6 +73,37 @@ def _all_away(failures: Sequence[Exception]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A row of `sync_runs`."""
+
+    id: int
+    started_at: datetime
+    finished_at: datetime | None
+    host: str
+    due: int
+    synced: int
+    failed: int
+    skipped: int
+    requests: int
+    new: int
+    changed: int
+    gone: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """What is news in a run, for notices to the operator: see `nightly.alerts`."""
+
+    failing: tuple[tuple[User, int], ...] = ()
+    """Users who have failed for so many nights in a row that it is told."""
+    recovered: tuple[User, ...] = ()
+    """Users of whom that was told, and who are imported again."""
+    before: RunRecord | None = None
+    """The run before; `killed` if it did not store its end."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """The work of a run."""
 
@@ -90,6 +121,7 @@ class RunSummary:
     exit_code: int
     notices: tuple[str, ...] = ()
     """Sentences to be said whatever the outcome: see `nightly.notices`."""
+    alerts: Alerts = Alerts()
 
     @property
     def due(self) -> int:
@@ -116,22 +148,3 @@ class RunSummary:
     def saved(self) -> Saved:
         """The work of all users' imports together."""
         return sum((report.saved for report in self.reports), Saved())
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A row of `sync_runs`."""
-
-    id: int
-    started_at: datetime
-    finished_at: datetime | None
-    host: str
-    due: int
-    synced: int
-    failed: int
-    skipped: int
-    requests: int
-    new: int
-    changed: int
-    gone: int
-    outcome: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +10,9 @@ from checkinsync.errors import UnknownUser
 from checkinsync.model.standing import Standing
 from checkinsync.model.user import Candidate, Profile, User
 from checkinsync.store.pool import Connection
+
+AT_ONCE = 1000
+"""Rows that are received at once."""
 
 NEAR = 3
 """Similar names to suggest, at most."""
@@ -78,9 +82,9 @@ def connected(conn: Connection) -> list[User]:
 
 def statuses(
     conn: Connection, *, at: datetime, days: int, user_id: int | None = None
-) -> list[Status]:
-    """Return all that is known of every user by id, or of one."""
-    rows = conn.execute(
+) -> Iterator[Status]:
+    """Yield all that is known of every user by id, or of one, as the server finds it."""
+    rows = conn.cursor().stream(
         """
         SELECT id, foursquare_user_id, name, state, active, created_at, last_checked_at, importing,
                checkins, last_new_at, consecutive_failures, quarantined, missing, withheld, gone,
@@ -89,8 +93,9 @@ def statuses(
          WHERE %(user)s::int IS NULL OR id = %(user)s
         """,
         {"at": at, "days": days, "user": user_id},
+        size=AT_ONCE,
     )
-    return [Status(*row) for row in rows]
+    return (Status(*row) for row in rows)
 
 
 def standings(conn: Connection, *, at: datetime, days: int) -> list[Standing]:

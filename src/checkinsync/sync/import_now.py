@@ -19,7 +19,7 @@ from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 from checkinsync.sync import record
 from checkinsync.sync.import_user import import_user
-from checkinsync.sync.outcome import Failed, Imported, UserReport
+from checkinsync.sync.outcome import TOKEN_TROUBLE, Failed, Imported, UserReport
 from checkinsync.sync.scope import Scope
 from checkinsync.sync.session import Hooks, Services
 
@@ -46,7 +46,7 @@ def import_now(
     except CheckinsyncError as error:
         if isinstance(error, TokenUnreadable) and not record.any_token_decrypts(services):
             raise WrongEncryptionKey from None
-        if isinstance(error, record.TOKEN_TROUBLE):
+        if isinstance(error, TOKEN_TROUBLE):
             record.tokens([UserReport(user, Failed(error), 1, Saved())], pool=services.pool)
         else:
             record.failed(user, str(error), pool=services.pool, since=started)

@@ -5,9 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from checkinsync.errors import AtWork, Interrupted, RateLimited, UserRemoved
+from checkinsync.errors import (
+    AtWork,
+    Interrupted,
+    NoToken,
+    RateLimited,
+    TokenRejected,
+    TokenUnreadable,
+    UserRemoved,
+)
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
+
+TOKEN_TROUBLE = (TokenRejected, TokenUnreadable, NoToken)
+"""Stored at the end of a run, when it is known that our own settings are not to blame."""
 
 
 @dataclass(frozen=True, slots=True)

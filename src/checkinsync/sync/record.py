@@ -7,15 +7,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 
-from checkinsync.errors import DatabaseError, NoToken, TokenRejected, TokenUnreadable
+from checkinsync.errors import DatabaseError, TokenRejected, TokenUnreadable
 from checkinsync.model.user import User
 from checkinsync.store import sync_state, users
 from checkinsync.store.pool import Pool, transaction
 from checkinsync.sync.outcome import Failed, UserReport
 from checkinsync.sync.session import Services
-
-TOKEN_TROUBLE = (TokenRejected, TokenUnreadable, NoToken)
-"""Stored at the end of a run, when it is known that our own settings are not to blame."""
 
 SAMPLE = 100
 """Stored tokens that are tried before the key counts as wrong."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from checkinsync.cli.render.table import ago, cell, cut, fitted, many, moment, table
+from checkinsync.cli.render.table import ago, cell, cut, fitted, many, moment, table, table_lines
 from checkinsync.cli.terminal import iso
 from checkinsync.model.user import one_line
 from checkinsync.nightly.status import Report
@@ -54,9 +54,13 @@ class View:
     terminal: bool = False
     colours: bool = False
 
-    def of(self, report: Report) -> tuple[Status, ...]:
-        """Return the users of the groups, by id."""
-        return tuple(u for u in report.users if not self.states or report.group(u) in self.states)
+    def of(self, report: Report) -> list[int]:
+        """Return the places of the users of the groups, by id."""
+        return [
+            place
+            for place, group in enumerate(report.groups)
+            if not self.states or group in self.states
+        ]
 
     def most(self) -> int | None:
         """Return how many users to show at most."""
@@ -67,7 +71,7 @@ PLAIN = View()
 
 
 def status_json(report: Report, view: View = PLAIN) -> dict[str, Any]:
-    """The promised names; more may be added, none goes."""
+    """The promised names; more may be added, none goes. The users are an iterator."""
     return {
         "counts": report.counts,
         "quarantined": report.quarantined,
@@ -75,9 +79,10 @@ def status_json(report: Report, view: View = PLAIN) -> dict[str, Any]:
         "progress": report.progress,
         "runs": [run_json(run) for run in report.runs],
         "running": [job_json(job) for job in report.running],
-        "users": [
-            user_json(user, fresh=report.is_fresh(user)) for user in view.of(report)[: view.limit]
-        ],
+        "users": (
+            user_json(user, fresh=report.is_fresh(user))
+            for user in map(report.users.__getitem__, view.of(report)[: view.limit])
+        ),
     }
 
 
@@ -157,17 +162,22 @@ def counts_text(counts: dict[str, int]) -> str:
 
 
 def status_text(report: Report, view: View = PLAIN) -> str:
+    """See `status_lines`."""
+    return "\n".join(status_lines(report, view))
+
+
+def status_lines(report: Report, view: View = PLAIN) -> Iterator[str]:
     """Counts and warnings, the last runs, imports at work, then the users, trouble first."""
-    users = sorted(view.of(report), key=lambda user: (TROUBLE.index(report.group(user)), user.id))
-    shown = users[: view.most()]
-    more = len(users) - len(shown)
-    parts = [
-        _head(report, view),
-        _runs(report, view),
-        _users(report, shown, view) if report.users else "",
-        f"and {more:,} more users (--limit {len(users)} shows all)" if more else "",
-    ]
-    return "\n\n".join(part for part in parts if part)
+    yield from (_head(report, view), "", _runs(report, view))
+    if not report.users:
+        return
+    yield ""
+    found = view.of(report)
+    found.sort(key=lambda place: TROUBLE.index(report.groups[place]))  # else they stay by id
+    shown = found[: view.most()]
+    yield from _users(report, shown, view)
+    if more := len(found) - len(shown):
+        yield from ("", f"and {more:,} more users (--limit {len(found)} shows all)")
 
 
 def _head(report: Report, view: View) -> str:
@@ -192,7 +202,10 @@ def _warnings(report: Report) -> list[str]:
 def _at_work(report: Report) -> list[str]:
     """The run with its progress, each import, and who is next."""
     lines = []
-    names = {user.id: str(user) for user in report.users}
+    progress = report.progress or {"next": (), "again": ()}
+    named = {each["user_id"] for each in (*progress["next"], *progress["again"])}
+    named |= {job.user_id for job in report.running}
+    names = {user.id: str(user) for user in report.users if user.id in named}
     if report.run_at_work and report.runs and report.runs[0].outcome == "running":
         run = report.runs[0]
         checked = (user.last_checked_at for user in report.users)
@@ -208,9 +221,7 @@ def _at_work(report: Report) -> list[str]:
             f"at work: {names.get(job.user_id, f'user {job.user_id}')}, page {job.page}, "
             f"{job.imported:,} of {expected} check-ins, since {moment(job.started_at)} UTC"
         )
-    if report.run_at_work and report.progress:
-        lines += _coming(report.progress, names, report.running)
-    return lines
+    return [*lines, *_coming(progress, names, report.running)]
 
 
 def _clock(text: str) -> str:
@@ -260,44 +271,43 @@ def _runs(report: Report, view: View) -> str:
     return table((*head[:7], head[-1]), narrow, states=7 if view.colours else None)
 
 
-def _users(report: Report, users: Sequence[Status], view: View) -> str:
-    """A line per user; a narrow terminal gets fewer columns, and cuts what is too long."""
-    if not users:
-        return "no user is in this state"
-    groups = [report.group(user) for user in users]
-    if view.width is None:
-        return users_table(users, groups, colours=view.colours)
-    head = ("user", "name", "state", "check-ins", "last checked", "next")
-    rows = [
-        (u.id, u.name, group, u.checkins, ago(u.last_checked_at, at=report.at),
-         u.next_action if view.width >= ROOMY else _next(u, group))
-        for u, group in zip(users, groups, strict=True)
-    ]  # fmt: skip
-    states = 2 if view.colours else None
-    return fitted(head, rows, width=view.width, flexible=(1, 5), states=states)
+def _users(report: Report, shown: Sequence[int], view: View) -> Iterator[str]:
+    """A line per user; a narrow terminal gets fewer columns, and cuts what is too long.
+
+    `shown`: their places in the report.
+    """
+    users = ((report.users[place], report.groups[place]) for place in shown)
+    if not shown:
+        yield "no user is in this state"
+    elif view.width is None:
+        yield from users_lines(users, colours=view.colours)
+    else:
+        head = ("user", "name", "state", "check-ins", "last checked", "next")
+        rows = [
+            (u.id, u.name, group, u.checkins, ago(u.last_checked_at, at=report.at),
+             u.next_action if view.width >= ROOMY else _next(u, group))
+            for u, group in users
+        ]  # fmt: skip
+        states = 2 if view.colours else None
+        yield fitted(head, rows, width=view.width, flexible=(1, 5), states=states)
 
 
 def _next(user: Status, group: str) -> str:
     return "being imported" if user.importing else NEXT[group].format(id=user.id)
 
 
-def users_table(
-    users: Sequence[Status], groups: Sequence[str] | None = None, *, colours: bool = False
-) -> str:
-    """A line per user with all that is known; `groups`: instead of the states."""
-    if not users:
-        return "no users yet; `checkinsync users add` adds one"
+def users_lines(users: Iterable[tuple[Status, str]], *, colours: bool = False) -> Iterator[str]:
+    """A line per user with all that is known; with them, what to call their states."""
     head = (
         "user", "name", "state", "check-ins", "missing", "gone", "last checked (UTC)",
         "oldest comparison", "quarantined", "next",
     )  # fmt: skip
-    states = groups or [user.state for user in users]
-    rows = [
+    rows = (
         (u.id, u.name, state, u.checkins, u.missing, u.gone, u.last_checked_at, _stretch(u),
          u.quarantined, u.next_action)
-        for u, state in zip(users, states, strict=True)
-    ]  # fmt: skip
-    return table(head, rows, states=2 if colours else None)
+        for u, state in users
+    )  # fmt: skip
+    return table_lines(head, rows, states=2 if colours else None)
 
 
 def why(user: Status, job: Job | None) -> str:

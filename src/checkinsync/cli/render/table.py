@@ -15,6 +15,9 @@ from checkinsync.model.user import one_line
 GAP = "  "
 """Between two columns."""
 
+SEPARATOR = "\t"
+"""Between two cells while they are kept; no cell has it, since each is one line of text."""
+
 NARROWEST = 6
 """Cells that a column keeps when it is cut."""
 
@@ -58,8 +61,24 @@ def table(
 
     `states`: the column whose words get a colour.
     """
-    lines, right = _cells(head, rows)
-    return _aligned(lines, right, measure=_width, states=states)
+    return "\n".join(table_lines(head, rows, states=states))
+
+
+def table_lines(
+    head: Sequence[str], rows: Iterable[Sequence[object]], *, states: int | None = None
+) -> Iterator[str]:
+    """The same line by line, for any number of rows: each is kept as one text until all are
+    measured."""
+    widths, right = list(map(_width, head)), [True] * len(head)
+    lines = [SEPARATOR.join(head)]
+    for row in rows:
+        texts = [cell(value) for value in row]
+        widths = list(map(max, widths, map(_width, texts)))
+        right = [number and isinstance(v, int) for number, v in zip(right, row, strict=True)]
+        lines.append(SEPARATOR.join(texts))
+    texts_of = (line.split(SEPARATOR) for line in lines)
+    yield _line(next(texts_of), widths, right, measure=_width)
+    yield from (_line(line, widths, right, measure=_width, states=states) for line in texts_of)
 
 
 def fitted(
@@ -111,14 +130,26 @@ def _aligned(
     states: int | None,
 ) -> str:
     widths = [max(map(measure, column)) for column in zip(*lines, strict=True)]
+    first, *others = lines
+    made = [_line(first, widths, right, measure=measure)]
+    made += [_line(line, widths, right, measure=measure, states=states) for line in others]
+    return "\n".join(made)
 
-    def padded(line: Sequence[str]) -> Iterator[str]:
-        for column, text in enumerate(line):
-            blank = " " * (widths[column] - measure(text))
-            shown = coloured(text) if column == states and line is not lines[0] else text
-            yield blank + shown if right[column] else shown + blank
 
-    return "\n".join(GAP.join(padded(line)).rstrip() for line in lines)
+def _line(
+    texts: Sequence[str],
+    widths: Sequence[int],
+    right: Sequence[bool],
+    *,
+    measure: Callable[[str], int],
+    states: int | None = None,
+) -> str:
+    blanks = (" " * (width - measure(text)) for text, width in zip(texts, widths, strict=True))
+    shown = [coloured(text) if n == states else text for n, text in enumerate(texts)]
+    return GAP.join(
+        blank + text if number else text + blank
+        for text, number, blank in zip(shown, right, blanks, strict=True)
+    ).rstrip()
 
 
 def _width(text: str) -> int:
