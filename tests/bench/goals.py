@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from bench.places import PAGE
 from bench.scale import Scale
@@ -100,10 +99,10 @@ def curve(figures: Figures, what: str, measure: str) -> list[tuple[int, float]]:
 
 
 def costs(figures: Figures, what: str) -> list[tuple[int, float]]:
-    """Return the cost of one more at each size after the first, in seconds: what the start of a
-    process takes is left out."""
-    points = curve(figures, what, "seconds")
-    return [(b, (y - x) / (b - a)) for (a, x), (b, y) in pairwise(points)]
+    """Return the seconds for each check-in or user at each size, without those that any run takes
+    to start."""
+    start = figures.get("nobody due seconds", 0.0)
+    return [(size, (taken - start) / size) for size, taken in curve(figures, what, "seconds")]
 
 
 def _growth(figures: Figures, what: str, measure: str) -> float:
@@ -112,7 +111,7 @@ def _growth(figures: Figures, what: str, measure: str) -> float:
 
 
 def _growth_of_cost(figures: Figures, what: str) -> float:
-    first, *_, last = [each / size for size, each in curve(figures, what, "seconds")]
+    first, *_, last = [each for _, each in costs(figures, what)]
     return last / first
 
 

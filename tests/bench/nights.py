@@ -183,6 +183,7 @@ def starting(places: Places, scale: Scale) -> Figures:
     worst = max(COMMANDS, key=taken.__getitem__)
     return {
         "bare start seconds": taken["bare"],
+        "nobody due seconds": taken["nobody due"],
         "overview of bare": taken["overview"] / taken["bare"],
         "help of bare": taken[worst] / taken["bare"],
         **{f"help {name} of bare": taken[name] / taken["bare"] for name in COMMANDS},

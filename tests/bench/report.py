@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.goals import MB, PEERS, TIMES, Figures, Goal, curve, goals
+from bench.goals import MB, PEERS, TIMES, Figures, Goal, costs, curve, goals
 from bench.places import ROOT, commit, machine
 from bench.scale import Scale
 
@@ -120,11 +120,11 @@ class Report:
 
     def _growth(self) -> Iterator[tuple[str, ...]]:
         for what, noun in (("history", "check-ins"), ("night", "users")):
-            seconds = curve(self.figures, what, "seconds")
+            seconds = dict(curve(self.figures, what, "seconds"))
             peaks = dict(curve(self.figures, what, "peak"))
-            for size, taken in seconds:
-                each, first = taken / size, seconds[0][1] / seconds[0][0]
-                yield (f"{size:,} {noun}", f"{taken:.1f}", shown(each / first, TIMES),
+            each = costs(self.figures, what)
+            for size, cost in each:
+                yield (f"{size:,} {noun}", f"{seconds[size]:.1f}", shown(cost / each[0][1], TIMES),
                        f"{peaks[size] / MB:.0f} MB")  # fmt: skip
 
 
@@ -153,10 +153,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 680, 320, 70, 50, 20, 150
 def plot(figures: Figures) -> str:
     """Return an SVG: microseconds for each check-in and each user, over the size; both
     logarithmic."""
-    series = {
-        what: [(size, taken / size * 1e6) for size, taken in curve(figures, what, "seconds")]
-        for what in COLOURS
-    }
+    series = {what: [(size, cost * 1e6) for size, cost in costs(figures, what)] for what in COLOURS}
     points = [point for each in series.values() for point in each]
     if not points:
         return '<svg xmlns="http://www.w3.org/2000/svg"/>\n'
