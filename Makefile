@@ -22,8 +22,8 @@ lint: $(STAMP)  ## what a change has to pass besides the tests
 docs: $(STAMP)  ## the pages that are made from the program
 	cd tests && ../$(BIN)/python -m support.made
 
-bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again
-	cd tests && ../$(BIN)/python -m bench
+bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again; QUICK=1 in small, in a minute
+	cd tests && ../$(BIN)/python -m bench $(if $(QUICK),--quick) $(BENCH)
 
 drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 run others
 	cd tests && ../$(BIN)/python -m drill \

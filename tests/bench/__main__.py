@@ -1,42 +1,60 @@
-"""`python -m bench [name …]` in `tests/`: the benchmarks, as Markdown."""
+"""`python -m bench [--quick] [--output FOLDER] [name …]` in `tests/`: see docs/benchmarks.md."""
 
 from __future__ import annotations
 
-import platform
-import sys
-from datetime import UTC, datetime
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
 
-from bench import first_import, leasing, moving_in, parsing, saving, starting, verifying
-from bench.places import machine, server, version
+from bench import imports, moving_in, nights
+from bench.goals import Figures
+from bench.places import Places, places
+from bench.report import DOCS, Report
+from bench.scale import FULL, QUICK, Scale
 
-WITHOUT_DATABASE = {"start": starting.overview, "parse": parsing.page}
-WITH_DATABASE = {
-    "unchanged": saving.unchanged,
-    "new": saving.new,
-    "lease": leasing.lease,
-    "import": first_import.history,
-    "verify": verifying.verifying,
-    "moving": moving_in.moving,
+MEASURED: dict[str, Callable[[Places, Scale], Figures]] = {
+    "start": nights.starting,
+    "peers": imports.beside_peers,
+    "latency": imports.with_latency,
+    "again": imports.again,
+    "night": nights.nights,
+    "trips": nights.round_trips,
+    "everyone": nights.everyone,
+    "histories": imports.growing,
+    "nights": nights.growing,
 }
 
+ASIDE = {"moving": moving_in.moving}
+"""Without a goal; measured only when named."""
 
-def main(*names: str) -> None:
-    """Run the benchmarks named, or all."""
-    strange = set(names) - {*WITH_DATABASE, *WITHOUT_DATABASE}
-    if strange:
-        sys.exit(f"no such benchmark; there are {', '.join([*WITH_DATABASE, *WITHOUT_DATABASE])}")
-    with server() as running:
-        print(
-            f"{datetime.now(UTC):%Y-%m-%d}; {machine()}; Python {platform.python_version()}, "
-            f"PostgreSQL {version(running)}."
-        )
-        for name, bench in WITH_DATABASE.items():
-            if not names or name in names:
-                print(f"\n{bench(running)}", flush=True)
-    for name, alone in WITHOUT_DATABASE.items():
-        if not names or name in names:
-            print(f"\n{alone()}", flush=True)
+
+def main() -> None:
+    """Measure what is named, or all that has a goal; write it down, and print what falls short."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*MEASURED, *ASIDE, []], metavar="name")
+    parser.add_argument("--quick", action="store_true", help="in small, in about a minute")
+    parser.add_argument("--output", type=Path, help="a folder; without, only a full run is kept")
+    asked = parser.parse_args()
+    scale, start = (QUICK if asked.quick else FULL), time.monotonic()
+    figures: Figures = {}
+    with places() as found:
+        for name in asked.names or MEASURED:
+            if name in ASIDE:
+                print(ASIDE[name](found.running))
+                continue
+            began = time.monotonic()
+            figures |= MEASURED[name](found, scale)
+            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+        command = "make bench QUICK=1" if asked.quick else "make bench"
+        report = Report(scale, figures, found.version, command, time.monotonic() - start)
+    for result in report.results:
+        print(f"{result.verdict:>11}  {result.value:>12.4g} {result.goal.unit:<8}"
+              f"{result.goal.what}")  # fmt: skip
+    if asked.output or not (asked.quick or asked.names):
+        report.write(asked.output or DOCS)
+    print("\nfalls short:\n" + "\n".join(report.short) if report.short else "\nall goals are met")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

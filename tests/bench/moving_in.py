@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from bench.measure import Table
+from bench.table import Table
 from checkinsync.embedded import Running
 from checkinsync.migrations import migrate
 from support.stories import Story, telling

@@ -1,115 +1,162 @@
-"""The surroundings of benchmarks: a durable database, a simulated Foursquare, made-up pages."""
+"""The surroundings of the benchmarks: a durable database, Foursquare's pages, users."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
-from msgspec.structs import replace
+from psycopg.sql import SQL, Identifier
 
 from checkinsync.embedded import Running, serving
-from checkinsync.foursquare import parse
+from checkinsync.keys.keyring import Keyring
 from checkinsync.migrations import migrate
-from checkinsync.model.checkin import Checkin
-from checkinsync.simulator.world import World
-from checkinsync.store.pool import Connection
 
 TESTS = Path(__file__).parent.parent
+ROOT = TESTS.parent
 PAGE = 250
-NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
-_numbers = itertools.count()
+KEY = "00" * 32
+MIGRATED, IMPORTED = "bench_migrated", "bench_imported"
+FORTY_MINUTES, TWELVE_HOURS, A_FORTNIGHT = 2400, 12 * 3600, 14 * 86_400
+"""Seconds between two check-ins of a history, of a caught-up user, and of one with older ones."""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The server, and a folder for everything that is made."""
+
+    running: Running
+    folder: Path
+    _numbers: Iterator[int]
+
+    @contextmanager
+    def database(self, template: str | None = MIGRATED) -> Iterator[str]:
+        """Yield the address of a new copy of a database, dropped afterwards."""
+        name = f"bench_{next(self._numbers)}"
+        self.copy(template or "template0", name)
+        try:
+            yield self.running.url_for(name)
+        finally:
+            with self.admin() as conn:
+                conn.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+    def copy(self, template: str, name: str) -> None:
+        """Make a database like another, on disk before anything is measured."""
+        words = SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(Identifier, (name, template)))
+        with self.admin() as conn:
+            conn.execute(words)
+            conn.execute("CHECKPOINT")
+
+    def admin(self) -> Connection:
+        """Return a connection to no database of ours."""
+        return psycopg.connect(self.running.url_for("postgres"), autocommit=True)
+
+    @property
+    def version(self) -> str:
+        """The version of PostgreSQL."""
+        with self.admin() as conn:
+            return conn.info.parameter_status("server_version") or "unknown"
 
 
 @contextmanager
-def server() -> Iterator[Running]:
-    """Run an embedded server as users have it: on the disk, safe against power cuts."""
-    home = Path(tempfile.mkdtemp(prefix="checkinsync-bench-"))
-    home.chmod(0o711)  # started by root, the server runs under another account
+def places() -> Iterator[Places]:
+    """Run an embedded server as users have it: on the disk, safe against power cuts.
+
+    It has two databases to copy: `MIGRATED`, with a schema and one user, and later `IMPORTED`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="checkinsync-bench-"))
+    folder.chmod(0o711)  # started by root, the server runs under another account
     try:
-        with serving(home, allow_nobody=True) as running:
-            yield running
+        with serving(folder / "home", allow_nobody=True) as running:
+            found = Places(running, folder, itertools.count())
+            found.copy("template0", MIGRATED)
+            migrate.up(running.url_for(MIGRATED))
+            with psycopg.connect(running.url_for(MIGRATED)) as conn:
+                add_users(conn, 1)
+            yield found
     finally:
-        shutil.rmtree(home)
+        shutil.rmtree(folder)
 
 
-def database(running: Running) -> str:
-    """Create a database with the schema and no rows; return its address."""
-    name = f"bench_{next(_numbers)}"
-    with psycopg.connect(running.url_for("postgres"), autocommit=True) as conn:
-        conn.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
-    url = running.url_for(name)
-    migrate.up(url)
-    return url
-
-
-def version(running: Running) -> str:
-    """Return the version of PostgreSQL."""
-    with psycopg.connect(running.url_for("postgres")) as conn:
-        return conn.info.parameter_status("server_version") or "unknown"
-
-
-def add_user(conn: Connection, number: int) -> int:
-    """Add a user; return the id."""
-    row = conn.execute(
+def add_users(conn: Connection, count: int) -> None:
+    """Add active users; each has a token of their own."""
+    keyring = Keyring([KEY])
+    tokens = [keyring.encrypt(f"token-{number}") for number in range(count)]
+    conn.execute(
         """
-        INSERT INTO users (foursquare_user_id, secret_token)
-        VALUES ('f' || %(number)s::int, 's' || %(number)s::int) RETURNING id
+        INSERT INTO users (foursquare_user_id, display_name, access_token_encrypted, secret_token,
+                           last_login_at)
+        SELECT 'f' || s.next, 'user ' || s.next, t.token, 's' || s.next,
+               now() AT TIME ZONE 'UTC'
+          FROM unnest(%s::text[]) WITH ORDINALITY AS t (token, n),
+               LATERAL (SELECT t.n + (SELECT count(*) FROM users)) AS s (next)
         """,
-        {"number": number},
-    ).fetchone()
-    assert row is not None
-    return row[0]
+        [tokens],
+    )
 
 
-def wal_meter(conn: Connection) -> Callable[[], float]:
-    """Return a meter of the bytes of WAL that the server has written so far."""
+def clone(conn: Connection, count: int) -> None:
+    """Add users until there are so many, each with what is stored of the first."""
+    add_users(conn, count - 1)
+    for table in ("sync_state", "verified_spans", "checkins"):
+        names = columns(conn, table)
+        conn.execute(
+            SQL(
+                "INSERT INTO {table} (user_id, {names}) SELECT u.id, {values} FROM {table} AS t, "
+                "users AS u WHERE t.user_id = 1 AND u.id > 1 ORDER BY u.id"
+            ).format(
+                table=Identifier(table),
+                names=SQL(", ").join(map(Identifier, names)),
+                values=SQL(", ").join(Identifier("t", name) for name in names),
+            )
+        )
+    names = columns(conn, "checkin_photos")
+    conn.execute(
+        SQL(
+            "INSERT INTO checkin_photos (checkin_id, {names}) SELECT c.id, {values} FROM "
+            "checkin_photos AS p JOIN checkins AS o ON o.id = p.checkin_id JOIN checkins AS c "
+            "USING (foursquare_id) WHERE c.user_id > 1"
+        ).format(
+            names=SQL(", ").join(map(Identifier, names)),
+            values=SQL(", ").join(Identifier("p", name) for name in names),
+        )
+    )
+    conn.commit()
+    conn.autocommit = True
+    conn.execute("VACUUM ANALYZE")
+    conn.execute("CHECKPOINT")
 
-    def read() -> float:
-        row = conn.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()
-        assert row is not None
-        return float(row[0])
 
-    return read
-
-
-def response(count: int = PAGE, *, seed: int = 1) -> bytes:
-    """Return the `response` of a page, as the simulator sends it."""
-    items = World.generate(seed=seed, accounts=1, count=count).accounts["token-1"].items
-    whole = {"checkins": {"count": count, "items": items}}
-    return json.dumps(whole, separators=(",", ":")).encode()
-
-
-def pages() -> Iterator[tuple[Checkin, ...]]:
-    """Yield pages of new check-ins, each older than the one before."""
-    page = parse.page(response(), offset=0, limit=PAGE)
-    pattern = [item for item in page.items if isinstance(item, Checkin)]
-    for number in itertools.count():
-        back = timedelta(days=120 * number)
-        yield tuple(_moved(checkin, back, number) for checkin in pattern)
-
-
-def _moved(checkin: Checkin, back: timedelta, number: int) -> Checkin:
-    at = checkin.created_at - back
-    key = f"{int(at.timestamp()) % 2**32:08x}{number:04x}{checkin.id[12:]}"
-    photos = tuple(replace(p, id=f"{number:04x}{p.id[4:]}") for p in checkin.photos)
-    digest = number.to_bytes(2) + checkin.fingerprint[2:]
-    return replace(checkin, id=key, created_at=at, photos=photos, fingerprint=digest)
+def columns(conn: Connection, table: str) -> list[str]:
+    """Return the columns of a table but its id and the one that says whose row it is."""
+    rows = conn.execute(
+        """
+        SELECT column_name FROM information_schema.columns
+         WHERE table_schema = 'public' AND table_name = %s
+           AND column_name NOT IN ('id', 'user_id', 'checkin_id')
+         ORDER BY ordinal_position
+        """,
+        [table],
+    )
+    return [name for (name,) in rows]
 
 
 @contextmanager
-def foursquare(count: int) -> Iterator[str]:
-    """Run a simulated Foursquare in a process of its own; yield its address."""
-    command = [sys.executable, "-m", "bench.simulated", str(count)]
+def pages(count: int, *, spacing: int = FORTY_MINUTES, latency: float = 0.0) -> Iterator[str]:
+    """Serve a history in a process of its own; yield the address of the API."""
+    command = [sys.executable, "-m", "bench.pages", str(count), str(spacing), str(latency)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
     ) as process:
@@ -119,7 +166,25 @@ def foursquare(count: int) -> Iterator[str]:
         process.stdin.close()
 
 
+def wal_meter(conn: Connection) -> Callable[[], int]:
+    """Return a meter of the bytes of WAL that the server has written so far."""
+
+    def read() -> int:
+        row = conn.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    return read
+
+
 def machine() -> str:
     """Return the number of cores, the memory and the system of this machine."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {sys.platform}"
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
+
+
+def commit() -> str:
+    """Return the commit that was measured."""
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"

@@ -47,7 +47,7 @@ SEAMS = {
     "the run begins": Seam(".nightly.queries:start"),
     "the run ends": Seam(".nightly.queries:finish"),
     "a page is asked for": Seam(".foursquare.client:UserClient.page", 6),
-    "a page is taken": Seam(".sync.import_user:Import._take", 6),
+    "a page is taken": Seam(".sync.importing:Import._take", 6),
     "a page is asked for ahead": Seam(".sync.ahead:PagesAhead._ask", 2, "long"),
     "pages are compared": Seam(".store.checkins:as_stored", 6),
     "a page is saved": Seam(".sync.save_page:save_page", 6),

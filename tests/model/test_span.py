@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from checkinsync.model.changes import Stored, Unseen
 from checkinsync.model.checkin import Unreadable
@@ -170,8 +171,8 @@ def test_a_moved_one_is_a_change_wherever_it_is_shown(drawn, by):
     if not page:
         return
     rows = [stored(item, n) for n, item in enumerate(made)]
-    moved = checkin(page[0].created_at - by, 77, fingerprint=b"moved")
-    object.__setattr__(moved, "id", page[0].id)
+    other = checkin(page[0].created_at - by, 77, fingerprint=b"moved")
+    moved = replace(other, id=page[0].id)
 
     changes = reconcile([moved, *page[1:]], rows, [])
 

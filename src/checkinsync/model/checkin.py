@@ -6,6 +6,7 @@ make, and a first import makes one of each check-in.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -13,6 +14,8 @@ import msgspec
 
 ID_DIGITS = 24
 """A Foursquare id is 24 lower-case hex digits (seen in about 1,300 recorded items)."""
+
+_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 NAMELESS = "sha256:"
 """Begins the key of what has no usable id: a hash follows."""
@@ -102,6 +105,6 @@ def instant_of_id(checkin_id: str) -> datetime | None:
 
     Source: in about 1,300 recorded items `int(id[:8], 16)` equals `createdAt`.
     """
-    if len(checkin_id) != ID_DIGITS or not set(checkin_id) <= set("0123456789abcdef"):
+    if _ID.fullmatch(checkin_id) is None:
         return None
     return datetime.fromtimestamp(int(checkin_id[:8], 16), UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from checkinsync.model.listing import Checkpoint
 from checkinsync.model.span import Order, VerifiedSpan
@@ -104,15 +105,6 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> None:
     `users.last_sync_at` is set to the cursor, too: the application asks Foursquare for what
     follows it.
     """
-    dropped = [
-        (end.lease.user_id, span.newest)
-        for end in ends
-        for span in end.before
-        if span.newest not in {after.newest for after in end.after}
-    ]
-    kept = [
-        (end.lease.user_id, span) for end in ends for span in end.after if span not in end.before
-    ]
     conn.execute(
         """
         WITH done AS (
@@ -167,27 +159,46 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> None:
           FROM done AS d
          WHERE d.release AND l.user_id = d.user_id AND l.token = d.token
         """,
-        {
-            "user": [end.lease.user_id for end in ends],
-            "token": [end.lease.token for end in ends],
-            "job": [end.job for end in ends],
-            "cursor": [end.cursor for end in ends],
-            "at": [end.at for end in ends],
-            "token_in": [end.token_in for end in ends],
-            "window_size": [end.window_size for end in ends],
-            "last_new": [end.last_new for end in ends],
-            "list_order": [end.order.value if end.order else None for end in ends],
-            "release": [end.release for end in ends],
-            "page": [end.progress.page for end in ends],
-            "seen": [end.progress.seen for end in ends],
-            "requests": [end.progress.requests for end in ends],
-            "new": [end.progress.saved.new for end in ends],
-            "changed": [end.progress.saved.changed for end in ends],
-            "dropped_user": [user for user, _ in dropped],
-            "dropped": [newest for _, newest in dropped],
-            "kept_user": [user for user, _ in kept],
-            "newest": [span.newest for _, span in kept],
-            "oldest": [span.oldest for _, span in kept],
-            "verified_at": [span.at for _, span in kept],
-        },
+        {**_ends(ends), **_spans(ends)},
     )
+
+
+def _ends(ends: Sequence[Finished]) -> dict[str, list[Any]]:
+    return {
+        "user": [end.lease.user_id for end in ends],
+        "token": [end.lease.token for end in ends],
+        "job": [end.job for end in ends],
+        "cursor": [end.cursor for end in ends],
+        "at": [end.at for end in ends],
+        "token_in": [end.token_in for end in ends],
+        "window_size": [end.window_size for end in ends],
+        "last_new": [end.last_new for end in ends],
+        "list_order": [end.order.value if end.order else None for end in ends],
+        "release": [end.release for end in ends],
+        "page": [end.progress.page for end in ends],
+        "seen": [end.progress.seen for end in ends],
+        "requests": [end.progress.requests for end in ends],
+        "new": [end.progress.saved.new for end in ends],
+        "changed": [end.progress.saved.changed for end in ends],
+    }
+
+
+def _spans(ends: Sequence[Finished]) -> dict[str, list[Any]]:
+    """The spans that are no longer there, and those that are new or have changed."""
+    dropped = [
+        (end.lease.user_id, span.newest)
+        for end in ends
+        for span in end.before
+        if span.newest not in {after.newest for after in end.after}
+    ]
+    kept = [
+        (end.lease.user_id, span) for end in ends for span in end.after if span not in end.before
+    ]
+    return {
+        "dropped_user": [user for user, _ in dropped],
+        "dropped": [newest for _, newest in dropped],
+        "kept_user": [user for user, _ in kept],
+        "newest": [span.newest for _, span in kept],
+        "oldest": [span.oldest for _, span in kept],
+        "verified_at": [span.at for _, span in kept],
+    }

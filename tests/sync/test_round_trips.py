@@ -1,0 +1,100 @@
+"""Counted exactly: round trips to the database, alone and of many users at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from checkinsync.sync import import_user as imports
+from checkinsync.sync.importing import Import
+from checkinsync.sync.scope import Full, Nightly
+from checkinsync.sync.session import Hooks
+
+USERS = 40
+WINDOW = Nightly(timedelta(days=14))
+
+
+@pytest.fixture
+def trips(monkeypatch):
+    """The number of times that the driver waits for the server, as a list to be cleared."""
+    made: list[None] = []
+    wait = psycopg.Connection.wait
+
+    def counted(*arguments, **more):
+        made.append(None)
+        return wait(*arguments, **more)
+
+    monkeypatch.setattr(psycopg.Connection, "wait", counted)
+    return made
+
+
+def caught_up(env, count):
+    """Users who have nothing new."""
+    users = []
+    for number in range(count):
+        env.simulator.world.add_account(f"token-{number}", count=30)
+        users.append(env.add(f"token-{number}"))
+    for user in users:
+        env.import_(user)
+    env.at += timedelta(days=1)
+    for user in users:
+        env.import_(user)
+    return users
+
+
+def test_a_caught_up_user_alone_takes_ten(env, trips):
+    [user] = caught_up(env, 1)
+    trips.clear()
+
+    imported = env.import_(user)
+
+    assert (imported.saved.unchanged > 0, imported.requests) == (True, 1)
+    assert len(trips) == 10  # begin, lease, state, job, commit; begin, lease, page, end, commit
+
+
+def test_many_at_once_take_no_more_than_one(env, trips):
+    users = caught_up(env, USERS)
+    trips.clear()
+
+    opened = env.services.open(users, for_import=True)
+    work = [Import(each, WINDOW, Hooks(), None, env.at) for each in opened]
+    for each in work:
+        each.ask()
+    imports.finish_unchanged(work)
+
+    assert all(each.run().saved.unchanged for each in work)
+    assert len(trips) == 10
+    states = env.conn.execute("SELECT status, count(*) FROM import_jobs GROUP BY 1").fetchall()
+    assert states == [("completed", 3 * USERS)]
+    assert env.lease_renewer.tokens() == set()
+
+
+def test_one_with_news_leaves_the_others_alone(env):
+    users = caught_up(env, 3)
+    env.simulator.world.add("token-1", created_at=int(env.at.timestamp()))
+    opened = env.services.open(users, for_import=True)
+    work = [Import(each, WINDOW, Hooks(), None, env.at) for each in opened]
+    for each in work:
+        each.ask()
+
+    imports.finish_unchanged(work)
+
+    done = [each.received is None for each in work]
+    assert done == [True, False, True]
+    assert [each.run().saved.new for each in work] == [0, 1, 0]
+
+
+def test_a_page_takes_eleven_and_five_if_it_is_stored(env, trips):
+    taken = {}
+    for count in (1000, 1980):  # four pages more
+        env.simulator.world.add_account(f"token-{count}", count=count)
+        user = env.add(f"token-{count}")
+        for kind in ("new", "stored"):
+            trips.clear()
+            env.import_(user, scope=Full())
+            taken[kind, count] = len(trips)
+
+    more = {kind: (taken[kind, 1980] - taken[kind, 1000]) / 4 for kind in ("new", "stored")}
+    assert more == {"new": 11, "stored": 5}
