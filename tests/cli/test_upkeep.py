@@ -65,6 +65,20 @@ def test_a_dump_that_fails_is_told_and_changes_no_exit_code(private: Story):
     assert len(night.err.splitlines()) == 1
 
 
+def test_a_dump_never_fills_the_disk_of_the_database(private: Story):
+    folder = Path(private.environ["CHECKINSYNC_HOME"]) / "dumps"
+    folder.mkdir()
+    with (folder / "checkinsync-2020-01-01.dump").open("wb") as file:
+        file.truncate(2**44)  # it takes no room
+
+    night = private.run("orchestrate")
+
+    assert night.code == 0
+    assert "MB are free for" in night.err
+    assert dumps(private) == ["checkinsync-2020-01-01.dump"]
+    assert "CHECKINSYNC_DUMPS" not in private.run("orchestrate", dumps="0").err
+
+
 def test_a_good_night_deletes_old_records_and_a_bad_one_does_not(story: Story):
     ada = story.person("Ada", 3)
     story.conn.execute(OLD)

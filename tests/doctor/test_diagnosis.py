@@ -115,6 +115,15 @@ def test_a_disk_is_told_before_it_is_full(free, level):
     assert diagnosis.of_place(Place(Path("/x"), "checkinsync", free)).level.value == level
 
 
+@pytest.mark.parametrize(("days", "level"), [(1, "ok"), (4, "warning"), (None, None)])
+def test_a_dump_that_is_too_old_is_told(days, level):
+    at = None if days is None else NOW - timedelta(days=days)
+
+    found = diagnosis.of_dumps(Place(Path("/x"), "checkinsync", 2**40, at), now=NOW)
+
+    assert (found and found.level.value) == level
+
+
 def last_run(hours: float, outcome: str, *, at_work: bool = False):
     started = NOW - timedelta(hours=hours)
     run = RunRecord(7, started, None, "host", 0, 0, 0, 0, 0, 0, 0, 0, outcome)

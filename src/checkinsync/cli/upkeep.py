@@ -6,7 +6,7 @@ Neither changes the run's exit code; what fails is logged as a warning, which a 
 from __future__ import annotations
 
 import logging
-import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,13 +16,14 @@ from pathlib import Path
 from checkinsync.app import App
 from checkinsync.cli.db import write_dump
 from checkinsync.config.settings import Settings
-from checkinsync.errors import CheckinsyncError
+from checkinsync.embedded.place import dumps
+from checkinsync.errors import CheckinsyncError, FileNotWritten
 from checkinsync.nightly.prune import Ages, prune
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.resources import embedded_database
 
-NAME = re.compile(r"checkinsync-\d{4}-\d\d-\d\d\.dump")
-"""Of a dump that a run has made; other files in the folder are left alone."""
+LITTLE_ROOM = 128 * 2**20
+"""Bytes that a dump has to leave for the database, at least."""
 
 CUT_OFF = {"interrupted", "away"}
 """Outcomes of a run after which nothing more is begun."""
@@ -63,13 +64,20 @@ def dump(settings: Settings, *, now: datetime, changed: bool) -> None:
     if file.exists() and not changed:
         return
     folder.mkdir(mode=0o700, exist_ok=True)
+    _check_room(settings.home)
     with embedded_database(settings) as running:
         size = write_dump(running, file, replace=True)
     log.info("dumped", extra={"file": str(file), "bytes": size})
-    for old in made(folder)[: -settings.dumps]:
+    for old in dumps(settings.home)[: -settings.dumps]:
         old.unlink(missing_ok=True)
 
 
-def made(folder: Path) -> list[Path]:
-    """Return the dumps that runs have made, the oldest first."""
-    return sorted(path for path in folder.glob("*.dump") if NAME.fullmatch(path.name))
+def _check_room(home: Path) -> None:
+    """Raise FileNotWritten where a dump may fill the disk, which would stop the database."""
+    last = max((path.stat().st_size for path in dumps(home)[-1:]), default=0)
+    free = shutil.disk_usage(home).free
+    if free < max(2 * last, LITTLE_ROOM):
+        raise FileNotWritten(
+            f"only {free // 2**20} MB are free for {home / 'dumps'}; make room, keep fewer dumps "
+            "(CHECKINSYNC_DUMPS), or none (0)"
+        )

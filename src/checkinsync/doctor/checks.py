@@ -194,6 +194,8 @@ class _Visit:
                 )
                 return
             yield diagnosis.of_place(self.place)
+            dumps = diagnosis.of_dumps(self.place, now=self.now()) if settings.dumps else None
+            yield from filter(None, [dumps])
         with self.address() as url, direct(url) as conn:
             self._in_database(url, conn)
 

@@ -37,6 +37,9 @@ LITTLE_ROOM = 2**30
 NO_ROOM = 64 * 2**20
 """Bytes: less than a large account's first import takes; too few for any import."""
 
+OLD_DUMP = timedelta(days=3)
+"""A dump is made after each run that imports anyone."""
+
 NAMED = 10
 """Users or indexes named in a sentence."""
 
@@ -313,6 +316,19 @@ def of_place(place: Place) -> Finding:
     if place.free < LITTLE_ROOM:
         return warning("embedded", says, "make room on that disk before it is full")
     return ok("embedded", says)
+
+
+def of_dumps(place: Place, *, now: datetime) -> Finding | None:
+    """The embedded database was dumped lately, if it ever was."""
+    if place.newest_dump is None:
+        return None
+    age = now - place.newest_dump
+    says = f"the newest dump of the embedded database was made {age.days} days ago"
+    if age <= OLD_DUMP:
+        return ok("dumps", says)
+    return warning(
+        "dumps", says, "see the mail of the last nights; `checkinsync db dump FILE` makes one now"
+    )
 
 
 def _some(things: Sequence[object]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pwd
+import re
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from checkinsync.errors import EmbeddedDatabaseError
@@ -19,6 +21,17 @@ class Place:
     """The name of the user who runs it."""
     free: int
     """Bytes left on its disk."""
+    newest_dump: datetime | None = None
+    """The time of the newest dump that a run has made; None: there is none."""
+
+
+DUMP = re.compile(r"checkinsync-\d{4}-\d\d-\d\d\.dump")
+"""The name of a dump that a run has made; other files in the folder are left alone."""
+
+
+def dumps(home: Path) -> list[Path]:
+    """Return the dumps below `home` that runs have made, the oldest first."""
+    return sorted(path for path in (home / "dumps").glob("*.dump") if DUMP.fullmatch(path.name))
 
 
 def look(home: Path) -> Place | None:
@@ -37,7 +50,8 @@ def look(home: Path) -> Place | None:
             f"the embedded database in {folder} can't be looked at ({error.strerror}); run as the "
             "user that checkinsync runs as at night"
         ) from None
-    return Place(folder, _name(owner), free)
+    times = [datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in dumps(home)[-1:]]
+    return Place(folder, _name(owner), free, times[0] if times else None)
 
 
 def is_made(home: Path) -> bool:
