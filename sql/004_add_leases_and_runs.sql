@@ -35,5 +35,9 @@ CREATE TABLE sync_runs (
     gone        INTEGER NOT NULL DEFAULT 0,
     outcome     TEXT NOT NULL DEFAULT 'running',
     reminded    BOOLEAN NOT NULL DEFAULT false,  -- named the users who must log in again
-    trouble     JSONB                            -- reason -> number of users it kept from being imported
+    trouble     JSONB,                           -- reason -> number of users it kept from being imported
+    -- What a run at work is waiting for; cleared at its end. {"until": when it ends at the latest,
+    -- "waiting": users who wait, "next": [{"user_id", "at"}], "again": [{"user_id", "at", "reason"}],
+    -- "paused": null or {"service", "since", "asked_at"}}
+    progress    JSONB
 );

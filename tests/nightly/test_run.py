@@ -268,6 +268,42 @@ def test_an_import_looks_beyond_its_window_only_where_no_other_start_is_due(conn
     assert imports.may_scrub == {one: False, two: False, three: True}
 
 
+def compared(conn, users, *, sliced, at=NOW - timedelta(days=26)):
+    """Older history of these users, compared then; the last slice that many days ago each."""
+    conn.execute(
+        """
+        WITH them AS (SELECT * FROM unnest(%(users)s::int[], %(days)s::int[]) AS u (id, days)),
+        spans AS (
+            INSERT INTO verified_spans (user_id, newest, verified_at)
+            SELECT id, %(at)s, %(at)s FROM them)
+        INSERT INTO sync_state (user_id, cursor, last_checked_at, sliced_at)
+        SELECT id, %(now)s, %(now)s, %(now)s - make_interval(days => days) FROM them
+        """,
+        {"users": users, "days": sliced, "at": at, "now": NOW - timedelta(hours=23)},
+    )
+
+
+def test_however_full_a_night_a_tenth_is_looked_back_at_those_first_who_wait_longest(
+    conn, imports, run
+):
+    users = add_users(conn, 20)
+    compared(conn, users, sliced=[n % 7 for n in range(20)])
+
+    summary = run(workers=1, stagger=timedelta(0))
+
+    looked_back = {user for user in users[:-1] if imports.may_scrub[user]}
+    assert looked_back == {users[6], users[13]}  # nobody waits behind the last one
+    assert any("history of 5 users has" in notice for notice in summary.notices)
+
+
+def test_nights_that_read_the_older_history_say_nothing_of_it(conn, run):
+    users = add_users(conn, 3)
+    compared(conn, users[:2], sliced=[4, 1])
+    compared(conn, users[2:], sliced=[9], at=NOW - timedelta(days=24))
+
+    assert not any("older history" in notice for notice in run().notices)
+
+
 @pytest.mark.parametrize(("left", "may_scrub"), [(timedelta(0), False), (MINUTE, True)])
 def test_an_import_looks_beyond_its_window_only_a_while_before_the_deadline(
     conn, imports, run, left, may_scrub

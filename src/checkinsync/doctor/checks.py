@@ -206,6 +206,7 @@ class _Visit:
         self.look("schema", lambda: looks.shape(conn))
         self.look("keys", lambda: self._tokens(conn))
         self.look("users", lambda: self._users(conn))
+        self.look("history", lambda: looks.slices(conn, now=self.now()))
         self.look("quarantine", lambda: looks.quarantined(conn))
         self.look("clock", lambda: looks.future(conn))
         self.look("runs", lambda: self._runs(conn))

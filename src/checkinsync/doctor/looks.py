@@ -17,6 +17,7 @@ from checkinsync.doctor.queries import reading, reading_tables
 from checkinsync.errors import SettingsError
 from checkinsync.keys import queries as tokens
 from checkinsync.model.standing import Standing
+from checkinsync.nightly.queries import without_slices
 from checkinsync.store import quarantine, schema, users
 from checkinsync.store.pool import Connection
 
@@ -113,6 +114,19 @@ def without_key(conn: Connection, key_file: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("keys", f"none yet: {key_file} is made for the first token")
+
+
+def slices(conn: Connection, *, now: datetime) -> Iterator[Finding]:
+    """Check that nights have time to compare the older history, too."""
+    with reading_tables(conn):
+        count = without_slices(conn, at=now)
+    if count:
+        yield warning(
+            "history",
+            f"the older history of {count:,} users has not been compared for more than 25 days",
+            "the nights leave no time for it: a longer CHECKINSYNC_DEADLINE, or more "
+            "CHECKINSYNC_WORKERS",
+        )
 
 
 def quarantined(conn: Connection) -> Iterator[Finding]:

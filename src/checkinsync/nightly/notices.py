@@ -37,6 +37,10 @@ class Circumstances:
     """The run before."""
     streaks: Mapping[int, Streak]
     """Users who have failed more than once in a row, by id."""
+    look_back: frozenset[int]
+    """Users of whose older history a slice is read however full the night is."""
+    without_slices: int
+    """Users whose older history is not read any more; see `queries.without_slices`."""
 
 
 def notices(
@@ -50,7 +54,18 @@ def notices(
         *(() if summary.exit_code else _unserved(found.connected, selection, outcomes)),
         *_reminder(at, found, selection),
         *_quarantined(reports),
+        *without_slices(found.without_slices),
     )
+
+
+def without_slices(count: int) -> Iterator[str]:
+    """Say that nights leave no time for the older history, before thirty days have passed."""
+    if count:
+        yield (
+            f"the older history of {_users(count)} has not been compared for more than 25 days: "
+            "the nights leave no time for it; a longer CHECKINSYNC_DEADLINE or more "
+            "CHECKINSYNC_WORKERS give it, and `checkinsync verify USER` compares one at once"
+        )
 
 
 def names_dead_tokens(at: datetime, found: Circumstances, selection: Selection) -> bool:

@@ -52,7 +52,15 @@ def circumstances(conn: Connection, *, at: datetime) -> Circumstances:
     ).fetchone()
     assert row is not None
     clock, connected, reminded_at = row
-    return Circumstances(clock, connected, reminded_at, _before(conn), _streaks(conn))
+    return Circumstances(
+        clock,
+        connected,
+        reminded_at,
+        _before(conn),
+        _streaks(conn),
+        _longest_without_slice(conn, at=at),
+        without_slices(conn, at=at),
+    )
 
 
 def _before(conn: Connection) -> RunRecord | None:
@@ -74,6 +82,43 @@ def _streaks(conn: Connection) -> dict[int, Streak]:
         """
     )
     return {user_id: Streak(failures, since) for user_id, failures, since in rows}
+
+
+def _longest_without_slice(conn: Connection, *, at: datetime) -> frozenset[int]:
+    """Return a tenth of the users who have older history: those to whom a slice of it was last read
+    longest ago."""
+    rows = conn.execute(
+        """
+        WITH older AS (
+            SELECT s.user_id, s.sliced_at FROM sync_state AS s
+             WHERE EXISTS (SELECT FROM verified_spans AS v
+                            WHERE v.user_id = s.user_id
+                              AND v.verified_at < %(at)s::timestamptz - interval '20 hours'))
+        SELECT user_id FROM older
+         ORDER BY sliced_at NULLS FIRST, user_id
+         LIMIT (SELECT ceil(count(*) / 10.0) FROM older)
+        """,
+        {"at": at},
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def without_slices(conn: Connection, *, at: datetime) -> int:
+    """Count the users who are imported, and of whose older history no slice has been read for five
+    days, though a part of it was last compared more than 25 days ago."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM sync_state AS s
+         WHERE s.last_checked_at BETWEEN %(at)s::timestamptz - interval '3 days'
+                                     AND %(at)s::timestamptz
+           AND (s.sliced_at IS NULL OR s.sliced_at < %(at)s::timestamptz - interval '5 days')
+           AND EXISTS (SELECT FROM verified_spans AS v
+                        WHERE v.user_id = s.user_id
+                          AND v.verified_at < %(at)s::timestamptz - interval '25 days')
+        """,
+        {"at": at},
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool) -> None:

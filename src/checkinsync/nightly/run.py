@@ -252,15 +252,17 @@ class _Run:
         executor.submit(self._attempt, entry)
 
     def _attempt(self, entry: Entry) -> None:
-        hooks = Hooks(check_stop=self._check_stop, may_scrub=self._has_time_to_spare)
+        may_scrub = partial(self._may_look_back, entry.user.id)
+        hooks = Hooks(check_stop=self._check_stop, may_scrub=may_scrub)
         self.inbox.put(attempt(entry, self.import_one, run_id=self.run_id, hooks=hooks))
 
-    def _has_time_to_spare(self) -> bool:
-        """Return True if no user's window has to wait: none's start is due, nor is the deadline
-        near."""
+    def _may_look_back(self, user_id: int) -> bool:
+        """Return True if no user's window has to wait, since none's start is due; or if it is this
+        user's turn. Never when the deadline is near."""
         now = self.now
-        waited_for = self.queue.start_is_due(now)
-        return self.stop is None and not waited_for and now < self.deadline - SPARE
+        if self.stop is not None or now >= self.deadline - SPARE:
+            return False
+        return user_id in self.begun.found.look_back or not self.queue.start_is_due(now)
 
     def _wake(self) -> datetime:
         """Return when to look again though nothing comes back."""

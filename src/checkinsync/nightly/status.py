@@ -45,6 +45,8 @@ class Report:
     users."""
     quarantined: int
     """Items in quarantine, of all users."""
+    without_slices: int
+    """Users whose older history is not read any more; see `queries.without_slices`."""
     progress: dict[str, Any] | None = None
     """Of the run at work, as `nightly.progress` stores it."""
 
@@ -71,6 +73,7 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
         runs = tuple(as_it_is(run, at_work=at_work) for run in queries.latest(conn, most=RUNS))
         running = tuple(jobs.running(conn))
         progress = queries.progress(conn) if at_work else None
+        without_slices = queries.without_slices(conn, at=now)
         for user in statuses(conn, at=now, days=active_days):
             users.add(*FIELDS(user))
             groups.append(user.group(at=now, max_age=max_age))
@@ -79,7 +82,8 @@ def report(*, pool: Pool, now: datetime, active_days: int, max_age: timedelta = 
             quarantined += user.quarantined
     return Report(
         now, runs, at_work, running, users, groups, max_age,
-        _nobody_served(len(users), active=active, served=served), quarantined, progress,
+        _nobody_served(len(users), active=active, served=served), quarantined,
+        without_slices, progress,
     )  # fmt: skip
 
 

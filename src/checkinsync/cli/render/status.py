@@ -196,6 +196,9 @@ def _warnings(report: Report) -> list[str]:
     if report.quarantined:
         kept = many(report.quarantined, "check-in")
         lines.append(f"in quarantine: {kept} (`checkinsync quarantine`)")
+    if report.without_slices:
+        users = many(report.without_slices, "user")
+        lines.append(f"older history not compared for 25 days: {users}; see `checkinsync doctor`")
     return lines
 
 
