@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
 from checkinsync.app import App, open_app
 from checkinsync.cli import checkinsync
 from checkinsync.cli.context import Context
+from checkinsync.config.settings import Settings
 from checkinsync.errors import CheckinsyncError
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.wait import LOOK, Inbox
@@ -75,10 +75,9 @@ class HandedContext(Context):
     renewed_every: float
 
     @contextmanager
-    def app(self, **options: Any) -> Iterator[App]:
+    def opened(self, settings: Settings) -> Iterator[App]:
         stop = HandedStop(self.clock)
         stop.listen()
-        settings = self.settings(**options)
         with open_app(settings, stop, now=self.clock.now, renewed_every=self.renewed_every) as app:
             yield replace(app, wait=HandedWait(self.clock, stop))
 

@@ -176,7 +176,7 @@ def test_a_wrong_key_changes_nothing_and_the_right_one_goes_on(story, words):
 
 def test_with_foursquare_down_the_run_waits_until_its_deadline_and_blames_nobody(story):
     people = story.people(20, 10, 10, 30)
-    story.simulator.close()
+    story.unplug()
 
     started = time.monotonic()
     night = story.run("orchestrate", "--deadline", "6s")
@@ -191,7 +191,7 @@ def test_with_foursquare_down_the_run_waits_until_its_deadline_and_blames_nobody
 
 def test_with_foursquare_down_an_import_by_hand_says_so(story):
     story.people(20)
-    story.simulator.close()
+    story.unplug()
 
     told = story.run("import-user", "Ada")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -95,6 +97,7 @@ class Story:
     secrets: set[str] = field(default_factory=lambda: {KEY, WRONG_KEY, PASSWORD})
     environ: dict[str, str] = field(default_factory=dict)
     processes: list[Started] = field(default_factory=list)
+    held: socket.socket = field(default_factory=socket.socket)
 
     def __post_init__(self) -> None:
         self.keyring = Keyring([KEY])
@@ -241,8 +244,14 @@ class Story:
         self.simulator.on_request = None
         return process
 
+    def unplug(self) -> None:
+        """Close Foursquare for good; its port is held, so that nobody else gets it."""
+        self.simulator.close()
+        self.held.bind(("127.0.0.1", urlsplit(self.simulator.url).port))
+
     def end(self) -> None:
         """End all processes; assert that no output and no table holds a secret."""
+        self.held.close()
         for process in self.processes:
             if process.popen.poll() is None:
                 process.popen.kill()

@@ -7,13 +7,8 @@ from pathlib import Path
 
 import click
 
-from checkinsync.cli.atomic_file import write_settings
 from checkinsync.cli.context import Context
-from checkinsync.cli.night_account import night_account, reading_group
-from checkinsync.cli.render import config as render
 from checkinsync.cli.terminal import say_json
-from checkinsync.config import document
-from checkinsync.config import file as settings_file
 from checkinsync.errors import Exit, FileInTheWay
 
 
@@ -34,6 +29,12 @@ def config() -> None:
 @click.pass_obj
 def init(context: Context, *, output: Path | None, force: bool) -> None:
     """Write a settings file with every setting, its meaning and its default."""
+
+    from checkinsync.cli.atomic_file import write_settings
+    from checkinsync.cli.night_account import night_account, reading_group
+    from checkinsync.config import document
+    from checkinsync.config import file as settings_file
+
     if output == Path("-"):
         click.echo(document.commented(), nl=False)
         return
@@ -55,6 +56,9 @@ def show(ctx: click.Context, *, as_json: bool) -> None:
 
     What can't be used is told on standard error. Exit codes: 0 all is well, 78 it is not.
     """
+
+    from checkinsync.cli.render import config as render
+
     context: Context = ctx.obj
     examined = context.examined()
     if as_json:
@@ -71,6 +75,9 @@ def show(ctx: click.Context, *, as_json: bool) -> None:
 @click.pass_context
 def check(ctx: click.Context, *, as_json: bool) -> None:
     """List every problem of the settings. Exit codes: 0 there is none, 78 there is one."""
+
+    from checkinsync.cli.render import config as render
+
     context: Context = ctx.obj
     examined = context.examined()
     if as_json:

@@ -11,20 +11,21 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from checkinsync.cli.context import Context
-from checkinsync.cli.night_account import ACCOUNT, night_account
-from checkinsync.cli.render import schedule as render
 from checkinsync.cli.schedule_run import run
 from checkinsync.cli.terminal import say_json
-from checkinsync.config.file import own_folder
-from checkinsync.config.settings import Examined
-from checkinsync.schedule import systemd
-from checkinsync.schedule.cron import Cron
-from checkinsync.schedule.installation import VAR_LOG, Installation
-from checkinsync.schedule.systemd import Systemd
+
+if TYPE_CHECKING:
+    from checkinsync.config.settings import Examined
+    from checkinsync.schedule.cron import Cron
+    from checkinsync.schedule.installation import Installation
+    from checkinsync.schedule.systemd import Systemd
+
+    Kind = Cron | Systemd
 
 OUTPUTS = ("log_file", "metrics_file", "report_file")
 """Settings that name a file which a run writes."""
@@ -32,11 +33,12 @@ OUTPUTS = ("log_file", "metrics_file", "report_file")
 CARRIED = frozenset({"home", "log_file"})
 """Settings that the schedule hands to the nightly run."""
 
-Kind = Cron | Systemd
-
 
 def kinds(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which schedule is meant."""
+
+    from checkinsync.cli.night_account import ACCOUNT
+
     for name, what in (
         ("user", "A timer of your own systemd."),
         ("systemd", "A timer of the machine's systemd; as root."),
@@ -61,6 +63,9 @@ schedule.add_command(run)
 @click.pass_obj
 def show(context: Context, *, kind: str | None, account: str | None, as_json: bool) -> None:
     """Print the schedule for this installation, and whether it is installed."""
+
+    from checkinsync.cli.render import schedule as render
+
     chosen, others, notices = _chosen(context, kind, account)
     if as_json:
         say_json(render.parts_json(chosen, others, notices))
@@ -104,6 +109,11 @@ def _chosen(
     context: Context, kind: str | None, account: str | None
 ) -> tuple[Kind, list[Kind], list[str]]:
     """Return the schedule that is meant, the other ones there may be, and notices."""
+
+    from checkinsync.cli.night_account import ACCOUNT, night_account
+    from checkinsync.schedule.cron import Cron
+    from checkinsync.schedule.systemd import Systemd
+
     examined = context.examined()
     installation = _installation(context, examined, night_account(account))
     known: dict[str, Kind] = {"cron": Cron(installation)}
@@ -122,6 +132,9 @@ def _chosen(
 
 def usual_kind() -> str:
     """Return the kind that this machine has; an ordinary user's timer needs lingering."""
+
+    from checkinsync.schedule import systemd
+
     if os.geteuid() == 0:
         return "systemd" if systemd.is_booted() else "cron"
     return "cron" if shutil.which("crontab") or not systemd.is_booted() else "user"
@@ -129,6 +142,9 @@ def usual_kind() -> str:
 
 def _own_units() -> Path:
     """Return the folder of units of this user's own."""
+
+    from checkinsync.config.file import own_folder
+
     own = own_folder("config")
     if own is None:
         raise click.UsageError("--user needs a home folder")
@@ -136,6 +152,9 @@ def _own_units() -> Path:
 
 
 def _installation(context: Context, examined: Examined, account: pwd.struct_passwd) -> Installation:
+    from checkinsync.config.file import own_folder
+    from checkinsync.schedule.installation import VAR_LOG, Installation
+
     settings, named = examined.settings, context.log_file or examined.settings.log_file
     root = os.geteuid() == 0
     logs = VAR_LOG if root else own_folder("log") or VAR_LOG

@@ -10,8 +10,6 @@ import click
 
 from checkinsync.cli.context import Context, listening
 from checkinsync.errors import Interrupted
-from checkinsync.resources import utc_now
-from checkinsync.schedule import hours
 from checkinsync.shutdown import EXIT_BASE
 
 MAX_AGE = "12h"
@@ -26,6 +24,10 @@ def run(context: Context) -> None:
     For a container; on a machine use cron or systemd. A run that fails is reported on standard
     error, and the next hour tries again. After SIGTERM a run that is at work ends its page.
     """
+
+    from checkinsync.resources import utc_now
+    from checkinsync.schedule import hours
+
     shutdown = listening()
     words = context.words or ("-v",)
     command = [sys.executable, "-m", "checkinsync", *words, "orchestrate", "--max-age", MAX_AGE]

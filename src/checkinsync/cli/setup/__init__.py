@@ -9,12 +9,7 @@ from pathlib import Path
 import click
 
 from checkinsync.cli.context import Context
-from checkinsync.cli.night_account import night_account
-from checkinsync.cli.setup.asking import Asking
-from checkinsync.cli.setup.own_commands import OwnCommands
-from checkinsync.cli.setup.steps import Given, Setup
 from checkinsync.cli.terminal import is_terminal
-from checkinsync.config import file as settings_file
 
 SECRET = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -56,6 +51,13 @@ def setup(ctx: click.Context, /, *, yes: bool, account: str | None, **given: obj
     Secrets go into files of their own beside the settings file. Exit codes: those of the command
     that failed, else of `doctor`.
     """
+
+    from checkinsync.cli.night_account import night_account
+    from checkinsync.cli.setup.asking import Asking
+    from checkinsync.cli.setup.own_commands import OwnCommands
+    from checkinsync.cli.setup.steps import Given, Setup
+    from checkinsync.config import file as settings_file
+
     if not yes and not is_terminal(sys.stdin):
         raise click.UsageError("no terminal to ask: answer by options, and use --yes")
     if given["private"] and given["database_url_file"]:
