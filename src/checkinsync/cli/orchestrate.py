@@ -10,6 +10,7 @@ import click
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.terminal import has_colours, on_terminal, say_json, say_lines
 from checkinsync.errors import DatabaseError, SettingsError
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,9 +56,10 @@ def orchestrate(
     users by reason, and what to do. Exit codes: 0 all done, 3 partly, 5 rate limit or quota,
     69 database or Foursquare away, 75 another run is at work.
     """
-    from checkinsync.cli import upkeep
-    from checkinsync.cli.after_run import write_files
-    from checkinsync.notify.alarms import alarms
+    with signals_deferred():
+        from checkinsync.cli import upkeep
+        from checkinsync.cli.after_run import write_files
+        from checkinsync.notify.alarms import alarms
 
     context: Context = ctx.obj
     if dry_run:
