@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "keys": "store model",
     "migrations": "store",
     "web": "store",
-    "foursquare": "config.validators model",
+    "foursquare": "config.validators model shutdown",
     "store": "model",
     "embedded": "",
     "config": "",
@@ -240,7 +240,10 @@ finally:
 
 def loaded(*words: str) -> set[str]:
     """The third-party packages that a command loads, with a database that does not answer."""
-    environ = {"CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    environ = {
+        "CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "CHECKINSYNC_ENCRYPTION_KEY": "00" * 32,
+    }
     command = [sys.executable, "-c", LOADING, *words]
     run = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     assert run.returncode in {0, 69}, run.stderr
@@ -282,6 +285,13 @@ def test_the_help_of_each_command_loads_options_and_nothing_else() -> None:
     assert modules & {"asyncio", "hashlib", "importlib.metadata", "logging", "ssl"} == set()
     inside = {ours(name) for name in modules} - {None}
     assert sorted(name for name in inside if not within(f"{name}", OPTIONS)) == []
+
+
+def test_a_run_loads_http_with_its_first_request() -> None:
+    packages = loaded("orchestrate")
+
+    assert "psycopg" in packages
+    assert not packages & {"requests", "urllib3"}
 
 
 @pytest.mark.parametrize("words", ["status", "migrate --status"])
