@@ -57,9 +57,18 @@ def counting(url: str) -> Iterator[tuple[str, Callable[[], int]]]:
             proxy = make_conninfo(url, host=folder)
             yield proxy, lambda: sum(messages.answers for messages in connections)
         finally:
-            loop.call_soon_threadsafe(started.close)
+            asyncio.run_coroutine_threadsafe(_end(started), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+            loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _pass(
@@ -67,8 +76,10 @@ async def _pass(
     writer: asyncio.StreamWriter,
     look: Callable[[bytes], None] = lambda _: None,
 ) -> None:
-    while received := await reader.read(2**16):
-        look(received)
-        writer.write(received)
-        await writer.drain()
-    writer.close()
+    try:
+        while received := await reader.read(2**16):
+            look(received)
+            writer.write(received)
+            await writer.drain()
+    finally:
+        writer.close()
