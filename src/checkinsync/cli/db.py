@@ -14,6 +14,7 @@ import click
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import confirm
 from checkinsync.errors import FileNotWritten, RestoreFailed, SettingsError
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.embedded import Running
@@ -46,7 +47,8 @@ def shell(ctx: click.Context, *, arguments: tuple[str, ...], command: str | None
 @click.pass_obj
 def dump(context: Context, *, file: Path, force: bool) -> None:
     """Write everything into FILE (mode 0600), in PostgreSQL's custom format."""
-    from checkinsync.cli.atomic_file import draft_of
+    with signals_deferred():
+        from checkinsync.cli.atomic_file import draft_of
 
     with draft_of(file, replace=force) as draft, _embedded(context, "pg_dump") as pg_dump:
         code = _run([*pg_dump, "--format=custom", "--no-owner", f"--file={draft}"])

@@ -10,6 +10,7 @@ import click
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.terminal import on_terminal, say_json, say_lines
 from checkinsync.errors import DatabaseError
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -52,7 +53,8 @@ def orchestrate(
     users by reason, and what to do. Exit codes: 0 all done, 3 partly, 5 rate limit or quota,
     69 database or Foursquare away, 75 another run is at work.
     """
-    from checkinsync.nightly.run import run
+    with signals_deferred():
+        from checkinsync.nightly.run import run
 
     context: Context = ctx.obj
     with context.app(**options) as app:

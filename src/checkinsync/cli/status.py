@@ -14,6 +14,7 @@ from checkinsync.cli.context import Context, duration_of, listening
 from checkinsync.cli.terminal import is_terminal, on_terminal, say_json, say_lines
 from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -63,9 +64,10 @@ def status(
     **chosen: Any,
 ) -> None:
     """The last runs, what is at work, and how each user is doing."""
-    from checkinsync.cli.render import status as render
-    from checkinsync.nightly import status as nightly
-    from checkinsync.resources import utc_now
+    with signals_deferred():
+        from checkinsync.cli.render import status as render
+        from checkinsync.nightly import status as nightly
+        from checkinsync.resources import utc_now
 
     if strict and max_age is None:
         raise click.UsageError("--strict goes with --max-age")

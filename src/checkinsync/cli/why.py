@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from checkinsync.cli.context import Context
+from checkinsync.shutdown import signals_deferred
 
 
 @click.command()
@@ -15,11 +16,12 @@ def why(context: Context, user: str | None) -> None:
 
     USER may be left out where there is only one user.
     """
-    from checkinsync.cli.render import status as render
-    from checkinsync.nightly import status as nightly
-    from checkinsync.resources import utc_now
-    from checkinsync.store import users
-    from checkinsync.store.pool import transaction
+    with signals_deferred():
+        from checkinsync.cli.render import status as render
+        from checkinsync.nightly import status as nightly
+        from checkinsync.resources import utc_now
+        from checkinsync.store import users
+        from checkinsync.store.pool import transaction
 
     with context.pool() as (settings, pool):
         with transaction(pool, read_only=True) as conn:
