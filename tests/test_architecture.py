@@ -227,6 +227,7 @@ def test_the_environment_and_the_clock_each_have_one_reader() -> None:
 
 
 LOADING = """
+import gc
 import sys
 from checkinsync.__main__ import main
 
@@ -234,7 +235,7 @@ sys.argv = ["checkinsync", *sys.argv[1:]]
 try:
     main()
 finally:
-    print(*sys.modules, file=sys.stderr)
+    print(*sys.modules, "collecting" * gc.isenabled(), file=sys.stderr)
 """
 
 
@@ -247,7 +248,9 @@ def loaded(*words: str) -> set[str]:
     command = [sys.executable, "-c", LOADING, *words]
     run = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     assert run.returncode in {0, 69}, run.stderr
-    return set(run.stderr.split()) & {*ADDRESSES}
+    said = set(run.stderr.split())
+    assert ("collecting" in said) == ("--help" not in words), "garbage piles up in a long run"
+    return said & {*ADDRESSES}
 
 
 HELPING = """
