@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -46,7 +46,8 @@ def counting(url: str) -> Iterator[tuple[str, Callable[[], int]]]:
         there = await asyncio.open_unix_connection(f"{given['host']}/{name}")
         messages = Messages()
         connections.append(messages)
-        await asyncio.gather(_pass(reader, there[1]), _pass(there[0], writer, messages.take))
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(_pass(reader, there[1]), _pass(there[0], writer, messages.take))
 
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:
