@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "keys": "store model",
     "migrations": "store",
     "web": "store",
-    "foursquare": "config.validators model",
+    "foursquare": "config.validators model shutdown",
     "store": "model",
     "embedded": "",
     "schedule": "",
@@ -239,6 +239,7 @@ def test_the_environment_and_the_clock_each_have_one_reader() -> None:
 
 
 LOADING = """
+import gc
 import sys
 from checkinsync.__main__ import main
 
@@ -246,17 +247,22 @@ sys.argv = ["checkinsync", *sys.argv[1:]]
 try:
     main()
 finally:
-    print(*sys.modules, file=sys.stderr)
+    print(*sys.modules, "collecting" * gc.isenabled(), file=sys.stderr)
 """
 
 
 def loaded(*words: str) -> set[str]:
     """The third-party packages that a command loads, with a database that does not answer."""
-    environ = {"CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    environ = {
+        "CHECKINSYNC_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "CHECKINSYNC_ENCRYPTION_KEY": "00" * 32,
+    }
     command = [sys.executable, "-c", LOADING, *words]
     run = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
     assert run.returncode in {0, 69, 78}, run.stderr
-    return set(run.stderr.split()) & {*ADDRESSES}
+    said = set(run.stderr.split())
+    assert ("collecting" in said) == ("--help" not in words), "garbage piles up in a long run"
+    return said & {*ADDRESSES}
 
 
 HELPING = """
@@ -294,6 +300,13 @@ def test_the_help_of_each_command_loads_options_and_nothing_else() -> None:
     assert modules & {"asyncio", "hashlib", "importlib.metadata", "logging", "ssl"} == set()
     inside = {ours(name) for name in modules} - {None}
     assert sorted(name for name in inside if not within(f"{name}", OPTIONS)) == []
+
+
+def test_a_run_loads_http_with_its_first_request() -> None:
+    packages = loaded("orchestrate")
+
+    assert "psycopg" in packages
+    assert not packages & {"requests", "urllib3"}
 
 
 @pytest.mark.parametrize("words", ["status", "migrate --status"])

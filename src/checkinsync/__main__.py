@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+
+gc.disable()  # until everything is loaded (`cli.context.listening`): imports leave no garbage
+
 import io
 import os
 import sys

@@ -12,9 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
-from checkinsync import embedded
 from checkinsync.config.settings import Settings
-from checkinsync.embedded import Running
 from checkinsync.embedded.place import is_made
 from checkinsync.errors import DatabaseAway, SettingsError
 from checkinsync.keys.key_file import KEY_FILE, keys_of_home
@@ -24,6 +22,7 @@ from checkinsync.shutdown import Shutdown, signals_deferred
 from checkinsync.store.pool import Address, Pool, direct, open_pool, transaction
 
 if TYPE_CHECKING:
+    from checkinsync.embedded import Running
     from checkinsync.foursquare.client import Foursquare
 
 BRIEFLY = 2.0
@@ -42,6 +41,9 @@ def utc_now() -> datetime:
 def embedded_database(settings: Settings) -> Iterator[Running]:
     """Serve the embedded database. Raises SettingsError where there is none and none is made."""
     _check_private(settings)
+    with signals_deferred():
+        from checkinsync import embedded  # noqa: PLC0415 - not needed with a server of one's own
+
     with embedded.serving(
         settings.home,
         bindir=settings.pg_bindir,
@@ -157,7 +159,7 @@ def open_foursquare(
     remembered_way: str | None = None,
 ) -> Iterator[Foursquare]:
     """Open the client of the API. `remembered_way`: how tokens were sent when it worked."""
-    from checkinsync.foursquare.client import Foursquare  # noqa: PLC0415 - loads HTTP
+    from checkinsync.foursquare.client import Foursquare  # noqa: PLC0415
 
     foursquare = Foursquare(
         api_url=settings.api_url,

@@ -28,28 +28,31 @@ COPIED = ("checkins", "checkin_photos")
 
 
 def beside_peers(places: Places, scale: Scale) -> Figures:
-    """Return the seconds of a first import, in each way, in turns; leaves `IMPORTED` behind."""
+    """Return the seconds of a first import in each way: in turns, but once where it takes long."""
     with pages(scale.checkins) as api:
         _import_once(places, api, scale.checkins)
         rows = _prepare(places)
-        ways: dict[str, Callable[[], float]] = {
-            OURS: lambda: _ours(places, api, scale.checkins).seconds,
-            COPY: lambda: _into_database(
-                places, "psycopg", "run_copy.py", str(rows), scale.checkins
-            ),
-            "foursquare-swarm-ical": lambda: _into_file(
-                places, "foursquare-swarm-ical", "run_ical.py", api, scale.checkins
-            ),
-            "the old way": lambda: _old_way(places, api, scale.checkins),
-            "psycopg loop": lambda: _into_database(
-                places, "psycopg", "run_loop.py", api, scale.checkins, table="loop_checkins"
-            ),
-            "dlt": lambda: _into_database(
-                places, "dlt", "run_dlt.py", api, scale.checkins, str(places.folder / "dlt"),
-                table="swarm.checkins",
-            ),
-        }  # fmt: skip
-        seconds = {name: median(taken) for name, taken in in_turns(ways, scale.rounds).items()}
+        near = in_turns(
+            {
+                OURS: lambda: _ours(places, api, scale.checkins).seconds,
+                COPY: lambda: _into_database(
+                    places, "psycopg", "run_copy.py", str(rows), scale.checkins
+                ),
+                "foursquare-swarm-ical": lambda: _into_file(
+                    places, "foursquare-swarm-ical", "run_ical.py", api, scale.checkins
+                ),
+            },
+            scale.rounds,
+        )
+        seconds = {name: median(taken) for name, taken in near.items()}
+        seconds["the old way"] = _old_way(places, api, scale.checkins)
+        seconds["psycopg loop"] = _into_database(
+            places, "psycopg", "run_loop.py", api, scale.checkins, table="loop_checkins"
+        )
+        seconds["dlt"] = _into_database(
+            places, "dlt", "run_dlt.py", api, scale.checkins, str(places.folder / "dlt"),
+            table="swarm.checkins",
+        )  # fmt: skip
     with pages(scale.slowest) as api:
         alone = _into_file(places, SLOWEST, "run_swarm_to_sqlite.py", api, scale.slowest)
     seconds[SLOWEST] = alone * scale.checkins / scale.slowest

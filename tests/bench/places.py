@@ -110,7 +110,7 @@ def add_users(conn: Connection, count: int) -> None:
 def clone(conn: Connection, count: int) -> None:
     """Add users until there are so many, each with what is stored of the first."""
     add_users(conn, count - 1)
-    for table in ("sync_state", "verified_spans", "checkins"):
+    for table in _of_users(conn):
         names = columns(conn, table)
         conn.execute(
             SQL(
@@ -137,6 +137,21 @@ def clone(conn: Connection, count: int) -> None:
     conn.autocommit = True
     conn.execute("VACUUM ANALYZE")
     conn.execute("CHECKPOINT")
+
+
+def _of_users(conn: Connection) -> list[str]:
+    """Return the tables that say something of a user, but those that say what is at work."""
+    rows = conn.execute(
+        """
+        SELECT c.table_name FROM information_schema.columns AS c
+          JOIN information_schema.tables AS t USING (table_schema, table_name)
+         WHERE c.table_schema = 'public' AND c.column_name = 'user_id'
+           AND t.table_type = 'BASE TABLE'
+           AND c.table_name NOT IN ('import_leases', 'import_jobs', 'verification_items')
+         ORDER BY 1
+        """
+    )
+    return [name for (name,) in rows]
 
 
 def columns(conn: Connection, table: str) -> list[str]:

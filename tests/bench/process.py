@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -46,15 +47,12 @@ def run(*words: str, env: Mapping[str, str] | None = None, codes: tuple[int, ...
         peak: list[int] = [0]
         looking = threading.Thread(target=_look, args=(process.pid, peak))
         looking.start()
-        before = os.times()
+        before = _used()
         out, err = process.communicate()
-        seconds, after = time.perf_counter() - start, os.times()
+        seconds, cpu = time.perf_counter() - start, _used() - before
         looking.join()
     if process.returncode not in codes:
         raise RuntimeError(f"{' '.join(words)}: exit code {process.returncode}\n{err[-2000:]}")
-    cpu = (
-        after.children_user + after.children_system - before.children_user - before.children_system
-    )
     return Ran(seconds, cpu, peak[0], out)
 
 
@@ -68,6 +66,12 @@ def ours(
         "CHECKINSYNC_API_URL": api,
     }
     return run(OURS, *words, env=environ, codes=codes)
+
+
+def _used() -> float:
+    """Return the seconds of the processor that all ended children have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _look(pid: int, peak: list[int]) -> None:

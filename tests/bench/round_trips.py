@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -46,7 +46,8 @@ def counting(url: str) -> Iterator[tuple[str, Callable[[], int]]]:
         there = await asyncio.open_unix_connection(f"{given['host']}/{name}")
         messages = Messages()
         connections.append(messages)
-        await asyncio.gather(_pass(reader, there[1]), _pass(there[0], writer, messages.take))
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(_pass(reader, there[1]), _pass(there[0], writer, messages.take))
 
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,9 +58,18 @@ def counting(url: str) -> Iterator[tuple[str, Callable[[], int]]]:
             proxy = make_conninfo(url, host=folder)
             yield proxy, lambda: sum(messages.answers for messages in connections)
         finally:
-            loop.call_soon_threadsafe(started.close)
+            asyncio.run_coroutine_threadsafe(_end(started), loop).result()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+            loop.close()
+
+
+async def _end(server: asyncio.Server) -> None:
+    server.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _pass(
@@ -67,8 +77,10 @@ async def _pass(
     writer: asyncio.StreamWriter,
     look: Callable[[bytes], None] = lambda _: None,
 ) -> None:
-    while received := await reader.read(2**16):
-        look(received)
-        writer.write(received)
-        await writer.drain()
-    writer.close()
+    try:
+        while received := await reader.read(2**16):
+            look(received)
+            writer.write(received)
+            await writer.drain()
+    finally:
+        writer.close()

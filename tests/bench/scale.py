@@ -33,7 +33,7 @@ class Scale:
 
 FULL = Scale(
     "full", checkins=50_000, rounds=3, slowest=1_000, latency_checkins=10_000, users=10_000,
-    slice_users=2_000, planned=1_000_000, shown=100_000, starts=15,
+    slice_users=2_000, planned=1_000_000, shown=100_000, starts=9,
     histories=(10_000, 100_000, 500_000), nights=(1_000, 10_000, 100_000),
 )  # fmt: skip
 QUICK = Scale(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 
 from checkinsync.cli.render import orchestrate as render
 from checkinsync.cli.terminal import say_json
-from checkinsync.errors import WrongEncryptionKey
+from checkinsync.errors import FileNotWritten, WrongEncryptionKey
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.listing import Window
 from checkinsync.nightly import queries
@@ -163,3 +164,14 @@ def test_a_spool_gives_back_what_was_added_in_any_order():
     ]
     with pytest.raises(IndexError):
         spool[len(spool)]
+
+
+def test_few_values_need_no_file_and_many_say_where_it_was_to_be(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/1/no/such/folder")
+    spool = Spool(complex)
+    for number in range(BLOCK - 1):
+        spool.add(number)
+
+    assert len(list(spool)) == BLOCK - 1
+    with pytest.raises(FileNotWritten, match=r"temporary file can't be written .* TMPDIR"):
+        spool.add(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -144,7 +145,9 @@ class Context:
 
 
 def listening() -> Shutdown:
-    """Hear signals from now on."""
+    """Hear signals from now on; everything is loaded."""
+    gc.freeze()  # what was loaded stays
+    gc.enable()
     shutdown = Shutdown()
     shutdown.listen()
     return shutdown

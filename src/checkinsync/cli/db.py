@@ -20,6 +20,7 @@ from checkinsync.errors import (
     RestoreFailed,
     SettingsError,
 )
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.config.settings import Settings
@@ -70,7 +71,8 @@ def dump(context: Context, *, file: Path, force: bool) -> None:
 
 def write_dump(running: Running, file: Path, *, replace: bool) -> int:
     """Write a dump of the embedded database; returns its bytes. Raises FileNotWritten."""
-    from checkinsync.cli.atomic_file import draft_of
+    with signals_deferred():
+        from checkinsync.cli.atomic_file import draft_of
 
     with draft_of(file, replace=replace) as draft:
         pg_dump = _command(running, "pg_dump")

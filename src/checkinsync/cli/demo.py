@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checkinsync.cli.context import Context, listening
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +34,16 @@ def demo(ctx: click.Context, *, keep: str | None) -> None:
 
     Needs nothing but the package with the extra `embedded`: no server, no settings, no network.
     """
-    from pathlib import Path
+    with signals_deferred():
+        from pathlib import Path
 
-    from checkinsync.cli import log
-    from checkinsync.cli.demo_night import play
-    from checkinsync.cli.progress import run_progress
-    from checkinsync.cli.render import orchestrate as render_run
-    from checkinsync.cli.render import status as render_status
-    from checkinsync.cli.render import verify as render_proof
-    from checkinsync.cli.status import view
+        from checkinsync.cli import log
+        from checkinsync.cli.demo_night import play
+        from checkinsync.cli.progress import run_progress
+        from checkinsync.cli.render import orchestrate as render_run
+        from checkinsync.cli.render import status as render_status
+        from checkinsync.cli.render import verify as render_proof
+        from checkinsync.cli.status import view
 
     context: Context = ctx.obj
     style = context.log_format or "text"

@@ -7,6 +7,7 @@ import click
 from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import has_colours, say_json
+from checkinsync.shutdown import signals_deferred
 
 
 @click.command()
@@ -29,8 +30,9 @@ def doctor(ctx: click.Context, *, online: bool, users: tuple[str, ...], as_json:
     users, runs; each is ok, a warning or a problem. Exit codes: 0 no problem; else that of the
     worst one: 78 settings, 69 database or Foursquare, 6 schema, 4 tokens.
     """
-    from checkinsync.app import examine
-    from checkinsync.cli.render import doctor as render
+    with signals_deferred():
+        from checkinsync.app import examine
+        from checkinsync.cli.render import doctor as render
 
     if users and not online:
         raise click.UsageError("--user goes with --online")

@@ -11,6 +11,7 @@ from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.terminal import end_with, on_terminal, say_json
 from checkinsync.errors import CheckinsyncError
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,10 +49,11 @@ def import_user(
     5 rate limit or quota, 69 database or Foursquare away, 75 another import of this user is at
     work.
     """
-    from checkinsync.cli.render import orchestrate as render
-    from checkinsync.store import quarantine, users
-    from checkinsync.store.pool import transaction
-    from checkinsync.sync.scope import Nightly
+    with signals_deferred():
+        from checkinsync.cli.render import orchestrate as render
+        from checkinsync.store import quarantine, users
+        from checkinsync.store.pool import transaction
+        from checkinsync.sync.scope import Nightly
 
     scope = _scope(full=full, since=since)
     with context.app() as app:

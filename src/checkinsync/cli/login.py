@@ -56,15 +56,16 @@ def login(
     port of --port in it. Exit codes: 0 done, 2 another user's login, 4 no token was obtained,
     69 database or Foursquare unreachable, 78 settings.
     """
-    import secrets
+    with signals_deferred():
+        import secrets
 
-    from checkinsync.app import open_oauth
-    from checkinsync.cli.render.login import text
-    from checkinsync.foursquare.oauth import code_in
-    from checkinsync.nightly import status as standing
-    from checkinsync.users import accounts
-    from checkinsync.users.login import login as log_in
-    from checkinsync.users.loopback import PORT, Loopback, redirect
+        from checkinsync.app import open_oauth
+        from checkinsync.cli.render.login import text
+        from checkinsync.foursquare.oauth import code_in
+        from checkinsync.nightly import status as standing
+        from checkinsync.users import accounts
+        from checkinsync.users.login import login as log_in
+        from checkinsync.users.loopback import PORT, Loopback, redirect
 
     port = PORT if port is None else port
     with ExitStack() as stack:

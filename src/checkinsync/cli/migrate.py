@@ -8,6 +8,7 @@ import click
 
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import end_with, say_json
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.migrations.files import MigrationStatus
@@ -36,9 +37,10 @@ def migrate(
     Works on an empty database and on the web application's own, beside its readers and writers.
     Uses CHECKINSYNC_MIGRATE_URL where the usual address goes through a pooler.
     """
-    from checkinsync.cli.render import migrate as render
-    from checkinsync.migrations import migrate as migrations
-    from checkinsync.resources import available_keyring, migration_url
+    with signals_deferred():
+        from checkinsync.cli.render import migrate as render
+        from checkinsync.migrations import migrate as migrations
+        from checkinsync.resources import available_keyring, migration_url
 
     if plan + status + check + (baseline is not None) > 1:
         raise click.UsageError("--plan, --status, --check and --baseline exclude each other")

@@ -7,6 +7,7 @@ import click
 from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.terminal import say_json
+from checkinsync.shutdown import signals_deferred
 
 
 @click.command()
@@ -18,10 +19,11 @@ def quarantine(context: Context, user: str | None, *, as_json: bool) -> None:
 
     Of USER, or of all users. Each import of a user tries their items again.
     """
-    from checkinsync.cli.render import quarantine as render
-    from checkinsync.store import quarantine as items
-    from checkinsync.store import users
-    from checkinsync.store.pool import transaction
+    with signals_deferred():
+        from checkinsync.cli.render import quarantine as render
+        from checkinsync.store import quarantine as items
+        from checkinsync.store import users
+        from checkinsync.store.pool import transaction
 
     with context.pool() as (_, pool), transaction(pool, read_only=True) as conn:
         user_id = None if user is None else users.find(conn, user).id

@@ -10,6 +10,7 @@ import click
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import say_json
 from checkinsync.errors import ApplicationNotSwitched, Exit, SettingsError
+from checkinsync.shutdown import signals_deferred
 
 ENVIRONMENT = " "
 """Stands for the option without a file; not the name of any file."""
@@ -48,9 +49,10 @@ def rotate_keys(
     first key, 3 some are not (no key decrypts them, or their rows stayed locked), 78 the
     application could not decrypt them any more.
     """
-    from checkinsync.cli.render import rotate_keys as render
-    from checkinsync.keys import rotate as verbs
-    from checkinsync.resources import open_keyring
+    with signals_deferred():
+        from checkinsync.cli.render import rotate_keys as render
+        from checkinsync.keys import rotate as verbs
+        from checkinsync.resources import open_keyring
 
     context: Context = ctx.obj
     also = () if address is None else (_database_url(address),)

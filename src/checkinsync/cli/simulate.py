@@ -8,6 +8,7 @@ import click
 
 from checkinsync.cli.context import listening
 from checkinsync.errors import Interrupted, SettingsError
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.simulator.server import Server
@@ -23,7 +24,8 @@ def simulate(*, port: int | None, seed: int) -> None:
 
     Point checkinsync at it with the settings and the tokens it prints.
     """
-    from checkinsync.simulator import demo
+    with signals_deferred():
+        from checkinsync.simulator import demo
 
     def ready(server: Server) -> None:
         click.echo(f"CHECKINSYNC_API_URL={server.url}")

@@ -21,6 +21,7 @@ from checkinsync.cli.terminal import (
 )
 from checkinsync.errors import Exit, Interrupted
 from checkinsync.model.standing import GROUPS
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -74,9 +75,10 @@ def status(
     **chosen: Any,
 ) -> None:
     """The last runs, what is at work, and how each user is doing."""
-    from checkinsync.cli.render import status as render
-    from checkinsync.nightly import status as nightly
-    from checkinsync.resources import utc_now
+    with signals_deferred():
+        from checkinsync.cli.render import status as render
+        from checkinsync.nightly import status as nightly
+        from checkinsync.resources import utc_now
 
     if strict and max_age is None:
         raise click.UsageError("--strict goes with --max-age")

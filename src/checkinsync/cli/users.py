@@ -18,6 +18,7 @@ from checkinsync.cli.terminal import (
     stdout_at_once,
     token_from_stdin,
 )
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.model.user import Profile, User
@@ -39,10 +40,11 @@ def add(
     context: Context, *, foursquare_id: str | None, name: str | None, show_secret: bool, renew: bool
 ) -> None:
     """Read a Foursquare token from standard input and add its user."""
-    import re
+    with signals_deferred():
+        import re
 
-    from checkinsync.model.user import Profile, User
-    from checkinsync.users import accounts
+        from checkinsync.model.user import Profile, User
+        from checkinsync.users import accounts
 
     if name and not foursquare_id:
         raise click.UsageError("--name needs --foursquare-id")
@@ -74,9 +76,10 @@ def add(
 @click.pass_obj
 def set_token(context: Context, user: str, *, unchecked: bool) -> None:
     """Read a new Foursquare token for USER from standard input."""
-    import shlex
+    with signals_deferred():
+        import shlex
 
-    from checkinsync.users import accounts
+        from checkinsync.users import accounts
 
     token = token_from_stdin(f"users set-token {shlex.quote(user)}")
     with context.app() as app:
@@ -105,9 +108,10 @@ def _renew(user: User, token: str, *, profile: Profile | None, services: Service
 @click.pass_obj
 def list_users(context: Context, *, as_json: bool) -> None:
     """List the users, a line for each."""
-    from checkinsync.cli.render import status as render
-    from checkinsync.nightly import status as standing
-    from checkinsync.resources import utc_now
+    with signals_deferred():
+        from checkinsync.cli.render import status as render
+        from checkinsync.nightly import status as standing
+        from checkinsync.resources import utc_now
 
     with context.pool() as (settings, pool):
         report = standing.report(pool=pool, now=utc_now(), active_days=settings.active_days)
@@ -126,10 +130,11 @@ def list_users(context: Context, *, as_json: bool) -> None:
 @click.pass_obj
 def show(context: Context, user: str, *, as_json: bool) -> None:
     """Show everything that is known about USER, except secrets."""
-    from checkinsync.cli.render import status as render
-    from checkinsync.nightly import status as standing
-    from checkinsync.resources import utc_now
-    from checkinsync.users import accounts
+    with signals_deferred():
+        from checkinsync.cli.render import status as render
+        from checkinsync.nightly import status as standing
+        from checkinsync.resources import utc_now
+        from checkinsync.users import accounts
 
     now = utc_now()
     with context.pool() as (settings, pool):
@@ -146,8 +151,9 @@ def show(context: Context, user: str, *, as_json: bool) -> None:
 @click.pass_obj
 def pause(context: Context, user: str) -> None:
     """Leave USER out of the nightly runs."""
-    from checkinsync.resources import utc_now
-    from checkinsync.users import accounts
+    with signals_deferred():
+        from checkinsync.resources import utc_now
+        from checkinsync.users import accounts
 
     with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
@@ -160,7 +166,8 @@ def pause(context: Context, user: str) -> None:
 @click.pass_obj
 def resume(context: Context, user: str) -> None:
     """Take USER into the nightly runs again."""
-    from checkinsync.users import accounts
+    with signals_deferred():
+        from checkinsync.users import accounts
 
     with context.pool() as (_, pool):
         found = accounts.find(user, pool=pool)
@@ -177,9 +184,10 @@ def remove(context: Context, user: str, *, yes: bool) -> None:
 
     `checkinsync users export USER` saves all of it first.
     """
-    from checkinsync.nightly import status as standing
-    from checkinsync.resources import utc_now
-    from checkinsync.users import accounts, removal
+    with signals_deferred():
+        from checkinsync.nightly import status as standing
+        from checkinsync.resources import utc_now
+        from checkinsync.users import accounts, removal
 
     with context.pool() as (settings, pool):
         found = accounts.find(user, pool=pool)
@@ -207,12 +215,13 @@ def remove(context: Context, user: str, *, yes: bool) -> None:
 @click.pass_obj
 def export(context: Context, user: str, *, output: str | None, force: bool) -> None:
     """Write everything that is stored about USER, except tokens, into a zip of JSON."""
-    from pathlib import Path
+    with signals_deferred():
+        from pathlib import Path
 
-    from checkinsync.cli.atomic_file import write_atomically
-    from checkinsync.resources import utc_now
-    from checkinsync.users import accounts
-    from checkinsync.users.export import export_user
+        from checkinsync.cli.atomic_file import write_atomically
+        from checkinsync.resources import utc_now
+        from checkinsync.users import accounts
+        from checkinsync.users.export import export_user
 
     to_stdout = output == "-"
     with context.pool() as (_, pool):

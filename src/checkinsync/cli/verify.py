@@ -13,6 +13,7 @@ from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.terminal import on_terminal, say_json
 from checkinsync.errors import Exit, FoursquareAway, Interrupted, QuotaExceeded
+from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
     from checkinsync.app import App
@@ -54,8 +55,9 @@ def verify(
     one user also 4 the user must log in again, 5 rate limit or quota, 69 database or Foursquare
     away, 75 an import of this user is at work.
     """
-    from checkinsync.cli.render import verify as render
-    from checkinsync.verify.verifier import verify as verify_user
+    with signals_deferred():
+        from checkinsync.cli.render import verify as render
+        from checkinsync.verify.verifier import verify as verify_user
 
     if accept_deletions and not repair:
         raise click.UsageError("--accept-deletions goes with --repair")

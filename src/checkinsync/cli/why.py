@@ -7,6 +7,7 @@ import click
 from checkinsync.cli.completion import UserName
 from checkinsync.cli.context import Context
 from checkinsync.cli.terminal import say_json
+from checkinsync.shutdown import signals_deferred
 
 
 @click.command()
@@ -18,11 +19,12 @@ def why(context: Context, user: str | None, *, as_json: bool) -> None:
 
     USER may be left out where there is only one user.
     """
-    from checkinsync.cli.render import status as render
-    from checkinsync.nightly import status as nightly
-    from checkinsync.resources import utc_now
-    from checkinsync.store import users
-    from checkinsync.store.pool import transaction
+    with signals_deferred():
+        from checkinsync.cli.render import status as render
+        from checkinsync.nightly import status as nightly
+        from checkinsync.resources import utc_now
+        from checkinsync.store import users
+        from checkinsync.store.pool import transaction
 
     with context.pool() as (settings, pool):
         with transaction(pool, read_only=True) as conn:

@@ -1,22 +1,23 @@
 """Sends a token: in a header, or in the query where the header is not understood.
 
-As `AuthBase`, since `requests` lets a `.netrc` replace an `Authorization` header given as a header.
+As the `auth` of a request, since `requests` lets a `.netrc` replace an `Authorization` header that
+is given as a header.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
-from requests import PreparedRequest
-from requests.auth import AuthBase
+from typing import TYPE_CHECKING, Literal
 
 from checkinsync.config.validators import is_word
 from checkinsync.errors import SettingsError, TokenRejected, TokenUnreadable
 
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
 Way = Literal["header", "query"]
 
 
-class InHeader(AuthBase):
+class InHeader:
     """`Authorization: Bearer`: documented, and no log on the way shows it."""
 
     def __init__(self, token: str) -> None:
@@ -27,7 +28,7 @@ class InHeader(AuthBase):
         return request
 
 
-class InQuery(AuthBase):
+class InQuery:
     """`oauth_token=`: the form that recorded clients send."""
 
     def __init__(self, token: str) -> None:

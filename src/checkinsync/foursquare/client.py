@@ -6,20 +6,25 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import tenacity
 
+from checkinsync.config import validators
 from checkinsync.errors import FoursquareAway, RequestRefused
 from checkinsync.foursquare import auth, limits, parse, responses
 from checkinsync.foursquare.responses import CredentialsNotSeen, InvalidAuth
-from checkinsync.foursquare.transport import Transport
 from checkinsync.model.checkin import Item
 from checkinsync.model.listing import Page
 from checkinsync.model.user import Profile
+from checkinsync.shutdown import signals_deferred
+
+if TYPE_CHECKING:
+    from checkinsync.foursquare.transport import Transport
 
 T = TypeVar("T")
 
@@ -68,17 +73,32 @@ class Foursquare:
         `sleep` takes seconds and may raise, which ends the request; `now` is aware, UTC.
         Raises SettingsError.
         """
-        self.transport = Transport(
-            api_url, proxies_from_environment=proxies_from_environment, ca_file=ca_file
+        self._lock = threading.Lock()
+        self._opened: Transport | None = None
+        self._connect = partial(
+            _transport,
+            validators.base_url(api_url),
+            proxies_from_environment=proxies_from_environment,
+            ca_file=ca_file,
         )
+        if ca_file is not None:
+            self._opened = self._connect()
         self.ways = auth.TokenPlacement(token_in, remembered_way)
         self.sleep = sleep
         self.now = now
-        self._lock = threading.Lock()
         self._requests = 0
         self.heard: tuple[datetime, datetime, datetime] | None = None
         """Foursquare's clock as its last answer told it, and ours before and after; aware, UTC."""
         self._told_of: set[str] = set()
+
+    @property
+    def transport(self) -> Transport:
+        """The connections; HTTP is loaded with the first request, so that a night with nobody due
+        does without."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._connect()
+            return self._opened
 
     @property
     def token_way(self) -> str | None:
@@ -116,7 +136,15 @@ class Foursquare:
 
     def close(self) -> None:
         """Close all connections."""
-        self.transport.close()
+        if self._opened is not None:
+            self._opened.close()
+
+
+def _transport(url: str, *, proxies_from_environment: bool, ca_file: Path | None) -> Transport:
+    with signals_deferred():
+        from checkinsync.foursquare.transport import Transport  # noqa: PLC0415 - loads HTTP
+
+    return Transport(url, proxies_from_environment=proxies_from_environment, ca_file=ca_file)
 
 
 class UserClient:

@@ -9,7 +9,7 @@ import http.client
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,7 +21,6 @@ import requests
 import urllib3
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from checkinsync import __version__
@@ -36,6 +35,9 @@ HEADERS: Mapping[str, str] = {
     "Accept-Encoding": "gzip",
     "Accept-Language": "en",  # with another, every city, country and category would "change"
 }
+
+Auth = Callable[[PreparedRequest], PreparedRequest]
+"""Adds the token to a request."""
 
 CHUNK = 64 * 1024
 
@@ -58,7 +60,7 @@ class Patience:
     """Bytes of one answer, unpacked; a page of 250 has about 430 KB."""
 
 
-class _WithoutToken(AuthBase):
+class _WithoutToken:
     """No token at all. Without an `auth`, `requests` would look for one in a `.netrc`."""
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -129,7 +131,7 @@ class Transport:
         self._lock = threading.Lock()
         redaction.install()
 
-    def get(self, path: str, query: Mapping[str, str | int], auth: AuthBase) -> Answer:
+    def get(self, path: str, query: Mapping[str, str | int], auth: Auth) -> Answer:
         """Return the answer to `GET base/path?query`, whatever its status.
 
         Raises FoursquareAway, CertificateRejected.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from typing import IO, Any, Generic, TypeVar, overload
+
+from checkinsync.errors import FileNotWritten
 
 T = TypeVar("T")
 
@@ -16,14 +18,14 @@ BLOCK = 1000
 
 
 class Spool(Sequence[T], Generic[T]):
-    """A sequence of values in a temporary file without a name; gone with this object.
+    """A sequence of values, of which all but the last block are in a temporary file without a name.
 
-    A value is stored as the arguments that make it: plain ones, as a row of the database has them.
+    A value is kept as the arguments that make it: plain ones, as a row of the database has them.
     """
 
     def __init__(self, make: Callable[..., T]) -> None:
         self._make = make
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as this object lives
+        self._file: IO[bytes] | None = None
         self._ends = [0]
         self._last: list[Row] = []
         """The values that are not in the file yet."""
@@ -31,15 +33,29 @@ class Spool(Sequence[T], Generic[T]):
         """The block that was read last, and its number."""
 
     def __del__(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def add(self, *row: Any) -> None:
-        """Append the value that these arguments make."""
+        """Append the value that these arguments make. Raises FileNotWritten."""
         self._last.append(row)
         if len(self._last) == BLOCK:
-            self._file.seek(self._ends[-1])
-            self._ends.append(self._ends[-1] + self._file.write(pickle.dumps(self._last)))
+            try:
+                self._write(pickle.dumps(self._last))
+            except OSError as error:
+                raise FileNotWritten(
+                    f"a temporary file can't be written ({error.strerror or error}); make room, or "
+                    "name another folder in TMPDIR"
+                ) from None
             self._last = []
+
+    def _write(self, block: bytes) -> None:
+        if self._file is None:  # few values need none
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this object lives
+        self._file.seek(self._ends[-1])
+        self._file.write(block)
+        self._file.flush()
+        self._ends.append(self._ends[-1] + len(block))
 
     def __len__(self) -> int:
         return (len(self._ends) - 1) * BLOCK + len(self._last)
@@ -63,6 +79,7 @@ class Spool(Sequence[T], Generic[T]):
         if number == len(self._ends) - 1:
             return self._last
         if number != self._read[0]:
+            assert self._file is not None
             start, end = self._ends[number : number + 2]
             self._file.seek(start)
             block = pickle.loads(self._file.read(end - start))  # noqa: S301 - our own
