@@ -467,6 +467,26 @@ def test_a_value_that_the_database_refuses_keeps_only_its_check_in_out(env, ada)
     assert len(env.stored(user)) == 29
 
 
+def test_a_constraint_that_the_application_checks_at_the_end_refuses_one_check_in(env, ada, conn):
+    conn.execute(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.shout = 'refused' THEN RAISE check_violation USING MESSAGE = 'no'; END IF;
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT OR UPDATE ON checkins
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
+        """
+    )
+    user = ada(30)
+    victim = env.simulator.world.add(ADA, created_at=NEWEST, shout="refused")
+
+    imported = env.import_(user)
+
+    assert (imported.saved.new, set(env.quarantined(user))) == (30, {victim})
+
+
 def test_a_session_time_zone_changes_nothing(env, ada):
     name = env.conn.info.dbname
     env.conn.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
