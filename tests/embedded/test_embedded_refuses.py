@@ -54,7 +54,7 @@ def use(home: Path, **options: object) -> None:
 def test_data_of_another_major_version(home, data):
     (data / "PG_VERSION").write_text("9\n")
 
-    with refused(SettingsError, "PostgreSQL 9", "db dump", "db restore", unchanged=home):
+    with refused(SettingsError, "PostgreSQL 9", "db upgrade", "CHECKINSYNC_PG_BINDIR", unchanged=home):
         use(home)
 
 

@@ -287,7 +287,7 @@ def test_without_wait_it_says_until_when(story):
 
 
 def test_on_a_schema_that_lacks_something_commands_say_what_to_do(story):
-    story.conn.execute("DELETE FROM checkinsync_migrations WHERE name LIKE '011%'")
+    story.conn.execute("DELETE FROM checkinsync_migrations WHERE name LIKE '010%'")
     before = story.contents()
 
     for words in (("orchestrate",), ("import-user", "1"), ("status",), ("migrate", "--check")):
@@ -295,7 +295,7 @@ def test_on_a_schema_that_lacks_something_commands_say_what_to_do(story):
 
         assert (told.code, told.out) == (6, "")
         assert told.err == (
-            "checkinsync: 1 migration is pending (011); run `checkinsync migrate`\n"
+            "checkinsync: 1 migration is pending (010); run `checkinsync migrate`\n"
         )
     assert story.contents() == before
 
