@@ -54,7 +54,9 @@ def use(home: Path, **options: object) -> None:
 def test_data_of_another_major_version(home, data):
     (data / "PG_VERSION").write_text("9\n")
 
-    with refused(SettingsError, "PostgreSQL 9", "db upgrade", "CHECKINSYNC_PG_BINDIR", unchanged=home):
+    with refused(
+        SettingsError, "PostgreSQL 9", "db upgrade", "CHECKINSYNC_PG_BINDIR", unchanged=home
+    ):
         use(home)
 
 
