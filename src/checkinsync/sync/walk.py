@@ -31,7 +31,11 @@ FAR = 100_000
 """Items beyond the known end: a server that shows the same page there ignores `offset`."""
 
 TAIL = PAGE
-"""Keys of the last contiguous items that are kept, to find the seam again."""
+"""Keys of the last contiguous items that a walk keeps, to see how the list moves."""
+
+MARK = 32
+"""Keys of these that a checkpoint keeps, to find the seam again. It is written after each page, so
+that a long one costs more than the page where nothing in it has changed."""
 
 
 class Stage(Enum):
@@ -133,7 +137,7 @@ class Walk:
         """Return where to resume; an earlier attempt's checkpoint stays until it is reached."""
         if self._checkpoint is not None:
             return self._checkpoint
-        tail = tuple(self._tail)
+        tail = tuple(self._tail)[-MARK:]
         return Checkpoint(started_at, self._window.start, self._reach, tail, self._down_to)
 
     def take(self, page: Page, *, new: int = 0, stored: int | None = None) -> None:
@@ -298,7 +302,7 @@ class Walk:
         if self._checkpoint is None:
             self.request = None
             return
-        back = min(len(self._checkpoint.tail), TAIL * 4 // 5)  # allows for deletions since
+        back = len(self._checkpoint.tail) * 4 // 5  # allows for deletions since
         self._go_to(Stage.SEAM, max(0, self._checkpoint.offset + self._inserted - back))
 
     def _reached_checkpoint(self) -> None:
