@@ -55,6 +55,15 @@ class RunResults:
         return [report.user for report in failed]
 
     @property
+    def reports(self) -> dict[int, UserReport]:
+        """The reports of the users who are done, by id."""
+        return {report.user.id: report for report in self._reports}
+
+    def saved(self, user: User) -> Saved:
+        """Return what the user's attempts have stored together."""
+        return self._saved[user.id]
+
+    @property
     def outcomes(self) -> list[Outcome]:
         """The outcomes of the users who are done."""
         return [report.outcome for report in self._reports]
