@@ -144,7 +144,7 @@ class StoredRun:
     outages: Any
     stop: Any
     requests: int
-    closed: bool
+    closed_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -237,7 +237,7 @@ def run(conn: Connection, run_id: int) -> StoredRun | None:
     row = conn.execute(
         """
         SELECT run_id, started_at, options, circumstances, outages, stop, requests,
-               closed_at IS NOT NULL
+               closed_at
           FROM checkinsync_queue.runs WHERE run_id = %(run)s
         """,
         {"run": run_id},
@@ -249,7 +249,7 @@ def lock(conn: Connection, run_id: int) -> StoredRun | None:
     """Return a run that is not closed, and keep others from changing it in this transaction."""
     row = conn.execute(
         """
-        SELECT run_id, started_at, options, circumstances, outages, stop, requests, false
+        SELECT run_id, started_at, options, circumstances, outages, stop, requests, NULL
           FROM checkinsync_queue.runs
          WHERE run_id = %(run)s AND closed_at IS NULL FOR UPDATE
         """,

@@ -134,7 +134,7 @@ class SharedRuns:
         """Return the attempt if it may begin now; None where it is outdated, or put off."""
         with transaction(self._services.pool) as conn:
             row = queries.run(conn, run_id)
-            if row is None or row.closed:
+            if row is None or row.closed_at is not None:
                 return None
             loaded = self._loaded(conn, row, [user_id])
             user, course = loaded.users.get(user_id), loaded.course
@@ -220,8 +220,8 @@ class SharedRuns:
         with transaction(self._services.pool) as conn:
             if not queries.claim_close(conn, run_id):
                 return
-        course, requests = self._whole(run_id)
-        closed(nightly.close(course, self._services, requests=requests))
+        course, row = self._whole(run_id)
+        closed(nightly.close(course, self._services, requests=row.requests))
         with transaction(self._services.pool) as conn:
             queries.close(conn, run_id)
             queries.forget_jobs(conn, run_id)
@@ -233,21 +233,19 @@ class SharedRuns:
 
     def summary(self, run_id: int) -> RunSummary | None:
         """Return a closed run; None while it is at work."""
-        with self._services.reading() as conn:
-            row = queries.run(conn, run_id)
-        if row is not None and not row.closed:
+        if run_id in self.open_runs():
             return None
-        course, requests = self._whole(run_id)
-        return course.summary(requests=requests)
+        course, row = self._whole(run_id)
+        finished = row.closed_at or self._services.now()
+        return replace(course.summary(requests=row.requests), finished_at=finished)
 
-    def _whole(self, run_id: int) -> tuple[Course, int]:
-        """Return a run's course with all its users, and the requests sent."""
+    def _whole(self, run_id: int) -> tuple[Course, StoredRun]:
+        """Return a run's course with all its users, and its row."""
         with self._services.reading() as conn:
             row = queries.run(conn, run_id)
             if row is None:
                 raise CheckinsyncError(f"run {run_id} was overtaken by another one")
-            course = self._loaded(conn, row, None).course
-        return course, row.requests
+            return self._loaded(conn, row, None).course, row
 
     # --- loading and storing ----------------------------------------------------------------------
 

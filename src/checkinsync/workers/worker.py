@@ -8,14 +8,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from typing import Protocol
 
 from procrastinate import App, JobContext
 from procrastinate.manager import JobManager
 from tenacity import Retrying
 
 from checkinsync.errors import AtWork, CheckinsyncError, DatabaseError, sentence
+from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.shutdown import Shutdown
@@ -72,99 +72,54 @@ def work(
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     patiently = patience(shutdown.sleep, asked=shutdown.asked)
     runs = SharedRuns(services, asked=shutdown.asked)
-    worker = _Worker(services, runs, shutdown, patiently, closed)
+    jobs = Jobs(services, runs, shutdown, patiently, closed)
     log.info("worker_started", extra={"concurrency": concurrency})
-    asyncio.run(worker.run(concurrency, alive, pace))
+    asyncio.run(_Worker(jobs, concurrency, alive, pace).run())
     log.info("worker_stopped")
 
 
+class ImportsOf(Protocol):
+    """Return the imports of a run."""
+
+    def __call__(self, services: Services, scope: Nightly, *, in_run: bool) -> ImportOne:
+        """See `sync.import_user.Imports`."""
+
+
 @dataclass(slots=True)
-class _Worker:
-    """A worker's collaborators."""
+class Jobs:
+    """The imports of one process, as jobs of the queue."""
 
     services: Services
     runs: SharedRuns
     shutdown: Shutdown
     patiently: Retrying
-    closed: Callable[[RunSummary], None]
-    imports: Callable[..., ImportOne] = field(init=False)
+    closed: Callable[[RunSummary], None] = lambda _: None
+    imports_of: ImportsOf = Imports
+    _imports: dict[tuple[Nightly, bool], ImportOne] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.imports = cache(self._imports)
+    def do(self, *, run: int, user: int, turn: int, twin: bool) -> None:
+        """Import a user, and let the run know how that ended. `twin`: the job was doubled."""
+        admitted = self.patiently(self.runs.admit, run, user, turn)
+        if admitted is not None:
+            ended, busy = self._attempt(admitted)
+            self.patiently(self.runs.end, run, ended, turn=turn, busy=busy and twin)
+        self.patiently(self.runs.close_if_done, run, self.closed)
 
-    def _imports(self, scope: Nightly, *, in_run: bool) -> Imports:
-        return Imports(self.services, scope, in_run=in_run)
-
-    # --- the loop ---------------------------------------------------------------------------------
-
-    async def run(self, concurrency: int, alive: Callable[[], None], pace: Pace) -> None:
-        """Work until asked to stop; begin anew where Procrastinate's worker breaks off."""
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(concurrency + SPARE_THREADS))
-        app = App(connector=Connector(self.services.pool, self.patiently))
-        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=False)(self.job)
-        watch = asyncio.create_task(self._watch(app.job_manager, alive, pace))
-        while not watch.done():
-            worker = asyncio.create_task(_procrastinate(app, concurrency, pace))
-            await asyncio.wait({worker, watch}, return_when=asyncio.FIRST_COMPLETED)
-            worker.cancel()
-            with suppress(asyncio.CancelledError):
-                try:
-                    await worker
-                except Exception as error:  # noqa: BLE001 - of any kind: its jobs are taken up again
-                    log.warning("worker_broke_off", extra={"reason": sentence(error)})
-            if not watch.done():
-                await asyncio.wait({watch}, timeout=AGAIN)
-        await watch
-
-    async def _watch(self, manager: JobManager, alive: Callable[[], None], pace: Pace) -> None:
-        """Tend the run from time to time, until asked to stop."""
-        loop = asyncio.get_running_loop()
-        next_time, tending = loop.time(), None
-        while not self.shutdown.asked():
-            alive()
-            if loop.time() >= next_time and (tending is None or tending.done()):
-                next_time = loop.time() + pace.tends
-                tending = asyncio.create_task(self._tend(manager, pace))
-            await asyncio.sleep(pace.wakes)
-        if tending is not None:
-            await tending
-
-    async def _tend(self, manager: JobManager, pace: Pace) -> None:
-        """Take the jobs of dead workers up again, and end a run that nobody else ends."""
-        try:
-            stalled = await manager.get_stalled_jobs(
-                queue=QUEUE, seconds_since_heartbeat=pace.dead_after
-            )
-            for job in stalled:
-                with suppress(DatabaseError):  # another worker was quicker
-                    await manager.retry_job(job)
-            await asyncio.to_thread(self._end_runs)
-        except CheckinsyncError as error:
-            log.info("run_not_tended", extra={"reason": sentence(error)})
-
-    def _end_runs(self) -> None:
+    def tend(self) -> None:
+        """Look after the run at work, and close it if nobody else has."""
         self.runs.tend()
         for run_id in self.runs.open_runs():
             self.runs.close_if_done(run_id, self.closed)
 
-    # --- a job ------------------------------------------------------------------------------------
-
-    def job(self, context: JobContext, *, run: int, user: int, turn: int, twin: bool) -> None:
-        """Import a user, in a thread. Whatever comes of it, the run knows when this returns."""
-        admitted = self.patiently(self.runs.admit, run, user, turn)
-        if admitted is not None:
-            ended, busy = self._attempt(admitted)
-            busy = busy and (twin or context.job.attempts > 0)
-            self.patiently(self.runs.end, run, ended, turn=turn, busy=busy)
-        self.patiently(self.runs.close_if_done, run, self.closed)
-
     def _attempt(self, admitted: Admitted) -> tuple[Ended, bool]:
         """Import a user; return how that ended, and True if another import was at work."""
         course, busy = admitted.course, False
-        imports = self.imports(Nightly(course.options.overlap), in_run=not admitted.doubted)
+        key = (Nightly(course.options.overlap), not admitted.doubted)
+        if key not in self._imports:
+            self._imports[key] = self.imports_of(self.services, key[0], in_run=key[1])
+        imports = self._imports[key]
 
-        def import_one(user: Any, *, run_id: int, hooks: Hooks) -> Imported:
+        def import_one(user: User, *, run_id: int, hooks: Hooks) -> Imported:
             nonlocal busy
             try:
                 return imports(user, run_id=run_id, hooks=hooks)
@@ -180,15 +135,74 @@ class _Worker:
         return attempt(admitted.entry, import_one, run_id=course.run_id, hooks=hooks), busy
 
 
-async def _procrastinate(app: App, concurrency: int, pace: Pace) -> None:
-    await app.run_worker_async(
-        queues=[QUEUE],
-        name="checkinsync",
-        concurrency=concurrency,
-        listen_notify=False,  # jobs have start times, which no notification tells
-        fetch_job_polling_interval=pace.looks,
-        delete_jobs="successful",
-        install_signal_handlers=False,
-        update_heartbeat_interval=pace.heartbeat,
-        stalled_worker_timeout=pace.dead_after,
-    )
+@dataclass(slots=True)
+class _Worker:
+    """Procrastinate's worker, and what watches over it."""
+
+    jobs: Jobs
+    concurrency: int
+    alive: Callable[[], None]
+    pace: Pace
+
+    async def run(self) -> None:
+        """Work until asked to stop; begin anew where Procrastinate's worker breaks off."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(self.concurrency + SPARE_THREADS))
+        app = App(connector=Connector(self.jobs.services.pool, self.jobs.patiently))
+        app.task(name=TASK, queue=QUEUE, pass_context=True, retry=False)(self._job)
+        watch = asyncio.create_task(self._watch(app.job_manager))
+        while not watch.done():
+            worker = asyncio.create_task(self._procrastinate(app))
+            await asyncio.wait({worker, watch}, return_when=asyncio.FIRST_COMPLETED)
+            worker.cancel()
+            with suppress(asyncio.CancelledError):
+                try:
+                    await worker
+                except Exception as error:  # noqa: BLE001 - of any kind: its jobs are taken up again
+                    log.warning("worker_broke_off", extra={"reason": sentence(error)})
+            if not watch.done():
+                await asyncio.wait({watch}, timeout=AGAIN)
+        await watch
+
+    def _job(self, context: JobContext, /, *, twin: bool, **what: int) -> None:
+        """A job, in a thread; one given out before had a worker that was taken for dead."""
+        self.jobs.do(**what, twin=twin or context.job.attempts > 0)
+
+    async def _watch(self, manager: JobManager) -> None:
+        """Tend the run from time to time, until asked to stop."""
+        loop = asyncio.get_running_loop()
+        next_time, tending = loop.time(), None
+        while not self.jobs.shutdown.asked():
+            self.alive()
+            if loop.time() >= next_time and (tending is None or tending.done()):
+                next_time = loop.time() + self.pace.tends
+                tending = asyncio.create_task(self._tend(manager))
+            await asyncio.sleep(self.pace.wakes)
+        if tending is not None:
+            await tending
+
+    async def _tend(self, manager: JobManager) -> None:
+        """Take the jobs of dead workers up again, and end a run that nobody else ends."""
+        try:
+            stalled = await manager.get_stalled_jobs(
+                queue=QUEUE, seconds_since_heartbeat=self.pace.dead_after
+            )
+            for job in stalled:
+                with suppress(DatabaseError):  # another worker was quicker
+                    await manager.retry_job(job)
+            await asyncio.to_thread(self.jobs.tend)
+        except CheckinsyncError as error:
+            log.info("run_not_tended", extra={"reason": sentence(error)})
+
+    async def _procrastinate(self, app: App) -> None:
+        await app.run_worker_async(
+            queues=[QUEUE],
+            name="checkinsync",
+            concurrency=self.concurrency,
+            listen_notify=False,  # jobs have start times, which no notification tells
+            fetch_job_polling_interval=self.pace.looks,
+            delete_jobs="successful",
+            install_signal_handlers=False,
+            update_heartbeat_interval=self.pace.heartbeat,
+            stalled_worker_timeout=self.pace.dead_after,
+        )
