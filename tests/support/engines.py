@@ -20,9 +20,10 @@ from checkinsync.workers.shared import SharedRuns
 from checkinsync.workers.worker import Jobs
 from support.environment import KEYRING
 from support.nightly import OPTIONS
-from support.stories import Done, Started, Story
+from support.stories import Done, Story
 
 QUICK = """
+import os
 from checkinsync.app import open_app
 from checkinsync.cli.worker import closing
 from checkinsync.config.settings import read_settings
@@ -70,7 +71,8 @@ class Machines:
 
     def take(self) -> dict | None:
         """Remove the next job from the queue, and let its time come."""
-        with self.conn.cursor(row_factory=dict_row) as cursor:
+        with self.conn.transaction(), self.conn.cursor(row_factory=dict_row) as cursor:
+            cursor.execute("SET LOCAL search_path = checkinsync_queue")
             job = cursor.execute(
                 """
                 DELETE FROM checkinsync_queue.procrastinate_jobs
@@ -144,17 +146,14 @@ class OnWorkers:
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        assert story.run("migrate").code == 0
+        schema.up(story.url, sleep=lambda _: None)
 
     def begin(self) -> None:
-        self.process = self.worker()
+        self.another()
         self.run = self.story.start("orchestrate", "--engine", "procrastinate", "--wait")
 
-    def worker(self) -> Started:
-        return self.story.start_program([sys.executable, "-W", "error", "-c", QUICK])
-
     def another(self) -> None:
-        self.process = self.worker()
+        self.process = self.story.start_program([sys.executable, "-W", "error", "-c", QUICK])
 
     def ended(self) -> Done:
         done = self.run.ended()

@@ -52,14 +52,16 @@ def _wrapped(value: Any) -> Any:
     return value
 
 
-def forget_jobs(conn: Connection, run_id: int) -> None:
-    """Delete the jobs of a run that no worker has begun."""
+def forget_jobs(conn: Connection, *, besides: int | None = None) -> None:
+    """Delete the jobs that no worker has begun, of all runs but this one; from then on names in
+    the transaction mean the queue's tables."""
+    use(conn)
     conn.execute(
         """
-        DELETE FROM checkinsync_queue.procrastinate_jobs
-         WHERE status = 'todo' AND (args ->> 'run')::bigint = %(run)s
+        DELETE FROM procrastinate_jobs
+         WHERE status <> 'doing' AND (args ->> 'run')::bigint IS DISTINCT FROM %(run)s::bigint
         """,
-        {"run": run_id},
+        {"run": besides},
     )
 
 
@@ -171,7 +173,6 @@ def add_run(
 ) -> None:
     """Insert a run, and let it take over the lease of runs; forget those before it."""
     conn.execute("DELETE FROM checkinsync_queue.runs")
-    conn.execute("DELETE FROM checkinsync_queue.procrastinate_jobs WHERE status <> 'doing'")
     conn.execute(
         """
         WITH lease AS (

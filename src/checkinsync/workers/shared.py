@@ -203,9 +203,8 @@ class SharedRuns:
         """Keep the lease of the run that is at work, and end what nobody else ends."""
         with transaction(self._services.pool) as conn:
             for run_id in queries.open_runs(conn):
-                if not queries.renew(conn, run_id):  # another run has begun
+                if not queries.renew(conn, run_id):  # a run of one process has begun meanwhile
                     queries.close(conn, run_id)
-                    queries.forget_jobs(conn, run_id)
             left = queries.open_runs(conn)
         for run_id in left:
             with self._changing(run_id, ()) as loaded:
@@ -224,7 +223,7 @@ class SharedRuns:
         closed(nightly.close(course, self._services, requests=row.requests))
         with transaction(self._services.pool) as conn:
             queries.close(conn, run_id)
-            queries.forget_jobs(conn, run_id)
+            queries.forget_jobs(conn)
 
     def open_runs(self) -> list[int]:
         """Return the runs that are not closed."""
@@ -351,6 +350,7 @@ def _insert(conn: Connection, course: Course, entries: list[Entry]) -> None:
         outcome = to_json(StoredOutcome.of(report.outcome, report.attempts))
         new.append(NewUser(report.user.id, len(new), report.user.token_hash, None, outcome))
     queries.add_users(conn, run_id, new)
+    queries.forget_jobs(conn, besides=run_id)
     queue.defer(conn, run_id, [Attempt(e.user.id, 1, e.at, first=True) for e in entries])
 
 
