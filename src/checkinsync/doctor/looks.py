@@ -57,18 +57,10 @@ def workers_queue(conn: Connection, pooling: Pooling) -> Iterator[Finding]:
         return
     with reading(conn):
         version = workers_queries.version(conn)
-    if version is None:
-        yield warning(
-            "queue",
-            "the extra `scale` is installed, and its tables are not there",
-            "`checkinsync migrate` makes them; only `orchestrate --engine procrastinate` needs them",
-        )
-    elif pooling is Pooling.TRANSACTION:
-        yield ok(
-            "queue", "workers look for jobs every 2 s; they need no LISTEN, so the pooler is fine"
-        )
-    else:
-        yield ok("queue", "its tables are there; workers look for jobs every 2 s")
+    if version is not None:
+        through = " through the pooler, where nobody could LISTEN"
+        where = through if pooling is Pooling.TRANSACTION else ""
+        yield ok("queue", f"its tables are there; workers look for jobs every 2 s{where}")
 
 
 def files(examined: Examined) -> Iterator[Finding]:
