@@ -1,0 +1,137 @@
+"""Workers as an operator runs them: started, stopped, counted, behind a pooler."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from checkinsync.cli.migrate import QUEUE
+from checkinsync.doctor import looks
+from checkinsync.doctor.findings import Pooling
+from checkinsync.errors import MissingExtra, SchemaBehind
+from checkinsync.store.pool import transaction
+from checkinsync.workers import queries, require, schema
+from support.engines import QUICK
+from support.pooler import pooled
+from support.stories import QUIET
+
+POOL = 3
+"""Connections of a worker at most."""
+
+
+def no_sleep(_: float) -> None: ...
+
+
+def test_migrate_tells_of_the_queue_s_tables_makes_them_and_is_then_quiet(story):
+    plan, check = story.run("migrate", "--plan"), story.run("migrate", "--check")
+    behind = story.run("orchestrate", "--engine", "procrastinate")
+
+    assert f"-- pending: Procrastinate's schema.sql, in the schema {QUEUE}" in plan.out
+    assert (check.code, behind.code) == (6, 6)
+    assert story.run("migrate").out.count("Procrastinate's schema.sql") == 1
+    assert "Procrastinate" not in story.run("migrate").out
+    assert story.run("migrate", "--check").code == 0
+    schemas = story.rows("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename ~ 'procrast'")
+    assert schemas == [(QUEUE,)]
+
+
+def test_a_newer_procrastinate_s_migrations_are_pending(db, conn):
+    schema.up(db, sleep=no_sleep)
+    assert schema.pending(db) == []
+
+    conn.execute(f"COMMENT ON SCHEMA {QUEUE} IS '03.03.00_01_pre_priority_lock_fetch_job.sql'")
+
+    assert schema.pending(db) == [
+        "03.04.00_01_pre_add_retry_failed_job_procedure.sql",
+        "03.04.00_50_post_add_retry_failed_job_procedure.sql",
+    ]
+    assert len(schema.up(db, sleep=no_sleep)) == 2
+    assert schema.pending(db) == []
+
+
+def test_without_the_tables_a_worker_says_what_makes_them(pool):
+    with pytest.raises(SchemaBehind, match="checkinsync migrate"):
+        schema.check(pool)
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "procrastinate"]:
+        monkeypatch.delitem(sys.modules, name)
+
+    with pytest.raises(MissingExtra, match=r"pip install 'checkinsync\[scale\]'"):
+        require()
+
+
+def test_the_doctor_says_how_workers_find_their_jobs(db, conn):
+    assert list(looks.workers_queue(conn, Pooling.NONE)) == []
+    schema.up(db, sleep=no_sleep)
+
+    [direct] = looks.workers_queue(conn, Pooling.NONE)
+    [pooled] = looks.workers_queue(conn, Pooling.TRANSACTION)
+
+    assert "every 2 s" in direct.says
+    assert "through the pooler" in pooled.says
+
+
+def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
+    schema.up(story.url, sleep=no_sleep)
+    people = [story.person(f"Person {number}", 20) for number in range(24)]
+    first = quick(story)
+    leaving = []
+    story.at_request(9, lambda: leaving.append(first.signal(signal.SIGTERM)))
+    run = story.start("orchestrate", "--engine", "procrastinate", "--wait")
+    story.until(lambda: leaving)
+    story.simulator.on_request = None
+    assert first.ended().code == 0
+    done = len(story.rows("SELECT FROM sync_state WHERE last_checked_at IS NOT NULL"))
+    before = sessions(databases, story)
+
+    second = quick(story)
+
+    assert run.ended() == QUIET
+    assert 0 < done < len(people)
+    assert story.complete(*people)
+    assert story.rows("SELECT due, synced, outcome FROM sync_runs") == [(24, 24, "ok")]
+    assert story.rows("SELECT count(*) FROM import_jobs WHERE status = 'completed'") == [(24,)]
+    second.signal(signal.SIGTERM)
+    assert second.ended() == QUIET
+    assert sessions(databases, story) - before <= POOL
+
+
+def quick(story):
+    return story.start_program([sys.executable, "-W", "error", "-c", QUICK])
+
+
+def sessions(databases, story) -> int:
+    name = conninfo_to_dict(story.url)["dbname"]
+    [count] = databases.administrator.execute(
+        "SELECT sessions FROM pg_stat_database WHERE datname = %s", [name]
+    ).fetchone()
+    return count
+
+
+def test_workers_work_through_a_pooler_in_transaction_mode(story):
+    schema.up(story.url, sleep=no_sleep)
+    people = story.people(300, 20)
+    with pooled(story.url, transactional=True) as url:
+        story.environ["CHECKINSYNC_DATABASE_URL"] = url
+        worker = quick(story)
+        run = story.run("orchestrate", "--engine", "procrastinate", "--wait")
+        worker.signal(signal.SIGTERM)
+        assert worker.ended() == QUIET
+
+    assert run == QUIET
+    assert story.complete(*people)
+
+
+def test_procrastinate_s_names_are_looked_up_in_the_queue_s_schema_only(pool, db, conn):
+    schema.up(db, sleep=no_sleep)
+    conn.execute("CREATE TABLE procrastinate_jobs (application_s_own int)")
+
+    with transaction(pool) as own:
+        [row] = queries.answer(own, "SELECT count(id) AS jobs FROM procrastinate_jobs", {})
+    assert row == {"jobs": 0}
