@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from checkinsync import errors
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.model.changes import Saved
-from checkinsync.store.pool import transaction
+from checkinsync.store.pool import open_pool, transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
 from checkinsync.workers.stored import StoredError, StoredOutcome, from_json, to_json
 from support.environment import add_users
@@ -251,3 +253,27 @@ def test_errors_are_what_they_were_but_for_the_text_of_those_that_are_not_ours(e
     assert getattr(stored.error, "sure", None) == getattr(error, "sure", None)
     assert errors.sentence(stored.error) == errors.sentence(error)
     assert "secret" not in str(StoredError.of(error))
+
+
+def test_an_import_is_told_if_it_may_scrub_without_a_second_connection(db, conn, machines, imports):
+    """A worker has three for all its imports, and a page is being stored while it asks."""
+    users = add_users(conn, 2)
+    alone = open_pool(db, size=1)
+    machines.services = replace(machines.services, pool=alone)
+    machines.__post_init__()
+    told = []
+
+    def ask(hooks):
+        with transaction(alone):
+            told.append(hooks.may_scrub())
+        return DONE
+
+    for user in users:
+        imports.endings[user] = [ask]
+    try:
+        summary = machines.run(stagger=0 * MINUTE)
+    finally:
+        alone.close()
+
+    assert summary.synced == 2
+    assert told == [False, True]

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, LiteralString
 
+import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from checkinsync.errors import MigrationFailed
 from checkinsync.store import leases
 from checkinsync.store.pool import Connection
 
@@ -118,9 +120,13 @@ def create_schema(conn: Connection) -> None:
 
 
 def run_sql(conn: Connection, text: bytes, *, applied: str) -> None:
-    """Run a file of Procrastinate's, and record its name."""
+    """Run a file of Procrastinate's, and record it. Raises MigrationFailed."""
     use(conn)
-    conn.execute(text)
+    try:
+        conn.execute(text)
+    except psycopg.Error as error:
+        problem = error.diag.message_primary or type(error).__name__
+        raise MigrationFailed(f"Procrastinate's {applied}: {problem}") from None
     conn.execute("SELECT set_config('checkinsync.applied', %(name)s, true)", {"name": applied})
     conn.execute(
         """

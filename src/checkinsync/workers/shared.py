@@ -56,6 +56,13 @@ class Admitted:
     entry: Entry
     doubted: bool
     """The token was refused before, and no other user is left to show how tokens are sent."""
+    others_wait: bool = False
+    """Another user's start was due as well, when this one began."""
+
+    def has_time_to_spare(self, now: datetime) -> bool:
+        """Return True if no user's window has to wait for this one; asks no database, since the
+        import's own transaction may be using the connection."""
+        return not self.others_wait and now < self.course.deadline - SPARE
 
 
 @dataclass(slots=True)
@@ -141,9 +148,10 @@ class SharedRuns:
             if user is None or user.outcome is not None or user.turn != turn:
                 return None
             calm = course.stop is None and not course.outages.away
-            if calm and self._services.now() < course.deadline:
+            if calm and (now := self._services.now()) < course.deadline:
                 queries.set_running(conn, run_id, user_id)
-                return Admitted(course, loaded.entry(user_id), user.doubted)
+                wait = queries.start_is_due(conn, run_id, now)
+                return Admitted(course, loaded.entry(user_id), user.doubted, wait)
         return self._admit_in_trouble(run_id, user_id, turn)
 
     def _admit_in_trouble(self, run_id: int, user_id: int, turn: int) -> Admitted | None:
@@ -166,15 +174,6 @@ class SharedRuns:
                 assert foursquare.next_probe is not None
                 course.again(entry, foursquare.next_probe)
         return None
-
-    def may_scrub(self, course: Course) -> bool:
-        """Return True if no user's window has to wait: none's start is due, nor is the deadline
-        near."""
-        now = self._services.now()
-        if self._asked() or now >= course.deadline - SPARE:
-            return False
-        with self._services.reading() as conn:
-            return not queries.start_is_due(conn, course.run_id, now)
 
     def end(self, run_id: int, ended: Ended, *, turn: int, busy: bool) -> None:
         """Take in how an attempt ended. `busy`: it found a twin of its own at work."""

@@ -131,7 +131,11 @@ class Jobs:
             self.shutdown.check()
             course.check_stop()
 
-        hooks = Hooks(check_stop=check_stop, may_scrub=lambda: self.runs.may_scrub(course))
+        def may_scrub() -> bool:
+            asked = self.shutdown.asked()
+            return not asked and admitted.has_time_to_spare(self.services.now())
+
+        hooks = Hooks(check_stop=check_stop, may_scrub=may_scrub)
         return attempt(admitted.entry, import_one, run_id=course.run_id, hooks=hooks), busy
 
 
