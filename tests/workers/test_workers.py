@@ -103,7 +103,7 @@ def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
     assert story.rows("SELECT count(*) FROM import_jobs WHERE status = 'completed'") == [(24,)]
     second.signal(signal.SIGTERM)
     assert second.ended() == QUIET
-    assert sessions(databases, story) - before <= POOL
+    assert sessions(databases, story) - before <= POOL + 1  # and one of the run that waits
 
 
 def quick(story):

@@ -110,6 +110,7 @@ def create_schema(conn: Connection) -> None:
             attempt      INTEGER NOT NULL DEFAULT 1,
             running      BOOLEAN NOT NULL DEFAULT false,
             doubted      BOOLEAN NOT NULL DEFAULT false,   -- the token: asked again at last
+            look_back    BOOLEAN NOT NULL DEFAULT false,   -- a slice is read however full the night
             saved        JSONB,
             outcome      JSONB,                            -- NULL: not done yet
             PRIMARY KEY (run_id, user_id)
@@ -148,7 +149,6 @@ class StoredRun:
     run_id: int
     started_at: datetime
     options: Any
-    circumstances: Any
     outages: Any
     stop: Any
     requests: int
@@ -165,6 +165,7 @@ class StoredUser:
     attempt: int
     running: bool
     doubted: bool
+    look_back: bool
     due_at: datetime | None
     saved: Any
     outcome: Any
@@ -211,6 +212,7 @@ class NewUser:
     place: int
     token_sha256: bytes
     due_at: datetime | None
+    look_back: bool
     outcome: Any
 
 
@@ -218,9 +220,11 @@ def add_users(conn: Connection, run_id: int, users: Sequence[NewUser]) -> None:
     """Insert the users of a run: those to be imported, and those whose outcome is known."""
     conn.execute(
         """
-        INSERT INTO checkinsync_queue.users (run_id, user_id, place, token_sha256, due_at, outcome)
+        INSERT INTO checkinsync_queue.users
+               (run_id, user_id, place, token_sha256, due_at, look_back, outcome)
         SELECT %(run)s, * FROM unnest(%(ids)s::bigint[], %(places)s::int[], %(hashes)s::bytea[],
-                                      %(times)s::timestamptz[], %(outcomes)s::jsonb[])
+                                      %(times)s::timestamptz[], %(look_back)s::bool[],
+                                      %(outcomes)s::jsonb[])
         """,
         {
             "run": run_id,
@@ -228,6 +232,7 @@ def add_users(conn: Connection, run_id: int, users: Sequence[NewUser]) -> None:
             "places": [user.place for user in users],
             "hashes": [user.token_sha256 for user in users],
             "times": [user.due_at for user in users],
+            "look_back": [user.look_back for user in users],
             "outcomes": [None if u.outcome is None else Jsonb(u.outcome) for u in users],
         },
     )
@@ -243,8 +248,7 @@ def run(conn: Connection, run_id: int) -> StoredRun | None:
     """Return a run; None where the next one has taken its place."""
     row = conn.execute(
         """
-        SELECT run_id, started_at, options, circumstances, outages, stop, requests,
-               closed_at
+        SELECT run_id, started_at, options, outages, stop, requests, closed_at
           FROM checkinsync_queue.runs WHERE run_id = %(run)s
         """,
         {"run": run_id},
@@ -252,11 +256,19 @@ def run(conn: Connection, run_id: int) -> StoredRun | None:
     return None if row is None else StoredRun(*row)
 
 
+def circumstances(conn: Connection, run_id: int) -> Any:
+    """Return what a run knew of the database at its start."""
+    row = conn.execute(
+        "SELECT circumstances FROM checkinsync_queue.runs WHERE run_id = %(run)s", {"run": run_id}
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def lock(conn: Connection, run_id: int) -> StoredRun | None:
     """Return a run that is not closed, and keep others from changing it in this transaction."""
     row = conn.execute(
         """
-        SELECT run_id, started_at, options, circumstances, outages, stop, requests, NULL
+        SELECT run_id, started_at, options, outages, stop, requests, NULL
           FROM checkinsync_queue.runs
          WHERE run_id = %(run)s AND closed_at IS NULL FOR UPDATE
         """,
@@ -335,7 +347,7 @@ def users(conn: Connection, run_id: int, ids: Collection[int] | None = None) -> 
     """Return users of a run, in the order of the plan. `ids`: these; None: all."""
     rows = conn.execute(
         """
-        SELECT s.user_id, s.place, s.turn, s.attempt, s.running, s.doubted, s.due_at,
+        SELECT s.user_id, s.place, s.turn, s.attempt, s.running, s.doubted, s.look_back, s.due_at,
                s.saved, s.outcome, u.foursquare_user_id, u.display_name,
                CASE WHEN sha256(convert_to(u.access_token_encrypted, 'UTF8')) = s.token_sha256
                     THEN u.access_token_encrypted END
@@ -395,6 +407,31 @@ def start_is_due(conn: Connection, run_id: int, at: datetime) -> bool:
         {"run": run_id, "at": at},
     ).fetchone()
     return row is not None and row[0]
+
+
+def waiting(conn: Connection, run_id: int, *, most: int) -> list[tuple[int, int, datetime]]:
+    """Return the users who wait for an attempt, the next one first, with its number and time."""
+    rows = conn.execute(
+        """
+        SELECT user_id, attempt, due_at FROM checkinsync_queue.users
+         WHERE run_id = %(run)s AND outcome IS NULL AND NOT running AND due_at IS NOT NULL
+         ORDER BY due_at, place LIMIT %(most)s
+        """,
+        {"run": run_id, "most": most},
+    )
+    return rows.fetchall()
+
+
+def count_left(conn: Connection, run_id: int) -> int:
+    """Count the users who are not done, and not being imported."""
+    row = conn.execute(
+        """
+        SELECT count(*) FROM checkinsync_queue.users
+         WHERE run_id = %(run)s AND outcome IS NULL AND NOT running
+        """,
+        {"run": run_id},
+    ).fetchone()
+    return 0 if row is None else row[0]
 
 
 def left(conn: Connection, run_id: int, *, running: bool) -> list[int]:

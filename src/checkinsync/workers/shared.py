@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from checkinsync.errors import CheckinsyncError
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
+from checkinsync.nightly import queries as runs
 from checkinsync.nightly import run as nightly
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.begin import Begun, begin
@@ -23,6 +24,7 @@ from checkinsync.nightly.due import Selection
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.outages import Outages
 from checkinsync.nightly.plan import RunOptions
+from checkinsync.nightly.progress import NAMED, pause
 from checkinsync.nightly.results import RunResults
 from checkinsync.nightly.schedule import Entry
 from checkinsync.nightly.summary import RunSummary
@@ -46,6 +48,9 @@ LATE = timedelta(minutes=10)
 
 NOT_DUE = "not_due"
 
+UNKNOWN = Circumstances(datetime.min.replace(tzinfo=UTC), 0, None, None, {}, frozenset(), 0)
+"""What the end of a run says of its beginning, where only a user's attempt is looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -57,7 +62,7 @@ class Admitted:
     doubted: bool
     """The token was refused before, and no other user is left to show how tokens are sent."""
     others_wait: bool = False
-    """Another user's start was due as well, when this one began."""
+    """Another user's start was due as well when this one began, who did not come first."""
 
     def has_time_to_spare(self, now: datetime) -> bool:
         """Return True if no user's window has to wait for this one; asks no database, since the
@@ -150,7 +155,7 @@ class SharedRuns:
             calm = course.stop is None and not course.outages.away
             if calm and (now := self._services.now()) < course.deadline:
                 queries.set_running(conn, run_id, user_id)
-                wait = queries.start_is_due(conn, run_id, now)
+                wait = not user.look_back and queries.start_is_due(conn, run_id, now)
                 return Admitted(course, loaded.entry(user_id), user.doubted, wait)
         return self._admit_in_trouble(run_id, user_id, turn)
 
@@ -209,6 +214,26 @@ class SharedRuns:
             with self._changing(run_id, ()) as loaded:
                 if loaded is not None:
                     loaded.course.check_end(loaded.course.check_stop)
+            self._note(run_id)
+
+    def _note(self, run_id: int) -> None:
+        """Store who is next and what is paused, for those who watch."""
+        with transaction(self._services.pool) as conn:
+            row = queries.run(conn, run_id)
+            if row is None or row.stop is not None:
+                return
+            users = queries.waiting(conn, run_id, most=NAMED)
+            waiting = [{"user_id": user, "at": at.isoformat()} for user, _, at in users]
+            again = [
+                {**entry, "reason": None}
+                for entry, (_, attempt, _) in zip(waiting, users, strict=True)
+                if attempt > 1
+            ]
+            until = row.started_at + from_json(row.options, RunOptions).deadline
+            said = {"until": until.isoformat(), "waiting": queries.count_left(conn, run_id)}
+            said |= {"next": waiting, "again": again}
+            said["paused"] = pause(from_json(row.outages, Outages))
+            runs.set_progress(conn, run_id, said)
 
     def close_if_done(
         self, run_id: int, closed: Callable[[RunSummary], None] = lambda _: None
@@ -243,7 +268,8 @@ class SharedRuns:
             row = queries.run(conn, run_id)
             if row is None:
                 raise CheckinsyncError(f"run {run_id} was overtaken by another one")
-            return self._loaded(conn, row, None).course, row
+            found = from_json(queries.circumstances(conn, run_id), Circumstances)
+            return self._loaded(conn, row, None, found).course, row
 
     # --- loading and storing ----------------------------------------------------------------------
 
@@ -261,12 +287,18 @@ class SharedRuns:
             self._store(conn, loaded)
         loaded.course.results.record_failures()
 
-    def _loaded(self, conn: Connection, row: StoredRun, ids: Collection[int] | None) -> _Loaded:
+    def _loaded(
+        self,
+        conn: Connection,
+        row: StoredRun,
+        ids: Collection[int] | None,
+        found: Circumstances = UNKNOWN,
+    ) -> _Loaded:
+        """Return a run with these users; None: all. `found`: needed at its end only."""
         users = queries.users(conn, row.run_id, ids)
         skipped = [user for user in users if _kind(user) == NOT_DUE]
         due = [user for user in users if _kind(user) != NOT_DUE]
         reasons = tuple((_user(user), str(user.outcome["reason"])) for user in skipped)
-        found = from_json(row.circumstances, Circumstances)
         begun = Begun(row.run_id, row.started_at, Selection((), reasons, (), False), found)
         results = RunResults(pool=self._services.pool, started=row.started_at)
         queued: dict[int, datetime] = {}
@@ -341,13 +373,18 @@ def _insert(conn: Connection, course: Course, entries: list[Entry]) -> None:
         circumstances=to_json(begun.found),
         outages=to_json(course.outages),
     )
-    new = [NewUser(e.user.id, e.order, e.user.token_hash, e.at, None) for e in entries]
+    first = begun.found.look_back
+    new = [
+        NewUser(e.user.id, e.order, e.user.token_hash, e.at, e.user.id in first, None)
+        for e in entries
+    ]
     for user, reason in begun.selection.skipped:
         outcome = to_json(StoredOutcome(NOT_DUE, reason=reason))
-        new.append(NewUser(user.id, len(new), user.token_hash, None, outcome))
+        new.append(NewUser(user.id, len(new), user.token_hash, None, False, outcome))
     for report in course.results.reports.values():
         outcome = to_json(StoredOutcome.of(report.outcome, report.attempts))
-        new.append(NewUser(report.user.id, len(new), report.user.token_hash, None, outcome))
+        user = report.user
+        new.append(NewUser(user.id, len(new), user.token_hash, None, False, outcome))
     queries.add_users(conn, run_id, new)
     queries.forget_jobs(conn, besides=run_id)
     queue.defer(conn, run_id, [Attempt(e.user.id, 1, e.at, first=True) for e in entries])
