@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from importlib.metadata import requires
+from pathlib import Path
+from socket import AF_UNIX, SOCK_DGRAM, socket
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -17,6 +20,8 @@ from checkinsync.workers import queries, require, schema
 from support.engines import QUICK
 from support.pooler import pooled
 from support.stories import QUIET
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
 
 POOL = 3
 """Connections of a worker at most."""
@@ -139,3 +144,39 @@ def test_procrastinate_s_names_are_looked_up_in_the_queue_s_schema_only(pool, db
     with transaction(pool) as own:
         [row] = queries.answer(own, "SELECT count(id) AS jobs FROM procrastinate_jobs", {})
     assert row == {"jobs": 0}
+
+
+def test_a_worker_tells_systemd_that_it_is_ready_alive_and_stopping(story, tmp_path):
+    schema.up(story.url, sleep=no_sleep)
+    story.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    with socket(AF_UNIX, SOCK_DGRAM) as systemd:
+        systemd.bind(story.environ["NOTIFY_SOCKET"])
+        systemd.settimeout(30)
+        worker = story.start("worker")
+        told = [systemd.recv(100), systemd.recv(100)]
+        worker.signal(signal.SIGTERM)
+        while told[-1] == b"WATCHDOG=1":
+            told.append(systemd.recv(100))
+
+        assert worker.ended() == QUIET
+    assert (told[0], told[1], told[-1]) == (b"READY=1", b"WATCHDOG=1", b"STOPPING=1")
+
+
+def test_the_unit_of_a_worker_is_as_strict_as_that_of_the_run():
+    run, worker = (
+        (CONTRIB / name).read_text(encoding="utf-8")
+        for name in ("checkinsync.service", "checkinsync-worker.service")
+    )
+    hardening = run.partition("# It needs the network")[2]
+
+    assert hardening
+    assert hardening in worker
+    assert {"Type=notify", "Restart=always", "WatchdogSec=2min"} <= set(worker.splitlines())
+    assert "ExecStart=/opt/checkinsync/bin/checkinsync -v worker --concurrency 4" in worker
+
+
+def test_the_plain_installation_does_not_install_procrastinate():
+    needed = [text for text in requires("checkinsync") if "procrastinate" in text]
+
+    assert needed
+    assert all("extra ==" in text for text in needed)
