@@ -12,4 +12,5 @@ pytest_plugins = [
     "support.nightly",
     "support.stories",
     "support.web",
+    "support.engines",
 ]

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "checkinsync"
-TOP_ENTRIES = 25
+TOP_ENTRIES = 26
 
 MAY_IMPORT = {
     "cli": "*",
     "app": "* but cli web simulator",
-    "doctor": "nightly.queries nightly.summary keys migrations embedded config foursquare store"
-    " model",
+    "doctor": "workers.queries workers.__init__ nightly.queries nightly.summary keys migrations"
+    " embedded config foursquare store model",
     "notify": "nightly.alerts nightly.summary nightly.queries sync.outcome config shutdown store"
     " model",
     "report": "nightly.alerts nightly.queries nightly.status nightly.summary store",
+    "workers": "nightly sync migrations.runner shutdown store model",
     "nightly": "verify.queries sync store model",
     "verify": "sync keys foursquare store model",
     "users": "keys foursquare store config.durations model",
@@ -46,13 +47,15 @@ in this table, and never one that is not named."""
 
 PSYCOPG = ("store.", "migrations.", "users.queries", "keys.queries", "nightly.queries")
 PSYCOPG += ("verify.queries", "doctor.queries", "web.queries", "notify.queries", "report.queries")
+PSYCOPG += ("workers.queries",)
 ADDRESSES = {
     "click": ("__main__", "cli."),
     "rich": ("cli.",),
     "requests": ("foursquare.", "notify."),
     "urllib3": ("foursquare.",),
-    "msgspec": ("foursquare.", "model.checkin"),
-    "tenacity": ("foursquare.", "nightly.", "notify."),
+    "msgspec": ("foursquare.", "model.checkin", "workers.stored"),
+    "tenacity": ("foursquare.", "nightly.", "notify.", "workers.queue", "workers.worker"),
+    "procrastinate": ("workers.queue", "workers.worker"),
     "jinja2": ("report.page",),
     "prometheus_client": ("notify.metrics",),
     "apprise": ("notify.targets",),
@@ -83,6 +86,7 @@ PURE = (
     "doctor.nights",
     "doctor.tables",
     "doctor.findings",
+    "workers.stored",
     "migrations.locks",
     "migrations.expected",
     "migrations.refusals",
@@ -321,4 +325,4 @@ def test_a_night_loads_no_extra_that_it_was_not_asked_for() -> None:
     packages = loaded("orchestrate")  # which ends for want of a key
 
     assert "psycopg" in packages
-    assert not packages & {"apprise", "prometheus_client", "jinja2"}
+    assert not packages & {"apprise", "prometheus_client", "jinja2", "procrastinate"}

@@ -25,6 +25,7 @@ COMMANDS = {
     "setup": "From nothing to a working night: database, key, users, schedule, first import.",
     "migrate": "Bring the database's schema up to date; run it at each deploy.",
     "orchestrate": "The nightly run: import everyone who is due, two minutes apart.",
+    "worker": "Import users from the queue that `orchestrate --engine procrastinate` fills.",
     "import-user": "Import one user now.",
     "users": "Add, list, pause, export and remove users; renew their tokens.",
     "login": "Log in at Foursquare in a browser: add a user, or renew a token.",

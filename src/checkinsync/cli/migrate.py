@@ -8,11 +8,20 @@ import click
 
 from checkinsync.cli.context import Context, listening
 from checkinsync.cli.terminal import end_with, say_json
+from checkinsync.errors import SchemaBehind
 from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from checkinsync.migrations.files import MigrationStatus
     from checkinsync.migrations.migrate import Plan
+
+
+QUEUE = "checkinsync_queue"
+"""The schema of the queue's tables."""
+
+QUEUE_BEHIND = "the queue's tables are not up to date: run `checkinsync migrate`"
 
 
 @click.command()
@@ -53,15 +62,44 @@ def migrate(
             keyring = available_keyring(settings)
             can_decrypt = keyring.can_decrypt if keyring else None
             _show(migrations.plan(url, can_decrypt=can_decrypt), as_json=as_json)
+            _tell_queue(url, as_json=as_json)
         elif status:
             _list(migrations.status(url), as_json=as_json)
+            _tell_queue(url, as_json=as_json)
         elif check:
             migrations.check(url)
+            if _queue_pending(url):
+                raise SchemaBehind(QUEUE_BEHIND)
             click.echo("the schema is up to date")
         elif baseline is not None:
             click.echo(render.applied(migrations.baseline(url, baseline, sleep=stop.sleep)))
         else:
             click.echo(render.applied(migrations.up(url, sleep=stop.sleep)))
+            _make_queue(url, sleep=stop.sleep)
+
+
+def _queue_pending(url: str) -> list[str]:
+    """Return what the queue of workers lacks; nothing without the extra."""
+    from checkinsync import workers
+
+    if not workers.installed():
+        return []
+    from checkinsync.workers import schema
+
+    return schema.pending(url)
+
+
+def _tell_queue(url: str, *, as_json: bool) -> None:
+    for name in () if as_json else _queue_pending(url):
+        click.echo(f"-- pending: Procrastinate's {name}, in the schema {QUEUE}")
+
+
+def _make_queue(url: str, *, sleep: Callable[[float], None]) -> None:
+    if _queue_pending(url):
+        from checkinsync.workers import schema
+
+        for name in schema.up(url, sleep=sleep):
+            click.echo(f"applied Procrastinate's {name} in the schema {QUEUE}")
 
 
 def _list(standings: list[MigrationStatus], *, as_json: bool) -> None:

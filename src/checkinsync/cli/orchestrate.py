@@ -44,11 +44,25 @@ SAME_DAY = 24
     type=duration_of("max_age"),
     help="Skip users whose last import is younger, e.g. 20h (off).",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["embedded", "procrastinate"]),
+    default="embedded",
+    help="Who imports: this process, or the workers (`checkinsync worker`).  [default: embedded]",
+)
+@click.option("--wait", is_flag=True, help="With workers: wait for the end of the run.")
 @click.option("--dry-run", is_flag=True, help="Print who would start when; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
 def orchestrate(
-    ctx: click.Context, /, *, dry_run: bool, as_json: bool, **options: timedelta | int | None
+    ctx: click.Context,
+    /,
+    *,
+    engine: str,
+    wait: bool,
+    dry_run: bool,
+    as_json: bool,
+    **options: timedelta | int | None,
 ) -> None:
     """The nightly run: import everyone who is due, two minutes apart.
 
@@ -67,6 +81,10 @@ def orchestrate(
             _print_plan(app, as_json=as_json)
         return
     settings = _settings(context, options)
+    if engine == "procrastinate":
+        ctx.exit(_hand_over(context, settings, wait=wait, as_json=as_json))
+    if wait:
+        raise click.UsageError("--wait goes with --engine procrastinate")
     with alarms(settings) as hooks:
         with context.opened(settings) as app:
             watched = on_terminal() and not as_json and context.verbosity >= 0
@@ -105,6 +123,33 @@ def _run(app: App, hooks: Alarms) -> RunSummary:
     )
     hooks.ended(summary)
     return summary
+
+
+def _hand_over(context: Context, settings: Settings, *, wait: bool, as_json: bool) -> int:
+    """Plan the run for workers; return the exit code: of the run, if it is waited for."""
+    from checkinsync import workers
+    from checkinsync.cli.worker import SEES, closing
+    from checkinsync.notify.alarms import alarms
+
+    workers.require()
+    from checkinsync.workers import schema
+    from checkinsync.workers.shared import SharedRuns
+
+    with context.opened(settings) as app:
+        schema.check(app.services.pool)
+        runs = SharedRuns(app.services)
+        with alarms(settings) as hooks:
+            run_id = runs.hand_over(
+                options=app.run_options, check_stop=app.shutdown.check, on_begun=hooks.started
+            )
+        runs.close_if_done(run_id, closing(app))  # where nobody was due
+        while (summary := runs.summary(run_id)) is None:
+            if not wait:
+                return 0
+            app.shutdown.sleep(SEES)
+        lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
+    _print(summary, lines, as_json=as_json)
+    return summary.exit_code
 
 
 def _progress(app: App, *, log_is_shown: bool) -> AbstractContextManager[None]:

@@ -207,6 +207,7 @@ class _Visit:
         self.look("keys", lambda: self._tokens(conn))
         self.look("users", lambda: self._users(conn))
         self.look("history", lambda: looks.slices(conn, now=self.now()))
+        self.look("queue", lambda: looks.workers_queue(conn, self.pooling))
         self.look("quarantine", lambda: looks.quarantined(conn))
         self.look("clock", lambda: looks.future(conn))
         self.look("runs", lambda: self._runs(conn))

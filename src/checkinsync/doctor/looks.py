@@ -9,10 +9,19 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from checkinsync import workers
 from checkinsync.config.settings import Examined, Settings
 from checkinsync.doctor import diagnosis, tables
 from checkinsync.doctor import table_queries as queries
-from checkinsync.doctor.findings import SETTINGS, Finding, SecretFile, ok, problem, warning
+from checkinsync.doctor.findings import (
+    SETTINGS,
+    Finding,
+    Pooling,
+    SecretFile,
+    ok,
+    problem,
+    warning,
+)
 from checkinsync.doctor.queries import reading, reading_tables
 from checkinsync.errors import SettingsError
 from checkinsync.keys import queries as tokens
@@ -20,6 +29,7 @@ from checkinsync.model.standing import Standing
 from checkinsync.nightly.queries import without_slices
 from checkinsync.store import quarantine, schema, users
 from checkinsync.store.pool import Connection
+from checkinsync.workers import queries as workers_queries
 
 NAMED = 10
 """Instants named in a sentence."""
@@ -39,6 +49,18 @@ def extras(settings: Settings) -> Iterator[Finding]:
         if getattr(settings, name) and find_spec(package) is None:
             says = f"CHECKINSYNC_{name.upper()} needs more packages than are installed"
             yield warning("settings", says, f"pip install 'checkinsync[{extra}]'")
+
+
+def workers_queue(conn: Connection, pooling: Pooling) -> Iterator[Finding]:
+    """Check the queue of workers, where the extra for it is installed."""
+    if not workers.installed():
+        return
+    with reading(conn):
+        version = workers_queries.version(conn)
+    if version is not None:
+        through = " through the pooler, where nobody could LISTEN"
+        where = through if pooling is Pooling.TRANSACTION else ""
+        yield ok("queue", f"its tables are there; workers look for jobs every 2 s{where}")
 
 
 def files(examined: Examined) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ class CircuitBreaker:
     """Users in a row without an answer, with the number of the attempt each of them began with."""
     away_since: datetime | None = None
     next_probe: datetime | None = None
-    _pause: timedelta = timedelta()
+    pause: timedelta = timedelta()
 
     def answered(self) -> None:
         """Record an answer: the service is up."""
@@ -61,10 +61,10 @@ class CircuitBreaker:
     def away(self, now: datetime) -> None:
         """Record that the service is down: the next probe comes after a pause, longer each time."""
         if self.away_since is None:
-            self.away_since, self._pause = now, self.patience.first_pause
+            self.away_since, self.pause = now, self.patience.first_pause
         else:
-            self._pause = min(self._pause * 2, self.patience.longest_pause)
-        self.next_probe = min(now + self._pause, self.gives_up_at)
+            self.pause = min(self.pause * 2, self.patience.longest_pause)
+        self.next_probe = min(now + self.pause, self.gives_up_at)
 
     def looks(self, now: datetime) -> bool:
         """Return True if it is time to probe the service again."""

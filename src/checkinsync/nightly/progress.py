@@ -34,7 +34,7 @@ def progress(
         "waiting": len(queue),
         "next": [_entry(entry) for entry in queue.first(NAMED)],
         "again": again[:NAMED],
-        "paused": _pause(outages),
+        "paused": pause(outages),
     }
 
 
@@ -42,7 +42,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
     return {"user_id": entry.user.id, "at": entry.at.isoformat()}
 
 
-def _pause(outages: Outages) -> dict[str, Any] | None:
+def pause(outages: Outages) -> dict[str, Any] | None:
+    """Return which service is away, as JSON."""
     for service, breaker in outages.away:
         since, asked_at = breaker.away_since, breaker.next_probe
         return {

@@ -25,6 +25,7 @@ class RunResults:
         self._started = started
         self._reports: list[UserReport] = []
         self._saved: defaultdict[int, Saved] = defaultdict(Saved)
+        self._unrecorded: list[tuple[User, Exception]] = []
 
     def add(self, user: User, saved: Saved) -> None:
         """Add what an attempt stored, however it ended."""
@@ -35,10 +36,16 @@ class RunResults:
         self._reports.append(UserReport(user, outcome, attempts, self._saved[user.id]))
 
     def fail(self, user: User, error: Exception, attempts: int) -> None:
-        """Report that the user failed, and store why, unless it is about the token."""
+        """Report that the user failed; why is stored by `record_failures`."""
         self.report(user, Failed(error), attempts=attempts)
-        if not isinstance(error, TOKEN_TROUBLE):
-            record.failed(user, sentence(error), pool=self._pool, since=self._started)
+        self._unrecorded.append((user, error))
+
+    def record_failures(self) -> None:
+        """Store why users failed since the last time, unless it is about their tokens."""
+        failed, self._unrecorded = self._unrecorded, []
+        for user, error in failed:
+            if not isinstance(error, TOKEN_TROUBLE):
+                record.failed(user, sentence(error), pool=self._pool, since=self._started)
 
     def take_back_failures(self, users: Collection[int]) -> list[User]:
         """Withdraw the failures of these users (by id), who were not to blame; return the users."""
@@ -46,6 +53,15 @@ class RunResults:
         for report in failed:
             self._reports.remove(report)
         return [report.user for report in failed]
+
+    @property
+    def reports(self) -> dict[int, UserReport]:
+        """The reports of the users who are done, by id."""
+        return {report.user.id: report for report in self._reports}
+
+    def saved(self, user: User) -> Saved:
+        """Return what the user's attempts have stored together."""
+        return self._saved[user.id]
 
     @property
     def outcomes(self) -> list[Outcome]:

@@ -61,6 +61,11 @@ class Queue:
         self._workers = workers
         heapq.heapify(self._starts)
 
+    def plan(self, starts: Iterable[Entry]) -> None:
+        """Queue first starts."""
+        self._starts += starts
+        heapq.heapify(self._starts)
+
     def __bool__(self) -> bool:
         """Return True if anything is left."""
         return bool(self._starts or self._again)

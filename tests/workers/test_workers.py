@@ -1,0 +1,182 @@
+"""Workers as an operator runs them: started, stopped, counted, behind a pooler."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+from socket import AF_UNIX, SOCK_DGRAM, socket
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from checkinsync.cli.migrate import QUEUE
+from checkinsync.doctor import looks
+from checkinsync.doctor.findings import Pooling
+from checkinsync.errors import MissingExtra, SchemaBehind
+from checkinsync.store.pool import transaction
+from checkinsync.workers import queries, require, schema
+from support.engines import QUICK
+from support.pooler import pooled
+from support.stories import QUIET
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
+
+POOL = 3
+"""Connections of a worker at most."""
+
+
+def no_sleep(_: float) -> None: ...
+
+
+def test_migrate_tells_of_the_queue_s_tables_makes_them_and_is_then_quiet(story):
+    plan, check = story.run("migrate", "--plan"), story.run("migrate", "--check")
+    behind = story.run("orchestrate", "--engine", "procrastinate")
+
+    assert f"-- pending: Procrastinate's schema.sql, in the schema {QUEUE}" in plan.out
+    assert (check.code, behind.code) == (6, 6)
+    assert story.run("migrate").out.count("Procrastinate's schema.sql") == 1
+    assert "Procrastinate" not in story.run("migrate").out
+    assert story.run("migrate", "--check").code == 0
+    schemas = story.rows("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename ~ 'procrast'")
+    assert schemas == [(QUEUE,)]
+
+
+def test_tables_of_an_older_procrastinate_are_brought_up_to_date(db, conn):
+    queries.create_schema(conn)  # as before its first version
+    files = schema.pending(db)
+
+    assert schema.up(db, sleep=no_sleep) == files == sorted(files)
+
+    assert len(files) > 30
+    assert schema.pending(db) == []
+    columns = """
+        SELECT table_name, column_name FROM information_schema.columns
+         WHERE table_schema = 'checkinsync_queue' ORDER BY 1, 2
+    """
+    grown = conn.execute(columns).fetchall()
+    conn.execute("DROP SCHEMA checkinsync_queue CASCADE")
+    assert schema.up(db, sleep=no_sleep) == ["schema.sql"]
+    assert conn.execute(columns).fetchall() == grown
+
+
+def test_without_the_tables_a_worker_says_what_makes_them(pool):
+    with pytest.raises(SchemaBehind, match="checkinsync migrate"):
+        schema.check(pool)
+
+
+def test_without_the_extra_it_is_named(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "procrastinate"]:
+        monkeypatch.delitem(sys.modules, name)
+
+    with pytest.raises(MissingExtra, match=r"pip install 'checkinsync\[scale\]'"):
+        require()
+
+
+def test_the_doctor_says_how_workers_find_their_jobs(db, conn):
+    assert list(looks.workers_queue(conn, Pooling.NONE)) == []
+    schema.up(db, sleep=no_sleep)
+
+    [direct] = looks.workers_queue(conn, Pooling.NONE)
+    [pooled] = looks.workers_queue(conn, Pooling.TRANSACTION)
+
+    assert "every 2 s" in direct.says
+    assert "through the pooler" in pooled.says
+
+
+def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
+    schema.up(story.url, sleep=no_sleep)
+    people = [story.person(f"Person {number}", 20) for number in range(24)]
+    first = quick(story)
+    leaving = []
+    story.at_request(9, lambda: leaving.append(first.signal(signal.SIGTERM)))
+    run = story.start("orchestrate", "--engine", "procrastinate", "--wait")
+    story.until(lambda: leaving)
+    story.simulator.on_request = None
+    assert first.ended().code == 0
+    done = len(story.rows("SELECT FROM sync_state WHERE last_checked_at IS NOT NULL"))
+    before = sessions(databases, story)
+
+    second = quick(story)
+
+    assert run.ended() == QUIET
+    assert 0 < done < len(people)
+    assert story.complete(*people)
+    assert story.rows("SELECT due, synced, outcome FROM sync_runs") == [(24, 24, "ok")]
+    assert story.rows("SELECT count(*) FROM import_jobs WHERE status = 'completed'") == [(24,)]
+    second.signal(signal.SIGTERM)
+    assert second.ended() == QUIET
+    assert sessions(databases, story) - before <= POOL + 1  # and one of the run that waits
+
+
+def quick(story):
+    return story.start_program([sys.executable, "-W", "error", "-c", QUICK])
+
+
+def sessions(databases, story) -> int:
+    name = conninfo_to_dict(story.url)["dbname"]
+    [count] = databases.administrator.execute(
+        "SELECT sessions FROM pg_stat_database WHERE datname = %s", [name]
+    ).fetchone()
+    return count
+
+
+def test_workers_work_through_a_pooler_in_transaction_mode(story):
+    schema.up(story.url, sleep=no_sleep)
+    people = story.people(300, 20)
+    with pooled(story.url, transactional=True) as url:
+        story.environ["CHECKINSYNC_DATABASE_URL"] = url
+        worker = quick(story)
+        run = story.run("orchestrate", "--engine", "procrastinate", "--wait")
+        worker.signal(signal.SIGTERM)
+        assert worker.ended() == QUIET
+
+    assert run == QUIET
+    assert story.complete(*people)
+
+
+def test_procrastinate_s_names_are_looked_up_in_the_queue_s_schema_only(pool, db, conn):
+    schema.up(db, sleep=no_sleep)
+    conn.execute("CREATE TABLE procrastinate_jobs (application_s_own int)")
+
+    with transaction(pool) as own:
+        [row] = queries.answer(own, "SELECT count(id) AS jobs FROM procrastinate_jobs", {})
+    assert row == {"jobs": 0}
+
+
+def test_a_worker_tells_systemd_that_it_is_ready_alive_and_stopping(story, tmp_path):
+    schema.up(story.url, sleep=no_sleep)
+    story.environ["NOTIFY_SOCKET"] = str(tmp_path / "notify")
+    with socket(AF_UNIX, SOCK_DGRAM) as systemd:
+        systemd.bind(story.environ["NOTIFY_SOCKET"])
+        systemd.settimeout(30)
+        worker = story.start("worker")
+        told = [systemd.recv(100), systemd.recv(100)]
+        worker.signal(signal.SIGTERM)
+        while told[-1] == b"WATCHDOG=1":
+            told.append(systemd.recv(100))
+
+        assert worker.ended() == QUIET
+    assert (told[0], told[1], told[-1]) == (b"READY=1", b"WATCHDOG=1", b"STOPPING=1")
+
+
+def test_the_unit_of_a_worker_is_as_strict_as_that_of_the_run():
+    run, worker = (
+        (CONTRIB / name).read_text(encoding="utf-8")
+        for name in ("checkinsync.service", "checkinsync-worker.service")
+    )
+    hardening = run.partition("# It needs the network")[2]
+
+    assert hardening
+    assert hardening in worker
+    assert {"Type=notify", "Restart=always", "WatchdogSec=2min"} <= set(worker.splitlines())
+    assert "ExecStart=/opt/checkinsync/bin/checkinsync -v worker --concurrency 4" in worker
+
+
+def test_the_plain_installation_does_not_install_procrastinate():
+    needed = [text for text in requires("checkinsync") if "procrastinate" in text]
+
+    assert needed
+    assert all("extra ==" in text for text in needed)
