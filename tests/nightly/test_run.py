@@ -268,7 +268,7 @@ def test_an_import_looks_beyond_its_window_only_where_no_other_start_is_due(conn
     assert imports.may_scrub == {one: False, two: False, three: True}
 
 
-def compared(conn, users, *, sliced, at=NOW - timedelta(days=26)):
+def compared(conn, users, *, sliced, at=NOW - timedelta(days=31)):
     """Older history of these users, compared then; the last slice that many days ago each."""
     conn.execute(
         """
@@ -293,13 +293,13 @@ def test_however_full_a_night_a_tenth_is_looked_back_at_those_first_who_wait_lon
 
     looked_back = {user for user in users[:-1] if imports.may_scrub[user]}
     assert looked_back == {users[6], users[13]}  # nobody waits behind the last one
-    assert any("history of 5 users has" in notice for notice in summary.notices)
+    assert any("history of 2 users has" in notice for notice in summary.notices)
 
 
 def test_nights_that_read_the_older_history_say_nothing_of_it(conn, run):
     users = add_users(conn, 3)
     compared(conn, users[:2], sliced=[4, 1])
-    compared(conn, users[2:], sliced=[9], at=NOW - timedelta(days=24))
+    compared(conn, users[2:], sliced=[9], at=NOW - timedelta(days=29))
 
     assert not any("older history" in notice for notice in run().notices)
 

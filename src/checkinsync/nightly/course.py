@@ -63,6 +63,8 @@ class Course:
     """Users whose tokens were refused before any was accepted: tried again after the others."""
     waiting_for: dict[int, str] = field(default_factory=dict)
     """The reason why a user is tried again, by their id."""
+    no_time_for: set[int] = field(default_factory=set)
+    """Users whose older history had to wait for the windows of others, by id."""
     stop: CheckinsyncError | None = None
     """The reason why nothing more is started; the imports in hand finish their pages."""
 
@@ -258,7 +260,8 @@ class Course:
             stop=self.stop,
             outages=self.outages,
         )
-        said = notices(begun.started, begun.found, begun.selection, summary)
+        found = replace(begun.found, overdue=begun.found.overdue & self.no_time_for)
+        said = notices(begun.started, found, begun.selection, summary)
         news = alerts(
             summary.reports,
             at=begun.started,

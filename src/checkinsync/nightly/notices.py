@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,8 +39,8 @@ class Circumstances:
     """Users who have failed more than once in a row, by id."""
     look_back: frozenset[int]
     """Users of whose older history a slice is read however full the night is."""
-    without_slices: int
-    """Users whose older history is not read any more; see `queries.without_slices`."""
+    overdue: frozenset[int]
+    """Users who are imported, and whose older history was last compared more than 30 days ago."""
 
 
 def notices(
@@ -54,16 +54,15 @@ def notices(
         *(() if summary.exit_code else _unserved(found.connected, selection, outcomes)),
         *_reminder(at, found, selection),
         *_quarantined(reports),
-        *without_slices(found.without_slices),
+        *_overdue(found.overdue),
     )
 
 
-def without_slices(count: int) -> Iterator[str]:
-    """Say that nights leave no time for the older history, before thirty days have passed."""
-    if count:
+def _overdue(users: Collection[int]) -> Iterator[str]:
+    if users:
         yield (
-            f"the older history of {_users(count)} has not been compared for more than 25 days: "
-            "the nights leave no time for it; a longer CHECKINSYNC_DEADLINE or more "
+            f"the older history of {_users(len(users))} has not been compared for more than 30 "
+            "days: the nights leave no time for it; a longer CHECKINSYNC_DEADLINE or more "
             "CHECKINSYNC_WORKERS give it, and `checkinsync verify USER` compares one at once"
         )
 

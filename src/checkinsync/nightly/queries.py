@@ -16,6 +16,9 @@ from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.store import lease_owner, leases
 from checkinsync.store.pool import Connection
 
+THIRTY_DAYS, SOON_THIRTY_DAYS = 30, 25
+"""Days within which all of a history is compared again: promised, and when a warning is due."""
+
 CHUNK = 1000
 """Rows that are received at once."""
 
@@ -59,7 +62,7 @@ def circumstances(conn: Connection, *, at: datetime) -> Circumstances:
         _before(conn),
         _streaks(conn),
         _longest_without_slice(conn, at=at),
-        without_slices(conn, at=at),
+        frozenset(_without_slices(conn, at=at, days=THIRTY_DAYS)),
     )
 
 
@@ -106,19 +109,23 @@ def _longest_without_slice(conn: Connection, *, at: datetime) -> frozenset[int]:
 def without_slices(conn: Connection, *, at: datetime) -> int:
     """Count the users who are imported, and of whose older history no slice has been read for five
     days, though a part of it was last compared more than 25 days ago."""
-    row = conn.execute(
+    return len(_without_slices(conn, at=at, days=SOON_THIRTY_DAYS))
+
+
+def _without_slices(conn: Connection, *, at: datetime, days: int) -> list[int]:
+    rows = conn.execute(
         """
-        SELECT count(*) FROM sync_state AS s
+        SELECT s.user_id FROM sync_state AS s
          WHERE s.last_checked_at BETWEEN %(at)s::timestamptz - interval '3 days'
                                      AND %(at)s::timestamptz
            AND (s.sliced_at IS NULL OR s.sliced_at < %(at)s::timestamptz - interval '5 days')
            AND EXISTS (SELECT FROM verified_spans AS v
                         WHERE v.user_id = s.user_id
-                          AND v.verified_at < %(at)s::timestamptz - interval '25 days')
+                          AND v.verified_at < %(at)s::timestamptz - make_interval(days => %(days)s))
         """,
-        {"at": at},
-    ).fetchone()
-    return int(row[0]) if row else 0
+        {"at": at, "days": days},
+    )
+    return [row[0] for row in rows]
 
 
 def finish(conn: Connection, run_id: int, summary: RunSummary, *, reminded: bool) -> None:

@@ -171,9 +171,13 @@ class _Run:
         """Return True if no user's window has to wait, since none's start is due; or if it is this
         user's turn. Never when the deadline is near."""
         now = self.now
-        if self.course.stop is not None or now >= self.course.deadline - SPARE:
+        if self.course.stop is not None:
             return False
-        return user_id in self.begun.found.look_back or not self.queue.start_is_due(now)
+        turn = user_id in self.begun.found.look_back or not self.queue.start_is_due(now)
+        if turn and now < self.course.deadline - SPARE:
+            return True
+        self.course.no_time_for.add(user_id)
+        return False
 
     def _wake(self) -> datetime:
         """Return when to look again though nothing comes back."""

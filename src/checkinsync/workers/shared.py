@@ -48,7 +48,9 @@ LATE = timedelta(minutes=10)
 
 NOT_DUE = "not_due"
 
-UNKNOWN = Circumstances(datetime.min.replace(tzinfo=UTC), 0, None, None, {}, frozenset(), 0)
+UNKNOWN = Circumstances(
+    datetime.min.replace(tzinfo=UTC), 0, None, None, {}, frozenset(), frozenset()
+)
 """What the end of a run says of its beginning, where only a user's attempt is looked at."""
 
 
