@@ -14,6 +14,7 @@ from checkinsync.cli.orchestrate import _print
 from checkinsync.cli.render import trouble
 from checkinsync.errors import (
     DatabaseAway,
+    Exit,
     FoursquareAway,
     NoToken,
     PrivilegeMissing,
@@ -74,8 +75,7 @@ def test_a_night_of_thousands_is_a_page_with_its_cause_first():
     names = sum(len(re.findall(r"user \d+ \(", line)) for line in lines if line.startswith("  u"))
     assert names == 20
     assert lines[-1] == (
-        "host: web1; log: /var/log/checkinsync.log; help: docs/deployment.md, "
-        '"If something is wrong"'
+        'host: web1; log: /var/log/checkinsync.log; help: docs/runbook.md, "Exit code 3"'
     )
 
 
@@ -104,12 +104,13 @@ def test_long_names_and_reasons_are_cut_and_stay_on_their_line():
     assert not any("\n" in line or "\x1b" in line for line in lines)
 
 
-def test_the_page_of_the_runbook_exists():
-    page, title = re.fullmatch(r'(docs/\S+), "(.+)"', trouble.RUNBOOK).groups()
+@pytest.mark.parametrize("code", [*Exit, 129, 143])
+def test_the_runbook_has_a_section_for_every_exit_code(code: int):
+    page, title = re.fullmatch(r'(docs/\S+), "(Exit code) \d+"', trouble.runbook(code)).groups()
 
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
 
-    assert f"\n## {title}\n" in text
+    assert re.search(rf"^## {title} (\d+, )*{code:d}\b", text, re.M)
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def test_the_same_trouble_with_no_more_users_is_known():
     assert trouble.is_known(fewer, before(first))
     assert trouble.again(fewer, before(first)[0]) == (
         "run 8 on web1: away, the same trouble as in run 6 (2026-03-01 02:00:00 UTC): 3 users: "
-        "Foursquare did not answer"
+        'Foursquare did not answer; help: docs/runbook.md, "Exit code 3"'
     )
 
 
