@@ -22,6 +22,7 @@ from checkinsync.errors import (
 from checkinsync.model.user import User, one_line
 from checkinsync.nightly.outages import DATABASE_NAME
 from checkinsync.nightly.summary import RunRecord, RunSummary
+from checkinsync.shutdown import EXIT_BASE
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
 
 MOST_GROUPS = 8
@@ -142,7 +143,8 @@ def mail(summary: RunSummary, *, log_file: str | None) -> list[str]:
 
 def runbook(exit_code: int) -> str:
     """Return the page and the section that say what to do about an exit code."""
-    return f'docs/runbook.md, "Exit code {exit_code}"'
+    code = exit_code if exit_code < EXIT_BASE else f"above {EXIT_BASE}"
+    return f'docs/runbook.md, "Exit code {code}"'
 
 
 def _cause(summary: RunSummary, found: Sequence[Group]) -> str:
