@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.embedded
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs bench drill examples clean
+.PHONY: demo test lint docs pictures bench drill examples clean
 
 demo: $(DEMO)  ## a whole nightly run against a simulated Foursquare, in a database of its own
 	@echo 'Running: checkinsync demo'
@@ -21,6 +21,9 @@ lint: $(STAMP)  ## what a change has to pass besides the tests
 
 docs: $(STAMP)  ## the pages that are made from the program
 	cd tests && ../$(BIN)/python -m support.made
+
+pictures: $(STAMP)  ## the pictures of the README; needs Chromium
+	cd tests && ../$(BIN)/python -m support.pictures
 
 bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again; QUICK=1 in small, in a minute
 	cd tests && ../$(BIN)/python -m bench $(if $(QUICK),--quick) $(BENCH)

@@ -22,11 +22,15 @@ from checkinsync.cli import COMMANDS as OVERVIEW
 from checkinsync.cli import checkinsync
 from checkinsync.config import settings
 from checkinsync.config.durations import parse_duration
+from checkinsync.model.standing import GROUPS
 from checkinsync.web import USER
+from support import made
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "checkinsync"
 README = ROOT / "README.md"
+REFERENCE = ROOT / "docs" / "reference.md"
+RUNBOOK = ROOT / "docs" / "runbook.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 MARKDOWN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 EXAMPLES = [ROOT / "crontab.example", ROOT / "contrib" / "checkinsync.service"]
@@ -85,6 +89,7 @@ def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Co
 
 
 COMMANDS = dict(commands(checkinsync))
+"""Every command by what one types."""
 
 
 def options(command: click.Command) -> set[str]:
@@ -126,32 +131,29 @@ def test_every_command_that_is_named_exists(path: Path):
 
 
 def test_the_examples_and_the_readme_do_name_commands():
-    for path in (README, *EXAMPLES, ROOT / "docs" / "deployment.md"):
+    for path in (README, *EXAMPLES, RUNBOOK, ROOT / "docs" / "install.md"):
         assert any(words for words in invocations(path)), path
 
 
-def test_the_table_lists_every_command_and_no_other():
-    listed = {spans(row[0])[0] for row in rows(README, "Commands")}
-
-    named = {re.sub(r" [A-Z]+$", "", line).removeprefix("checkinsync ") for line in listed}
-
-    assert named == set(COMMANDS)
+@pytest.mark.parametrize("path", [README, REFERENCE], ids=lambda path: path.name)
+def test_what_is_said_of_commands_and_options_is_what_their_help_says(path: Path):
+    assert path.read_text(encoding="utf-8") == made.pages()[path], "run `make docs`"
 
 
-def test_the_table_names_every_option_of_each_command_and_no_other():
-    for first, text in rows(README, "Commands"):
-        name = re.sub(r" [A-Z]+$", "", spans(first)[0]).removeprefix("checkinsync ")
-        named = {word for span in spans(text) for word in span.split() if word.startswith("-")}
+def test_the_readme_has_a_line_for_every_command_and_the_reference_a_section():
+    sections = re.findall(r"^### checkinsync (.+)$", REFERENCE.read_text(encoding="utf-8"), re.M)
 
-        missing = {
-            option.opts[0]
-            for option in COMMANDS[name].params
-            if isinstance(option, click.Option) and not option.hidden
-            if not named & set(option.opts)
-        }
+    assert len(rows(README, "Commands")) == len(COMMANDS)
+    assert sections == list(COMMANDS)
 
-        assert named <= options(COMMANDS[name]), name
-        assert not missing, name
+
+def test_the_reference_names_every_option():
+    text = REFERENCE.read_text(encoding="utf-8")
+    given = [option for command in COMMANDS.values() for option in command.params]
+
+    shown = [o for o in given if isinstance(o, click.Option) and not o.hidden]
+
+    assert [option.opts for option in shown if f"{option.opts[-1]}" not in text] == []
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -171,8 +173,8 @@ def test_the_overview_says_of_each_command_what_its_help_says_first():
     assert first == OVERVIEW
 
 
-def test_every_global_option_is_in_the_readme():
-    text = README.read_text(encoding="utf-8")
+def test_every_global_option_is_in_the_reference():
+    text = REFERENCE.read_text(encoding="utf-8")
     known = [option.opts[-1] for option in checkinsync.params if isinstance(option, click.Option)]
 
     missing = [name for name in known if name not in text]
@@ -209,6 +211,14 @@ def test_every_link_leads_somewhere():
             page = path.parent / file if file else path
             assert page.exists(), (path, target)
             assert not anchor or anchor in anchors(page), (path, target)
+
+
+def test_the_pictures_are_small_and_load_nothing():
+    pictures = [*(ROOT / "docs" / "images").iterdir()]
+
+    assert {path.name for path in pictures} == {"report.png", "status.svg"}
+    assert all(path.stat().st_size < 100_000 for path in pictures)
+    assert "url(http" not in (ROOT / "docs" / "images" / "status.svg").read_text(encoding="utf-8")
 
 
 # --- names of modules and files -------------------------------------------------------------------
@@ -288,7 +298,7 @@ def every(kind: type[errors.CheckinsyncError]) -> Iterator[type[errors.Checkinsy
 
 
 def test_the_table_of_exit_codes_is_that_of_the_program():
-    listed = {int(code) for row in rows(README, "Exit codes") for code in row[0].split(",")}
+    listed = {int(code) for row in rows(REFERENCE, "Exit codes") for code in row[0].split(",")}
 
     signals = {shutdown.EXIT_BASE + number for number in (1, 2, 15)}
 
@@ -296,8 +306,14 @@ def test_the_table_of_exit_codes_is_that_of_the_program():
     assert {error.exit_code for error in every(errors.CheckinsyncError)} <= {*errors.Exit}
 
 
+def test_the_runbook_has_a_section_for_every_state():
+    text = RUNBOOK.read_text(encoding="utf-8")
+
+    assert re.findall(r"^### ([a-z_]+)$", text, re.M) == list(GROUPS)
+
+
 def test_the_table_of_settings_is_that_of_the_program():
-    text = [cell for row in rows(README, "Settings") for cell in row]
+    text = [cell for row in rows(REFERENCE, "Settings") for cell in row]
     named = {word for cell in text for word in re.findall(r"CHECKINSYNC_[A-Z_]+", cell)}
 
     secrets = {f"{name}_file" for name in settings._SECRETS}
@@ -308,7 +324,7 @@ def test_the_table_of_settings_is_that_of_the_program():
 
 def test_the_defaults_of_the_table_are_those_of_the_program():
     usual = settings.Settings.from_mapping({})
-    for name, default, _ in rows(README, "Settings"):
+    for name, default, _ in rows(REFERENCE, "Settings"):
         field = spans(name)[0].removeprefix("CHECKINSYNC_").lower()
         value = getattr(usual, field, None)
         if isinstance(value, timedelta):
@@ -341,11 +357,11 @@ def test_settings_files_have_only_keys_that_exist(path: Path):
 
 # --- SQL ------------------------------------------------------------------------------------------
 
-QUERIES = fenced(ROOT / "docs" / "deployment.md", "sql")
+QUERIES = [b for name in ("install", "operate") for b in fenced(ROOT / f"docs/{name}.md", "sql")]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
-def test_every_query_of_the_deployment_page_runs(conn: psycopg.Connection, query: str):
+def test_every_query_for_operators_runs(conn: psycopg.Connection, query: str):
     conn.execute(query.encode())
 
 

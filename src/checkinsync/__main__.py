@@ -58,7 +58,7 @@ def _run() -> int:
     try:
         code = checkinsync.main(standalone_mode=False)
     except CheckinsyncError as error:
-        click.echo(f"checkinsync: {error}", err=True)
+        click.echo("\n".join([f"checkinsync: {error}", *getattr(error, "__notes__", ())]), err=True)
         until = getattr(error, "until", None)
         return _told(type(error).__name__, str(error), error.exit_code, until=until)
     except click.ClickException as error:

@@ -14,6 +14,7 @@ from checkinsync.cli.orchestrate import _print
 from checkinsync.cli.render import trouble
 from checkinsync.errors import (
     DatabaseAway,
+    Exit,
     FoursquareAway,
     NoToken,
     PrivilegeMissing,
@@ -27,7 +28,7 @@ from checkinsync.nightly.summary import RunRecord, RunSummary
 from checkinsync.simulator.faults import Fault
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped, UserReport
 from support.factories import NOW
-from support.stories import QUIET, Story
+from support.stories import QUIET, WRONG_KEY, Story
 from support.terminal import on_terminal
 
 AWAY = FoursquareAway("Foursquare did not answer")
@@ -74,8 +75,7 @@ def test_a_night_of_thousands_is_a_page_with_its_cause_first():
     names = sum(len(re.findall(r"user \d+ \(", line)) for line in lines if line.startswith("  u"))
     assert names == 20
     assert lines[-1] == (
-        "host: web1; log: /var/log/checkinsync.log; help: docs/deployment.md, "
-        '"If something is wrong"'
+        'host: web1; log: /var/log/checkinsync.log; help: docs/runbook.md, "Exit code 3"'
     )
 
 
@@ -104,8 +104,9 @@ def test_long_names_and_reasons_are_cut_and_stay_on_their_line():
     assert not any("\n" in line or "\x1b" in line for line in lines)
 
 
-def test_the_page_of_the_runbook_exists():
-    page, title = re.fullmatch(r'(docs/\S+), "(.+)"', trouble.RUNBOOK).groups()
+@pytest.mark.parametrize("code", [*Exit, 129, 143])
+def test_the_runbook_has_a_section_for_every_exit_code(code: int):
+    page, title = re.fullmatch(r'(docs/\S+), "(.+)"', trouble.runbook(code)).groups()
 
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
 
@@ -211,7 +212,7 @@ def test_the_same_trouble_with_no_more_users_is_known():
     assert trouble.is_known(fewer, before(first))
     assert trouble.again(fewer, before(first)[0]) == (
         "run 8 on web1: away, the same trouble as in run 6 (2026-03-01 02:00:00 UTC): 3 users: "
-        "Foursquare did not answer"
+        'Foursquare did not answer; help: docs/runbook.md, "Exit code 3"'
     )
 
 
@@ -273,7 +274,19 @@ def test_cron_gets_the_cause_who_and_what_to_do(story: Story):
     assert lines[2].endswith("must log in again")
     assert f"`checkinsync login {ben.id}` or `checkinsync users set-token {ben.id}`" in lines[4]
     assert f"log: {log}" in lines[-1]
+    assert lines[-1].endswith('help: docs/runbook.md, "Exit code 3"')
     assert ada.name not in night.err
+
+
+def test_a_run_that_cannot_begin_names_the_section_of_the_runbook_too(story: Story):
+    story.people(3)
+
+    night = story.run("orchestrate", encryption_key=WRONG_KEY)
+    typed = on_terminal(story, "orchestrate", encryption_key=WRONG_KEY)
+
+    assert (night.code, typed.ended()) == (78, 78)
+    assert night.err.splitlines()[-1] == 'help: docs/runbook.md, "Exit code 78"'
+    assert "runbook" not in typed.text
 
 
 def test_runs_that_meet_the_same_trouble_say_it_in_one_line_for_a_day(story: Story):

@@ -74,6 +74,7 @@ def test_the_port_lets_nobody_in_without_the_password_nor_as_anyone_else(own: St
             assert conn.execute("SELECT current_user").fetchone() == ("checkinsync_reader",)
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text().startswith("127.0.0.1:*:"), "it is kept, and the next port is another"
     assert password not in served.out.read_text() + served.err.read_text()
     served.signal(signal.SIGINT)
     assert served.ended().code == 0

@@ -164,7 +164,7 @@ def test_a_wrong_key_changes_nothing_and_the_right_one_goes_on(story, words):
 
     assert night.code == 78
     assert "CHECKINSYNC_ENCRYPTION_KEY" in night.err
-    assert len(night.err.splitlines()) == 1
+    assert len(night.err.splitlines()) == (2 if words == ("orchestrate",) else 1)
     assert story.contents("import_leases") == before
     assert not story.requests()
     assert story.run("orchestrate") == QUIET

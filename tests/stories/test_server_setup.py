@@ -119,9 +119,9 @@ def build_wheel(folder: Path) -> Path:
 
 
 def commands() -> list[str]:
-    """The README's commands up to where a token comes from, without those that are not here."""
-    text = README.read_text(encoding="utf-8").split("## Set it up on a server")[1]
-    typed = blocks(text.split("### Where a Foursquare token comes from")[0], "sh")
+    """The README's commands for a server, without those that are not here."""
+    text = README.read_text(encoding="utf-8").split("\n## On a server\n")[1]
+    typed = blocks(text.split("\n## ")[0], "sh")
     script = "".join(typed)
     for beginning, instead in {"apt-get": APT, "/opt/checkinsync/bin/pip": PIP}.items():
         script, count = re.subn(

@@ -63,6 +63,7 @@ def test_from_nothing_to_a_first_imported_night_by_one_command(fresh: Story) -> 
     assert (user["checkins"], user["state"], user["fresh"]) == (300, "ok", True)
     [run] = json.loads(fresh.run("status", "--json").out)["runs"]
     assert (run["outcome"], run["new"]) == ("ok", 300)
+    assert [fresh.run(word).code for word in ("status", "verify", "why")] == [0, 0, 0]
     assert "#stagger = " in settings_file(fresh).read_text()
     assert tomllib.loads(settings_file(fresh).read_text()) == {}
 

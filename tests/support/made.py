@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,11 @@ from support.schemas import SCHEMAS, Schema
 
 ROOT = Path(__file__).parents[2]
 MAN = ROOT / "contrib" / "man"
+README = ROOT / "README.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 MARK = "<!-- From here on made by `make docs` from the files in schemas/. -->\n"
+HELP = "<!-- Made by `make docs` from the commands' help. -->\n"
+END = "<!-- End of what is made. -->\n"
 
 
 def main() -> None:
@@ -31,7 +36,12 @@ def main() -> None:
 
 def pages() -> dict[Path, str]:
     """Return the pages by path, as they should be."""
-    return {ROOT / "docs" / "json.md": _json_page(), **dict(_manual(checkinsync, None))}
+    return {
+        ROOT / "docs" / "json.md": _json_page(),
+        README: _between_marks(README, "\n".join(_overview())),
+        REFERENCE: _between_marks(REFERENCE, "\n".join(_reference())),
+        **dict(_manual(checkinsync, None)),
+    }
 
 
 # --- contrib/man ----------------------------------------------------------------------------------
@@ -63,6 +73,59 @@ def _as_troff(page: str) -> str:
     page = re.sub(r"^\x08\n(.*?)(?=^\.|\Z)", r".nf\n\1.fi\n", page, flags=re.M | re.S)
     page = page.replace("`", "\\(ga").replace("…", "...")
     return re.sub(r"^'", r"\\(aq", page, flags=re.M)
+
+
+# --- README.md and docs/reference.md --------------------------------------------------------------
+
+
+def _between_marks(path: Path, made: str) -> str:
+    before, _, rest = path.read_text(encoding="utf-8").partition(HELP)
+    return f"{before}{HELP}\n{made.rstrip()}\n\n{END}{rest.partition(END)[2]}"
+
+
+def commands(
+    group: click.Group = checkinsync, parent: click.Context | None = None
+) -> Iterator[tuple[click.Context, click.Command]]:
+    """Yield every command that does something, with the context that knows its path."""
+    context = click.Context(group, info_name=group.name, parent=parent)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, context)
+        elif command is not None:
+            yield click.Context(command, info_name=name, parent=context), command
+
+
+def _overview() -> Iterator[str]:
+    """Yield a table with a line for each command."""
+    yield from ("| command | what it does |", "|---|---|")
+    for context, command in commands():
+        typed = _usage(context, command).replace(" [OPTIONS]", "")
+        yield f"| `{typed}` | {_paragraphs(command)[0]} |"
+
+
+def _reference() -> Iterator[str]:
+    """Yield a section for each command: what its help says, then its options."""
+    for context, command in commands():
+        yield f"### {context.command_path}\n\n`{_usage(context, command)}`\n"
+        yield "\n\n".join(_paragraphs(command)) + "\n"
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        shown = [record for option in options if (record := option.get_help_record(context))]
+        if shown:
+            yield "\n".join(f"- `{names}`: {text}" for names, text in shown) + "\n"
+
+
+def _usage(context: click.Context, command: click.Command) -> str:
+    return " ".join([context.command_path, *command.collect_usage_pieces(context)])
+
+
+def _paragraphs(command: click.Command) -> list[str]:
+    """Return those of the help, each on one line; a block that click keeps as it is, in a fence."""
+    found = inspect.cleandoc(command.help or "").split("\n\n")
+    return [
+        f"```text\n{text[2:]}\n```" if text.startswith("\b\n") else " ".join(text.split())
+        for text in found
+    ]
 
 
 # --- docs/json.md ---------------------------------------------------------------------------------

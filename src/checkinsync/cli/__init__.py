@@ -170,7 +170,8 @@ def checkinsync(
 ) -> None:
     """Import every active user's new Foursquare check-ins into PostgreSQL, and lose none.
 
-    Settings come from the environment (CHECKINSYNC_…) or from a TOML file; see the README.
+    Settings come from the environment (CHECKINSYNC_…) or from a TOML file:
+    `checkinsync config init` writes one that explains each.
     """
     ctx.obj = Context(-1 if quiet else verbose, log_format, log_file)
 

@@ -30,7 +30,7 @@ WORD = re.compile(r"[\w.@+-]+")
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 def completion(*, shell: str) -> None:
     """Print what lets a shell complete commands, options and users.
 

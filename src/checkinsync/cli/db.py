@@ -188,7 +188,7 @@ def _for_readers(running: Running, *, port: int, file: Path) -> Iterator[str]:
 
     with (
         open_gateway(port, running.socket) as used,
-        let_in(running, port=used, password_file=file),
+        let_in(running, password_file=file),
     ):
         where = urlencode({"passfile": file, "sslmode": "disable"}, quote_via=quote)
         yield f"postgresql://{READER}@{LOOPBACK}:{used}/{DATABASE}?{where}"

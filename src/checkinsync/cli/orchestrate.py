@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from checkinsync.cli.context import Context, duration_of
 from checkinsync.cli.terminal import has_colours, on_terminal, say_json, say_lines
-from checkinsync.errors import DatabaseError, SettingsError
+from checkinsync.errors import CheckinsyncError, DatabaseError, SettingsError
 from checkinsync.shutdown import signals_deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
     from checkinsync.app import App
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
 SAME_DAY = 24
 """Hours for which the mail of a run is still known."""
+
+
+@contextmanager
+def _with_runbook() -> Iterator[None]:
+    """Let the mail of a run that could not begin, or broke off, end like that of a bad night."""
+    try:
+        yield
+    except CheckinsyncError as error:
+        if not on_terminal():
+            from checkinsync.cli.render.trouble import runbook
+
+            error.add_note(f"help: {runbook(error.exit_code)}")
+        raise
 
 
 @click.command()
@@ -54,6 +67,7 @@ SAME_DAY = 24
 @click.option("--dry-run", is_flag=True, help="Print who would start when; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.pass_context
+@_with_runbook()
 def orchestrate(
     ctx: click.Context,
     /,

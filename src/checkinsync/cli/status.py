@@ -150,6 +150,10 @@ def _tell_stale(report: Report, *, strict: bool) -> int:
     lines = list(_stale(report, strict=strict))
     for line in lines:
         click.echo(f"checkinsync: stale: {line}", err=True)
+    if lines and not on_terminal():
+        from checkinsync.cli.render.trouble import runbook
+
+        click.echo(f"help: {runbook(Exit.STALE)}", err=True)
     return Exit.STALE if lines else 0
 
 

@@ -49,9 +49,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'checkins
 
 
 @contextmanager
-def let_in(running: Running, *, port: int, password_file: Path) -> Iterator[None]:
+def let_in(running: Running, *, password_file: Path) -> Iterator[None]:
     """Let the role log in within the block, with the password of the file."""
-    password = _password(password_file, port=port)
+    password = _password(password_file)
     _psql(running, f"\\set password '{password}'\n{LET_IN}")
     try:
         yield
@@ -67,15 +67,16 @@ def _psql(running: Running, text: str) -> None:
         raise EmbeddedDatabaseError(f"the read-only role can't be set up: {done.stderr.strip()}")
 
 
-def _password(file: Path, *, port: int) -> str:
+def _password(file: Path) -> str:
     """Return the password of the file, which is made where there is none (mode 0600).
 
-    It has the form that libpq reads (`passfile`): one line, the password is its last field.
+    It has the form that libpq reads (`passfile`): one line, for any port; the password is its last
+    field.
     """
     try:
         fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return _made(file, port=port)
+        return _made(file)
     except OSError as error:
         raise SettingsError(f"{file} can't be read ({error.strerror})") from None
     with open(fd, encoding="utf-8", errors="replace") as opened:
@@ -90,12 +91,12 @@ def _password(file: Path, *, port: int) -> str:
     return password
 
 
-def _made(file: Path, *, port: int) -> str:
+def _made(file: Path) -> str:
     password = secrets.token_urlsafe(24)
     try:
         fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise SettingsError(f"{file} can't be written ({error.strerror})") from None
     with open(fd, "w", encoding="ascii") as opened:
-        opened.write(f"127.0.0.1:{port}:{DATABASE}:{READER}:{password}\n")
+        opened.write(f"127.0.0.1:*:{DATABASE}:{READER}:{password}\n")
     return password

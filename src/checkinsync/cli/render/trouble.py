@@ -22,9 +22,8 @@ from checkinsync.errors import (
 from checkinsync.model.user import User, one_line
 from checkinsync.nightly.outages import DATABASE_NAME
 from checkinsync.nightly.summary import RunRecord, RunSummary
+from checkinsync.shutdown import EXIT_BASE
 from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
-
-RUNBOOK = 'docs/deployment.md, "If something is wrong"'
 
 MOST_GROUPS = 8
 MOST_NAMED = 20
@@ -126,7 +125,9 @@ def again(summary: RunSummary, before: RunRecord) -> str:
     )
     if found:
         line += f": {_who(found[0])}: {found[0].text}"
-    return f"{line}; {len(found) - 1} more reasons" if len(found) > 1 else line
+    if len(found) > 1:
+        line += f"; {len(found) - 1} more reasons"
+    return f"{line}; help: {runbook(summary.exit_code)}"
 
 
 def mail(summary: RunSummary, *, log_file: str | None) -> list[str]:
@@ -137,7 +138,13 @@ def mail(summary: RunSummary, *, log_file: str | None) -> list[str]:
         lines += [f"cause: {_cause(summary, found)}", *_by_reason(found), "what to do:"]
         lines += [f"  {action}" for action in _actions(summary)]
     log = f"log: {log_file}" if log_file else "no log file (set CHECKINSYNC_LOG_FILE)"
-    return [*lines, f"host: {summary.host}; {log}; help: {RUNBOOK}"]
+    return [*lines, f"host: {summary.host}; {log}; help: {runbook(summary.exit_code)}"]
+
+
+def runbook(exit_code: int) -> str:
+    """Return the page and the section that say what to do about an exit code."""
+    code = exit_code if exit_code < EXIT_BASE else f"above {EXIT_BASE}"
+    return f'docs/runbook.md, "Exit code {code}"'
 
 
 def _cause(summary: RunSummary, found: Sequence[Group]) -> str:
