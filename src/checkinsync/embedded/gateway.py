@@ -1,4 +1,4 @@
-"""A loopback port in front of the server's socket: whoever comes in that way is the reader.
+"""A loopback port in front of the server's socket: all who come in that way are the reader.
 
 The server listens on no network, since its port is also the name of its socket, and by the socket
 this process is its superuser. So the first message of a client is not passed on: it is read, and

@@ -28,7 +28,7 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What is to be said, whoever it is sent to."""
+    """What is to be said, to each target."""
 
     signal: str
     """START, FAIL, an exit code, or nothing where all is well."""

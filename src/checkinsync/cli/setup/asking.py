@@ -21,7 +21,7 @@ class Asking:
     attended: bool
 
     def tell(self, text: str) -> None:
-        """Say something to whoever is there."""
+        """Say something to the person who is there."""
         if self.attended:
             click.echo(f"\n{textwrap.fill(text, WIDTH, break_on_hyphens=False)}", err=True)
 
