@@ -221,6 +221,12 @@ def test_the_pictures_are_small_and_load_nothing():
     assert "url(http" not in (ROOT / "docs" / "images" / "status.svg").read_text(encoding="utf-8")
 
 
+def test_the_readme_leads_to_every_page():
+    text = README.read_text(encoding="utf-8")
+
+    assert [page for page in MARKDOWN if page != README and page.name not in text] == []
+
+
 # --- names of modules and files -------------------------------------------------------------------
 
 OURS = {path.stem for path in SOURCES.iterdir() if path.is_dir() or path.suffix == ".py"}
