@@ -47,6 +47,7 @@ NOTICES = (
     "now in quarantine",
     "must log in to Foursquare again",
     "no user was imported",
+    "has not been compared for more than 30",
 )
 """Notices, which a good night may print; tests of their own hold when it has to."""
 
