@@ -310,10 +310,10 @@ def renew(conn: Connection, run_id: int) -> bool:
 
 def claim_close(conn: Connection, run_id: int) -> bool:
     """Return True if it is for us to close a run: all its users are done, and no other worker is
-    at it. One that dies over it is followed by another after a minute."""
+    at it. One that dies over it is followed by another after three minutes."""
     row = conn.execute(
         """
-        UPDATE checkinsync_queue.runs AS r SET closing_until = now() + '60 s'
+        UPDATE checkinsync_queue.runs AS r SET closing_until = now() + '3 minutes'
          WHERE run_id = %(run)s AND closed_at IS NULL
            AND (closing_until IS NULL OR closing_until < now())
            AND NOT EXISTS (SELECT FROM checkinsync_queue.users AS u
