@@ -26,6 +26,7 @@ from checkinsync.workers import queries, require, schema
 from support.concurrent import server_of
 from support.engines import QUICK
 from support.pooler import pooled
+from support.receiver import receiving
 from support.stories import QUIET, telling
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -215,3 +216,26 @@ def test_a_database_that_goes_away_in_mid_run_costs_nothing(home, tmp_path):
                     worker.signal(signal.SIGTERM)
                     assert worker.ended().code == 0
                     story.end()
+
+
+def test_the_notices_of_a_shared_run_are_sent_once_by_whoever_does_their_part(story):
+    schema.up(story.url, sleep=no_sleep)
+    people = story.people(20, 5)
+    with receiving() as receiver:
+        story.environ["CHECKINSYNC_PING_URL"] = f"{receiver.url}/check"
+        worker = quick(story)
+        assert story.run("orchestrate", "--engine", "procrastinate", "--wait") == QUIET
+        worker.signal(signal.SIGTERM)
+        worker.ended()
+
+    assert receiver.paths() == ["/check/start", "/check"]
+    assert story.complete(*people)
+
+
+def test_a_run_that_can_t_be_handed_over_is_told_by_its_notices(story):
+    with receiving() as receiver:
+        story.environ["CHECKINSYNC_PING_URL"] = f"{receiver.url}/check"
+        told = story.run("orchestrate", "--engine", "procrastinate")
+
+    assert told.code == 6
+    assert receiver.paths() == ["/check/fail"]

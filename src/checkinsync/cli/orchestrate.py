@@ -149,14 +149,15 @@ def _hand_over(context: Context, settings: Settings, *, wait: bool, as_json: boo
     from checkinsync.workers import schema
     from checkinsync.workers.shared import SharedRuns
 
-    with context.opened(settings) as app:
+    with alarms(settings) as hooks, context.opened(settings) as app:
         schema.check(app.services.pool)
         runs = SharedRuns(app.services)
-        with alarms(settings) as hooks:
-            run_id = runs.hand_over(
-                options=app.run_options, check_stop=app.shutdown.check, on_begun=hooks.started
-            )
+        run_id = runs.hand_over(
+            options=app.run_options, check_stop=app.shutdown.check, on_begun=hooks.started
+        )
         runs.close_if_done(run_id, closing(app))  # where nobody was due
+    with context.opened(settings) as app:  # what ends the wait is no news of the run
+        runs = SharedRuns(app.services)
         while (summary := runs.summary(run_id)) is None:
             if not wait:
                 return 0

@@ -58,13 +58,15 @@ def worker(context: Context, *, concurrency: int) -> None:
 
 
 def closing(app: App) -> Callable[[RunSummary], None]:
-    """Return what is to be done with a run that this process closes: notices, and files."""
+    """Return what is to be done with a run that this process closes: notices, upkeep, files."""
+    from checkinsync.cli import upkeep
     from checkinsync.cli.after_run import write_files
     from checkinsync.notify.alarms import alarms
 
     def closed(summary: RunSummary) -> None:
         with alarms(app.settings) as hooks:
             hooks.ended(summary)
+        upkeep.after_run(app, summary)
         write_files(app, summary)
 
     return closed
