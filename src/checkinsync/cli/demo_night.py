@@ -62,15 +62,21 @@ def settings_for(home: Path, api_url: str) -> Settings:
 
 
 def play(
-    home: Path, *, stop: Shutdown, say: Say, watching: Callable[[], AbstractContextManager[None]]
+    home: Path,
+    *,
+    stop: Shutdown,
+    say: Say,
+    watching: Callable[[dict[int, str]], AbstractContextManager[None]],
 ) -> Night:
-    """Run the demo, with data below `home`; `watching` is entered during the run."""
+    """Run the demo, with data below `home`; `watching`, given the users' names by id, is entered
+    during the run."""
     with Server(people.demo_world()) as foursquare, _opened(home, foursquare, stop, say) as app:
         members = [_member(app, people.demo_token(name)) for name, _, _ in people.PEOPLE]
         say(f"{len(members)} users have connected: {', '.join(map(str, members))}")
         _arrange(app, foursquare, members, say)
         say("02:00, and the run starts …")
-        with watching(), app.shutdown.gracefully():
+        names = {member.id: str(member) for member in members}
+        with watching(names), app.shutdown.gracefully():
             summary = run(app.services, options=app.run_options, check_stop=app.shutdown.check)
         report = status.report(
             pool=app.services.pool, now=app.services.now(), active_days=app.settings.active_days
