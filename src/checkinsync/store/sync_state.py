@@ -28,6 +28,8 @@ class SyncState:
     """By what the list is ordered, where a page has shown it."""
     expected: int | None = None
     """Check-ins that the last walk saw in the window that begins at the cursor; None: unknown."""
+    sliced_at: datetime | None = None
+    """Time of the last scrub."""
     checkpoint: Checkpoint | None = None
     """Checkpoint of the unfinished walk; None: there is none."""
     spans: tuple[VerifiedSpan, ...] = ()
@@ -47,7 +49,7 @@ def load(conn: Connection, user_ids: Collection[int]) -> dict[int, SyncState]:
                               (now() AT TIME ZONE 'UTC') - interval '1 hour'
                               AND (now() AT TIME ZONE 'UTC') + interval '1 hour'),
                EXISTS (SELECT FROM quarantined_checkins AS q WHERE q.user_id = u.id),
-               s.cursor, s.list_order, s.window_size,
+               s.cursor, s.list_order, s.window_size, s.sliced_at,
                s.walk_started_at, s.walk_since, s.walk_offset, s.walk_tail, s.walked_down_to,
                ARRAY(SELECT v.newest FROM verified_spans AS v
                       WHERE v.user_id = u.id ORDER BY v.newest DESC),
@@ -67,17 +69,18 @@ def load(conn: Connection, user_ids: Collection[int]) -> dict[int, SyncState]:
 
 
 def _state(row: tuple[Any, ...]) -> SyncState:
-    user, (at_work, in_quarantine, cursor, order, expected) = User(*row[:4]), row[4:9]
-    started_at, since, offset, tail, down_to = row[9:14]
+    at_work, in_quarantine, cursor, order, expected, sliced_at = row[4:10]
+    started_at, since, offset, tail, down_to = row[10:15]
     return SyncState(
-        user,
+        User(*row[:4]),
         at_work,
         in_quarantine,
         cursor,
         Order(order) if order else None,
         expected,
+        sliced_at,
         Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None,
-        tuple(map(VerifiedSpan, *row[14:17])),
+        tuple(map(VerifiedSpan, *row[15:18])),
     )
 
 

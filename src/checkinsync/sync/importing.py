@@ -27,7 +27,7 @@ from checkinsync.sync.coverage import WalkCoverage, covered
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.save_page import as_shown, save_page, shown_as
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
-from checkinsync.sync.scrub import scrub
+from checkinsync.sync.scrub import is_scrub_due, scrub
 from checkinsync.sync.session import Hooks, Session
 from checkinsync.sync.walk import Walk
 
@@ -273,7 +273,8 @@ class Import:
         self, progress: jobs.Progress, received: _Received, *, oldest: datetime | None
     ) -> Finished:
         """The end of the walk: down to `oldest` all has been compared since its first attempt."""
-        self.scrubs = isinstance(self.scope, Nightly) and self.hooks.may_scrub()
+        due = is_scrub_due(self.session.state.sliced_at, now=self.session.now)
+        self.scrubs = isinstance(self.scope, Nightly) and due and self.hooks.may_scrub()
         self.session.gives_back = not self.scrubs
         before = self.session.state.spans
         after = before

@@ -62,6 +62,12 @@ def scrub(
     return work.saved
 
 
+def is_scrub_due(last: datetime | None, *, now: datetime) -> bool:
+    """Return True if the last scrub was long enough ago; a time far in the future was written by a
+    clock that went wrong."""
+    return last is None or abs(now - last) >= NOT_BEFORE
+
+
 @dataclass(frozen=True, slots=True)
 class _Start:
     """The state of a user's history that a scrub begins with."""
@@ -105,8 +111,6 @@ class _Scrub:
         with self.session.services.reading() as conn:
             start = self._start(conn)
         slices = start.slices
-        if slices.sliced_at is not None and abs(self.now - slices.sliced_at) < NOT_BEFORE:
-            return  # a time further in the future was written by a clock that went wrong
         owed = slices.owed and self.reached is not None
         if start.waiting and not owed:  # another one each night, so that none waits for ever
             number = self.now.toordinal() % len(start.waiting)
