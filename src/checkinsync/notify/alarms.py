@@ -20,7 +20,7 @@ from checkinsync.shutdown import signals_deferred
 
 TRIES = 2
 
-PATIENCE = 20.0
+PATIENCE = 19.0
 """Seconds that a run's end waits for its notices, all of them together."""
 
 log = logging.getLogger(__name__)
