@@ -32,6 +32,9 @@ SETTINGS = (
 )
 OURS = "application_name = 'checkinsync' AND datname = current_database()"
 
+STUCK = 20.0
+"""Seconds after which a server that does not answer counts as stuck; it takes less than one."""
+
 
 @dataclass
 class Database:
@@ -98,9 +101,14 @@ class Database:
     # --- healing ----------------------------------------------------------------------------------
 
     def heal(self) -> None:
-        """Free the disk, and start the server unless it answers."""
+        """Free the disk, and start the server unless it answers; one that was killed while it
+        recovered may wait for ever for a process that is gone, and is killed again."""
         (self.home / "ballast").unlink(missing_ok=True)
+        patience = time.monotonic() + STUCK
         while not self._answers():
+            if time.monotonic() > patience:
+                self.kill()
+                patience += STUCK
             with (
                 suppress(EmbeddedDatabaseError),  # it has stopped again
                 serving(self.home, allow_nobody=True, for_tests=True),

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from checkinsync.errors import CheckinsyncError, DatabaseError, RequestRefused, UserFailed
+from checkinsync.errors import (
+    CheckinsyncError,
+    DatabaseAway,
+    DatabaseError,
+    RequestRefused,
+    UserFailed,
+)
 from checkinsync.model.changes import Saved, Stored
 from checkinsync.model.listing import PAGE, Page
 from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
@@ -36,7 +42,8 @@ RESERVE = 30
 """Requests of the hour that a scrub leaves for others."""
 
 UNEXPECTED = (RequestRefused, UserFailed, DatabaseError)
-"""Reasons for dropping a scrub that an operator should see, though the import is not affected."""
+"""Reasons for dropping a scrub that an operator should see, though the import is not affected. Not
+a database that is away: if it stays away, the run says so."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +64,8 @@ def scrub(
     try:
         work.run()
     except CheckinsyncError as reason:
-        level = logging.WARNING if isinstance(reason, UNEXPECTED) else logging.INFO
+        odd = isinstance(reason, UNEXPECTED) and not isinstance(reason, DatabaseAway)
+        level = logging.WARNING if odd else logging.INFO
         log.log(level, "slice_dropped", extra={"user_id": work.user_id, "reason": str(reason)})
     return work.saved
 
