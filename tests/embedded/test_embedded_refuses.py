@@ -69,6 +69,7 @@ def test_a_version_that_is_not_a_number(home, data):
 
 @pytest.mark.parametrize("mode", [0o755, 0o770])
 def test_data_that_others_could_read(home, data, mode):
+    data.parent.chmod(0o755)  # closed, it would keep others out, whatever is below
     data.chmod(mode)
 
     with refused(EmbeddedDatabaseError, f"{mode:04o}", "chmod 0700", unchanged=home):
@@ -115,6 +116,7 @@ def test_a_path_that_a_shell_would_read_otherwise(home):
 
 
 def test_a_socket_folder_that_others_may_enter(home, data):
+    (home / "postgres").chmod(0o755)
     (home / "postgres/run").chmod(0o777)
 
     with refused(EmbeddedDatabaseError, "0700", unchanged=data):
