@@ -90,7 +90,7 @@ def _store(pool: Pool, *, at: datetime, due: int) -> tuple[int, Circumstances]:
     """Store that the run begins, and close what killed imports left open."""
     with transaction(pool) as conn:
         found = queries.circumstances(conn, at=at)
-        jobs.close_abandoned(conn, importing=leases.held_users(conn))
+        jobs.close_abandoned(conn, dead=leases.dead_users(conn))
         return queries.start(conn, at=at, host=socket.gethostname(), due=due), found
 
 

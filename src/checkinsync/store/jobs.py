@@ -38,18 +38,23 @@ def users_of_the_application(conn: Connection) -> set[int]:
     return {row[0] for row in rows}
 
 
-def close_abandoned(conn: Connection, *, importing: Collection[int]) -> None:
-    """Close our rows that a crash left open, of all users but those being imported now, so that the
-    progress page does not wait for them; each user's next import resumes from there."""
+def close_abandoned(conn: Connection, *, dead: Collection[int]) -> None:
+    """Close our rows that a crash left open, so that the progress page does not wait for them; each
+    user's next import resumes from there. Those whose lease is held stay, but for `dead`, the users
+    whose imports have died with their leases."""
     conn.execute(
         """
-        UPDATE import_jobs
+        UPDATE import_jobs AS j
            SET status = 'failed', completed_at = now() AT TIME ZONE 'UTC',
                error_message = 'interrupted; the next import resumes from there'
-         WHERE status IN ('pending', 'running') AND lease_token IS NOT NULL
-           AND user_id <> ALL (%(importing)s::int[])
+         WHERE j.status IN ('pending', 'running') AND j.lease_token IS NOT NULL
+           AND NOT EXISTS (SELECT FROM import_leases AS l
+                            WHERE l.user_id = j.user_id AND l.token = j.lease_token
+                              AND l.expires_at > now()
+                              AND l.expires_at <= now() + interval '10 minutes'
+                              AND l.user_id <> ALL (%(dead)s::bigint[]))
         """,
-        {"importing": list(importing)},
+        {"dead": list(dead)},
     )
 
 

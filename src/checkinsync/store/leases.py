@@ -161,6 +161,15 @@ def _is_dead(owner: str, token: int, *, alive: Collection[int]) -> bool:
 
 def held_users(conn: Connection) -> set[int]:
     """Return the users whose imports are at work now, the run's own lease left out."""
+    return {user_id for user_id, owner in _unexpired(conn) if not lease_owner.is_dead(owner)}
+
+
+def dead_users(conn: Connection) -> set[int]:
+    """Return the users whose imports have died, and left leases that have not expired yet."""
+    return {user_id for user_id, owner in _unexpired(conn) if lease_owner.is_dead(owner)}
+
+
+def _unexpired(conn: Connection) -> list[tuple[int, str]]:
     rows = conn.execute(
         """
         SELECT user_id, owner FROM import_leases
@@ -169,4 +178,4 @@ def held_users(conn: Connection) -> set[int]:
         """,
         {"run": RUN},
     )
-    return {user_id for user_id, owner in rows if not lease_owner.is_dead(owner)}
+    return [(user_id, owner) for user_id, owner in rows]
