@@ -2,9 +2,9 @@
 
 Starting Python and importing everything takes most of a command's time. A forked command is a
 process like any other (its own id, environment, folder, streams, signals and exit), but for two
-things: its modules are imported, and what Python reads as it starts (PYTHON…, the locale) is as
-usual here. `start` starts Python itself where the environment differs in that; tests about what is
-imported when do so, too.
+things: its modules are imported, and it exits without undoing the imports. Where the environment
+holds something unusual that Python reads as it starts (PYTHON…, the locale), Python is started.
+Tests about what is imported when, or about Python's own start, start it themselves.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import checkinsync
 
 SOURCES = Path(checkinsync.__file__).parents[1]
 USUAL = {"PYTHONPATH": str(SOURCES), "LANG": "C.UTF-8"}
-"""What Python reads as it starts; all that begins with one of these words."""
+"""What Python reads as it starts; a process that forks has these, or another path."""
 READ_BY_PYTHON = ("PYTHON", "LANG", "LC_", "LD_")
+"""Beginnings of such names."""
 
 STREAMS = ("stdin", "stdout", "stderr")
 LEFT_OUT = tuple(f"checkinsync.{name}" for name in ("__main__", "simulator", "web", "workers"))
@@ -78,25 +81,50 @@ class Forked:
 
 
 def start(
-    words: tuple[str, ...], *, env: dict[str, str], stdin: Any, stdout: Any, stderr: Any
+    words: Sequence[str],
+    *,
+    env: dict[str, str],
+    stdin: Any = subprocess.DEVNULL,
+    stdout: Any,
+    stderr: Any,
+    module: str = "checkinsync",
 ) -> Forked | subprocess.Popen[bytes]:
-    """Start a command; a stream is a file, a descriptor, or PIPE for standard input."""
-    if {name: env[name] for name in env if name.startswith(READ_BY_PYTHON)} != USUAL:
-        command = [sys.executable, "-W", "error", "-m", "checkinsync", *words]
+    """Do `python -m` module words …; a stream is a file or its number, or PIPE for `stdin`."""
+    read = {name: env[name] for name in env if name.startswith(READ_BY_PYTHON)}
+    if read != {**USUAL, "PYTHONPATH": read.get("PYTHONPATH")}:
+        command = [sys.executable, "-W", "error", "-m", module, *words]
         return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, env=env)
+    server = _server(read["PYTHONPATH"])
+    if stdin == subprocess.DEVNULL:
+        stdin = server.nothing
     if stdin != subprocess.PIPE:
-        return _server().fork(words, env, [stdin, stdout, stderr])
+        return server.fork(module, words, env, [stdin, stdout, stderr])
     reading, writing = os.pipe()
-    forked = _server().fork(words, env, [reading, stdout, stderr])
+    forked = server.fork(module, words, env, [reading, stdout, stderr])
     os.close(reading)
     forked.stdin = open(writing, "wb")  # noqa: SIM115 - the test closes it
     return forked
 
 
+def run(
+    words: Sequence[str], *, env: dict[str, str], given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Do `python -m checkinsync` words …, to its end, with `given` on standard input."""
+    with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
+        stdin.write(given.encode())
+        stdin.seek(0)
+        code = start(words, env=env, stdin=stdin, stdout=stdout, stderr=stderr).wait()
+        stdout.seek(0)
+        stderr.seek(0)
+        said = stdout.read().decode(), stderr.read().decode()
+    return subprocess.CompletedProcess([*words], code, *said)
+
+
 class Server:
     """The process that forks, as long as this one lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        self.nothing = os.open(os.devnull, os.O_RDWR)
         self.requests, theirs = socket.socketpair()
         self.one_at_a_time = threading.Lock()
         program = (
@@ -109,30 +137,33 @@ class Server:
                 [sys.executable, "-W", "error", "-c", program],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**USUAL, "PATH": os.environ["PATH"]},
+                env={**USUAL, "PYTHONPATH": path, "PATH": os.environ["PATH"]},
                 pass_fds=[theirs.fileno()],
             )
 
-    def fork(self, words: tuple[str, ...], env: dict[str, str], streams: list[Any]) -> Forked:
+    def fork(
+        self, module: str, words: Sequence[str], env: dict[str, str], streams: list[Any]
+    ) -> Forked:
         """Return the child as soon as there is one."""
         numbers = [each if isinstance(each, int) else each.fileno() for each in streams]
         reading, telling = os.pipe()
         told = open(reading, "rb", buffering=0)  # noqa: SIM115 - until it has ended
-        request = json.dumps({"words": words, "env": env, "folder": os.getcwd()})
+        request = {"module": module, "words": words, "env": env, "folder": os.getcwd()}
         with self.one_at_a_time:
             socket.send_fds(self.requests, [b"\n"], [*numbers, telling])
-            self.requests.sendall(f"{request}\n".encode())
+            self.requests.sendall(f"{json.dumps(request)}\n".encode())
             os.close(telling)
             return Forked([*words], int(told.readline()), told, None)
 
     def close(self) -> None:
         self.requests.close()
+        os.close(self.nothing)
         self.popen.wait()
 
 
 @cache
-def _server() -> Server:
-    server = Server()
+def _server(path: str) -> Server:
+    server = Server(path)
     atexit.register(server.close)
     return server
 
@@ -172,13 +203,13 @@ def _next(tests: socket.socket) -> dict[str, Any] | None:
         return {**json.loads(reading.readline()), "fds": fds} if fds else None
 
 
-def _guard(words: list[str], env: dict[str, str], folder: str, fds: list[int]) -> None:
+def _guard(*, fds: list[int], **command: Any) -> None:
     """Fork the command itself; tell its number, and how it ended."""
     *streams, telling = fds
     child = os.fork()
     if child == 0:
         os.close(telling)
-        _become(words, env, folder, streams)
+        _become(streams=streams, **command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command
     for each in streams:
         os.close(each)
@@ -189,8 +220,10 @@ def _guard(words: list[str], env: dict[str, str], folder: str, fds: list[int]) -
     os._exit(0)
 
 
-def _become(words: list[str], env: dict[str, str], folder: str, streams: list[int]) -> None:
-    """Do what `python -m checkinsync` does, in that environment."""
+def _become(
+    *, module: str, words: list[str], env: dict[str, str], folder: str, streams: list[int]
+) -> None:
+    """Do what `python -m` does, in that environment."""
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
@@ -209,7 +242,7 @@ def _become(words: list[str], env: dict[str, str], folder: str, streams: list[in
     sys.argv = ["", *words]
     sys.path[0] = folder
     try:
-        runpy.run_module("checkinsync", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
     _leave(code)
