@@ -238,10 +238,15 @@ class Story:
         self.simulator.on_request = on_request
 
     def asleep(self, *words: str, at_request: int = 1) -> Started:
-        """Start a command and stop it (SIGSTOP) at its nth request."""
+        """Start a command and stop it (SIGSTOP) at its nth request, outside of a transaction."""
+
+        def stop() -> None:  # in one, its locks would be waited for until the server ends it
+            self.until(lambda: self.rows(IN_TRANSACTIONS) == [(0,)])
+            process.signal(signal.SIGSTOP)
+
         with self.simulator.lock:
             process = self.start(*words)
-            self.at_request(at_request, lambda: process.signal(signal.SIGSTOP))
+            self.at_request(at_request, stop)
         self.until(lambda: _state(process.pid) == "T")
         self.simulator.on_request = None
         return process
@@ -276,6 +281,12 @@ def _state(pid: int) -> str:
     """Return the state of a process: `T` if it was stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
+
+IN_TRANSACTIONS = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'checkinsync'
+   AND xact_start IS NOT NULL
+"""
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 
