@@ -75,8 +75,8 @@ def test_the_format_of_the_log_is_a_setting_and_the_option_wins(tmp_path: Path) 
     given = NOBODY_LISTENS | {"CHECKINSYNC_LOG_FORMAT": "json", "CHECKINSYNC_STAGER": "2m"}
     log = tmp_path / "log"
 
-    run("status", "--log-file", str(log), **given)
-    run("status", "--log-file", str(log), "--log-format", "text", **given)
+    run("migrate", "--status", "--log-file", str(log), **given)
+    run("migrate", "--status", "--log-file", str(log), "--log-format", "text", **given)
 
     by_setting, by_option = log.read_text().splitlines()
     assert by_setting.startswith('{"ts": ')
@@ -138,7 +138,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 )
 def test_any_locale_and_any_time_zone_will_do(environ: dict[str, str]) -> None:
     shown = run("--help", **environ)
-    status = run("status", **environ, **NOBODY_LISTENS)
+    status = run("migrate", "--status", **environ, **NOBODY_LISTENS)
 
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "Settings come from the environment (CHECKINSYNC_" in shown.stdout

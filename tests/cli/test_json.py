@@ -151,7 +151,7 @@ def test_an_error_is_one_too_and_is_said_to_people_as_well(story: Story):
     away = {"DATABASE_URL": "postgresql://u@127.0.0.1:1/none"}
     started = [
         (story.start("why", "Nobody", "--json"), "UnknownUser", 2),
-        (story.start("status", "--json", **away), "DatabaseAway", 69),
+        (story.start("migrate", "--status", "--json", **away), "DatabaseAway", 69),
         (story.start("status", "--json", stagger="often"), "SettingsError", 78),
         (story.start("migrate", "--check", "--json"), "UsageError", 2),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
-import checkinsync
 from checkinsync.simulator.faults import Fault
 from checkinsync.simulator.seen import Seen
 from drill.clock import Clock
 from drill.database import Database
 from drill.foursquare import Foursquare, Person
 from drill.script import DISK, Errand, Night, Strike
+from support import forked
+from support.forked import Forked
 
 TESTS = Path(__file__).parent.parent
-SOURCES = Path(checkinsync.__file__).parents[1]
 KEY = "5ea1" * 16
 PATIENCE = 120.0
 """Seconds; a command takes one or two."""
@@ -189,21 +188,21 @@ class Player:
     def _begin(self, words: tuple[str, ...], errand: Errand, strike: Strike) -> _Process:
         self.number += 1
         log = self.folder / f"{self.number}.log"
-        command = [sys.executable, "-m", "drill.night", "--clock", str(self.clock_path)]
+        command = ["--clock", str(self.clock_path)]
         command += ["--skew", str(errand.skew), "--renewed-every", str(errand.renewed_every)]
         command += ["--log", str(log)]
         if strike.seam:
             sign = SIGNS.get(strike.deed, signal.SIGSTOP).name
             command += ["--seam", strike.seam, "--moment", strike.moment, "--nth", str(strike.nth)]
             command += ["--signal", sign, "--hits", str(self.hits)]
-        return self._popen([*command, "--", *words], words, log)
+        return self._popen("drill.night", [*command, "--", *words], words, log)
 
-    def _popen(self, command: list[str], words: tuple[str, ...], log: Path) -> _Process:
+    def _popen(
+        self, module: str, command: list[str], words: tuple[str, ...], log: Path
+    ) -> _Process:
         out = self.folder / f"{self.number}.out"
         with out.open("wb") as file:
-            popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=self.environ
-            )
+            popen = forked.start(command, module=module, stdout=file, stderr=file, env=self.environ)
         self.process = _Process(popen, words, out, log)
         return self.process
 
@@ -211,8 +210,8 @@ class Player:
     def environ(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{SOURCES}:{TESTS}",
-            "LANG": "C.UTF-8",
+            **forked.USUAL,
+            "PYTHONPATH": f"{forked.SOURCES}:{TESTS}",
             "HOME": str(self.folder),
             "CHECKINSYNC_HOME": str(self.folder / "home"),
             "CHECKINSYNC_DATABASE_URL": self.database.url,
@@ -228,8 +227,7 @@ class Player:
         server = self.foursquare.server
         with server.lock:
             server.requests.clear()
-            command = [sys.executable, "-W", "error", "-m", "checkinsync", *options, *words]
-            process = self._popen(command, words, log)
+            process = self._popen("checkinsync", [*options, *words], words, log)
             if kill_at:
                 server.on_request = lambda _: (
                     process.popen.kill() if len(server.requests) == kill_at else None
@@ -362,7 +360,7 @@ class Player:
 
 @dataclass(eq=False)
 class _Process:
-    popen: subprocess.Popen[bytes]
+    popen: Forked | subprocess.Popen[bytes]
     words: tuple[str, ...]
     out: Path
     log: Path

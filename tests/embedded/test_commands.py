@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import checkinsync
 from checkinsync.embedded import account
 from checkinsync.simulator.server import Server
+from support import forked
 from support.concurrent import server_of
 
 pytestmark = pytest.mark.db
@@ -76,21 +76,11 @@ class Private:
 
     def run(self, line: str, **more: str) -> subprocess.CompletedProcess[str]:
         """A command to its end, with a token on its standard input."""
-        return subprocess.run(
-            [sys.executable, "-m", "checkinsync", *line.split()],
-            env=self.environ | more,
-            input=f"{TOKEN}\n",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked.run(line.split(), env=self.environ | more, given=f"{TOKEN}\n")
 
     def run_sql(self, query: str) -> str:
         """Return the bare answer of `db shell` to one statement."""
-        command = [sys.executable, "-m", "checkinsync", "db", "shell", "-c", query, "--", "-XAt"]
-        told = subprocess.run(
-            command, env=self.environ, capture_output=True, text=True, check=False
-        )
+        told = forked.run(["db", "shell", "-c", query, "--", "-XAt"], env=self.environ)
         assert (told.returncode, told.stderr) == (0, "")
         return told.stdout.strip()
 
@@ -100,7 +90,7 @@ def private(home: Path) -> Private:
     """As root the server runs under an account of this machine that is not nobody."""
     environ = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(Path(checkinsync.__file__).parents[1]),
+        **forked.USUAL,
         "HOME": str(home),
         "CHECKINSYNC_HOME": str(home / "own"),
     }

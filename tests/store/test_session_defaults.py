@@ -18,6 +18,8 @@ from checkinsync.foursquare.client import Foursquare
 from checkinsync.migrations import migrate
 from checkinsync.model.user import Profile
 from checkinsync.nightly.run import run
+from checkinsync.simulator.server import Server
+from checkinsync.simulator.world import World
 from checkinsync.store.lease_renewal import LeaseRenewer
 from checkinsync.store.pool import open_pool, transaction
 from checkinsync.sync.session import Hooks, Services
@@ -93,29 +95,24 @@ VARIABLES = {
 }
 
 
-@pytest.fixture
-def night(simulator):
-    """Plays two nights and a verification in a database; returns its rows, as `conn` reads them."""
-    simulator.world.add_account(
-        ADA, count=300, newest=int(NOW.timestamp()) - 3600, first_name="Zoë 😀"
-    )
-
-    def night(url: str, conn: psycopg.Connection) -> list[tuple]:
-        with opened(url, simulator.url) as services:
-            profile = Profile(simulator.world.accounts[ADA].user_id, "Zoë 😀", None)
-            accounts.add(profile, ADA, pool=services.pool, keyring=KEYRING, now=NOW)
-            for _ in range(2):
-                summary = run(services, options=OPTIONS_AT_ONCE, check_stop=lambda: None)
-                assert (summary.outcome, summary.synced) == ("ok", 1)
-            user = accounts.find("1", pool=services.pool)
-            assert verify(user, services=services, hooks=Hooks()).complete
-        return conn.execute(ROWS).fetchall()
-
-    return night
+def night(url: str, conn: psycopg.Connection) -> list[tuple]:
+    """Play two nights and a verification in a database; return its rows, as `conn` reads them."""
+    with Server(World(), now=NOW.timestamp) as simulator, opened(url, simulator.url) as services:
+        simulator.world.add_account(
+            ADA, count=300, newest=int(NOW.timestamp()) - 3600, first_name="Zoë 😀"
+        )
+        profile = Profile(simulator.world.accounts[ADA].user_id, "Zoë 😀", None)
+        accounts.add(profile, ADA, pool=services.pool, keyring=KEYRING, now=NOW)
+        for _ in range(2):
+            summary = run(services, options=OPTIONS_AT_ONCE, check_stop=lambda: None)
+            assert (summary.outcome, summary.synced) == ("ok", 1)
+        user = accounts.find("1", pool=services.pool)
+        assert verify(user, services=services, hooks=Hooks()).complete
+    return conn.execute(ROWS).fetchall()
 
 
-@pytest.fixture
-def expected(databases, template_database, night) -> list[tuple]:
+@pytest.fixture(scope="module")
+def expected(databases, template_database) -> list[tuple]:
     """The rows of a database in which nothing is set."""
     with databases.lent(template_database) as url, psycopg.connect(url) as conn:
         return night(url, conn)
@@ -156,7 +153,7 @@ def set_default(conn: psycopg.Connection, name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), DEFAULTS)
-def test_a_default_of_the_database_changes_nothing(empty_url, night, expected, name, value):
+def test_a_default_of_the_database_changes_nothing(empty_url, expected, name, value):
     """Neither the migrations, which make the tables, nor the nights after them."""
     with psycopg.connect(empty_url, autocommit=True) as conn:
         set_default(conn, name, value)
@@ -169,7 +166,7 @@ def test_a_default_of_the_database_changes_nothing(empty_url, night, expected, n
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_an_environment_variable_changes_nothing(db, conn, night, expected, variable, monkeypatch):
+def test_an_environment_variable_changes_nothing(db, conn, expected, variable, monkeypatch):
     monkeypatch.setenv(variable, VARIABLES[variable])
 
     assert night(db, conn) == expected

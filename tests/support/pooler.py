@@ -43,6 +43,7 @@ class Pooler:
         with suppress(OSError):
             while True:
                 client, _ = self.listener.accept()
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # an answer has parts
                 self.begin(self.serve, Peer(client))
 
     def serve(self, client: Peer) -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,14 +21,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
-import checkinsync
 from checkinsync.embedded import serving
 from checkinsync.keys.keyring import Keyring
 from checkinsync.migrations import migrate
 from checkinsync.simulator.seen import Seen
 from checkinsync.simulator.server import Server
 from checkinsync.simulator.world import World
+from support import forked
 from support.database import open_folder
+from support.forked import Forked
 
 KEY = "5ea1" * 16
 WRONG_KEY = "bad0" * 16
@@ -63,7 +63,7 @@ class Person:
 class Started:
     """A running process."""
 
-    popen: subprocess.Popen[bytes]
+    popen: Forked | subprocess.Popen[bytes]
     out: Path
     err: Path
 
@@ -103,8 +103,7 @@ class Story:
         self.keyring = Keyring([KEY])
         self.environ = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(checkinsync.__file__).parents[1]),  # what the tests import, too
-            "LANG": "C.UTF-8",
+            **forked.USUAL,
             "HOME": str(self.folder),
             "CHECKINSYNC_HOME": str(self.folder / "home"),
             "CHECKINSYNC_DATABASE_URL": f"{self.url}&password={PASSWORD}",
@@ -120,11 +119,8 @@ class Story:
         """Start a command, with `given` on standard input (or PIPE, for typing); `settings` by
         their short names."""
         own = {f"CHECKINSYNC_{name.upper()}": value for name, value in settings.items()}
-        return self.start_program(
-            [sys.executable, "-W", "error", "-m", "checkinsync", *words],
-            given=given,
-            env={**self.environ, **own},
-        )
+        env = {**self.environ, **own}
+        return self._started(lambda **streams: forked.start(words, env=env, **streams), given)
 
     def start_program(
         self,
@@ -134,15 +130,21 @@ class Story:
         env: dict[str, str] | None = None,
     ) -> Started:
         """Start any program; its output is kept, too."""
+        env = env or self.environ
+        return self._started(lambda **streams: subprocess.Popen(command, env=env, **streams), given)
+
+    def _started(
+        self,
+        start: Callable[..., Forked | subprocess.Popen[bytes]],
+        given: str | int | None,
+    ) -> Started:
         number = len(self.processes)
         out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
         asked = self.folder / f"{number}.in"
         asked.write_text(given if isinstance(given, str) else "")
         with asked.open("rb") as file, out.open("wb") as stdout, err.open("wb") as stderr:
             stdin = given if isinstance(given, int) else file
-            popen = subprocess.Popen(
-                command, stdin=stdin, stdout=stdout, stderr=stderr, env=env or self.environ
-            )
+            popen = start(stdin=stdin, stdout=stdout, stderr=stderr)
         self.processes.append(Started(popen, out, err))
         return self.processes[-1]
 
@@ -236,10 +238,15 @@ class Story:
         self.simulator.on_request = on_request
 
     def asleep(self, *words: str, at_request: int = 1) -> Started:
-        """Start a command and stop it (SIGSTOP) at its nth request."""
+        """Start a command and stop it (SIGSTOP) at its nth request, outside of a transaction."""
+
+        def stop() -> None:  # in one, its locks would be waited for until the server ends it
+            self.until(lambda: self.rows(IN_TRANSACTIONS) == [(0,)])
+            process.signal(signal.SIGSTOP)
+
         with self.simulator.lock:
             process = self.start(*words)
-            self.at_request(at_request, lambda: process.signal(signal.SIGSTOP))
+            self.at_request(at_request, stop)
         self.until(lambda: _state(process.pid) == "T")
         self.simulator.on_request = None
         return process
@@ -274,6 +281,12 @@ def _state(pid: int) -> str:
     """Return the state of a process: `T` if it was stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
+
+IN_TRANSACTIONS = """
+SELECT count(*) FROM pg_stat_activity
+ WHERE datname = current_database() AND application_name = 'checkinsync'
+   AND xact_start IS NOT NULL
+"""
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 

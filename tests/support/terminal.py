@@ -7,7 +7,6 @@ import os
 import re
 import struct
 import subprocess
-import sys
 import termios
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
+from support import forked
+from support.forked import Forked
 from support.stories import PATIENCE, Story
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -25,7 +26,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Screen:
     """A process on a terminal; everything that it has written there so far."""
 
-    popen: subprocess.Popen[bytes]
+    popen: Forked | subprocess.Popen[bytes]
     master: int
     chunks: list[bytes] = field(default_factory=list)
     answered: int = 0
@@ -84,9 +85,8 @@ def shown(story: Story, *words: str, columns: int = 80, **settings: str) -> Iter
     own = {f"CHECKINSYNC_{name.upper()}": value for name, value in settings.items()}
     master, terminal = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    popen = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "checkinsync", *words],
-        stdin=terminal, stdout=terminal, stderr=terminal,
+    popen = forked.start(
+        words, stdin=terminal, stdout=terminal, stderr=terminal,
         env={**story.environ, **own, "TERM": story.environ.get("TERM", "xterm")},
     )  # fmt: skip
     os.close(terminal)
