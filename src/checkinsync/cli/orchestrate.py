@@ -153,7 +153,10 @@ def _hand_over(context: Context, settings: Settings, *, wait: bool, as_json: boo
         schema.check(app.services.pool)
         runs = SharedRuns(app.services)
         run_id = runs.hand_over(
-            options=app.run_options, check_stop=app.shutdown.check, on_begun=hooks.started
+            options=app.run_options,
+            check_stop=app.shutdown.check,
+            on_begun=hooks.started,
+            wait=app.wait,
         )
         runs.close_if_done(run_id, closing(app))  # where nobody was due
     with context.opened(settings) as app:  # what ends the wait is no news of the run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -17,7 +18,7 @@ from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
-from checkinsync.errors import DatabaseAway, DatabaseBusy
+from checkinsync.errors import DatabaseAway, DatabaseBusy, ValueRefused
 from checkinsync.nightly.outages import DATABASE
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.workers import queries
@@ -77,8 +78,9 @@ class Connector(_ByConnection):
         """Do nothing: the pool is closed by those who opened it."""
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        """Run a statement."""
-        await self.execute_query_all_async(query, **arguments)
+        """Run a statement; one about a job that another worker has ended meanwhile says nothing."""
+        with suppress(ValueRefused):
+            await self.execute_query_all_async(query, **arguments)
 
     async def execute_query_one_async(
         self, query: LiteralString, **arguments: Any

@@ -14,7 +14,7 @@ from procrastinate import App, JobContext
 from procrastinate.manager import JobManager
 from tenacity import Retrying
 
-from checkinsync.errors import AtWork, CheckinsyncError, DatabaseError, sentence
+from checkinsync.errors import AtWork, CheckinsyncError, sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
 from checkinsync.nightly.summary import RunSummary
@@ -192,8 +192,7 @@ class _Worker:
                 queue=QUEUE, seconds_since_heartbeat=self.pace.dead_after
             )
             for job in stalled:
-                with suppress(DatabaseError):  # another worker was quicker
-                    await manager.retry_job(job)
+                await manager.retry_job(job)
             await asyncio.to_thread(self.jobs.tend)
         except CheckinsyncError as error:
             log.info("run_not_tended", extra={"reason": sentence(error)})
