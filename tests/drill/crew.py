@@ -68,7 +68,7 @@ class CrewPlayer(Player):
         struck = strike.seam in OF_THE_RUN
         run = super()._begin((*words, *WITH_WORKERS), errand, strike if struck else QUIET)
         run.crew.append(self._worker(errand, QUIET if struck else strike))
-        if errand.workers > 1:
+        if errand.workers > 2:
             run.crew.append(self._worker(errand))
         if strike.nth % 3 == 0:
             self.process = run  # which may be asked to stop

@@ -64,9 +64,12 @@ class Machines:
         jobs.imports_of = lambda services, scope, in_run: self.imports
         return jobs
 
-    def hand_over(self, options=OPTIONS, **changes) -> int:
+    def hand_over(self, options=OPTIONS, on_begun=lambda: None, **changes) -> int:
         return self.jobs[0].runs.hand_over(
-            options=replace(options, **changes), check_stop=lambda: None, wait=self.clock.wait
+            options=replace(options, **changes),
+            check_stop=lambda: None,
+            on_begun=on_begun,
+            wait=self.clock.wait,
         )
 
     def take(self) -> dict | None:

@@ -229,6 +229,7 @@ def test_the_notices_of_a_shared_run_are_sent_once_by_whoever_does_their_part(st
         worker.ended()
 
     assert receiver.paths() == ["/check/start", "/check"]
+    assert len({taken.query["rid"] for taken in receiver.taken}) == 1
     assert story.complete(*people)
 
 

@@ -50,7 +50,7 @@ def add_users(conn: Connection, run_id: int, users: Sequence[NewUser]) -> None:
         """
         INSERT INTO checkinsync_queue.users
                (run_id, user_id, place, token_sha256, due_at, look_back, outcome)
-        SELECT %(run)s, * FROM unnest(%(ids)s::bigint[], %(places)s::int[], %(hashes)s::bytea[],
+        SELECT %(run)s, * FROM unnest(%(ids)s::bigint[], %(places)s::bigint[], %(hashes)s::bytea[],
                                       %(times)s::timestamptz[], %(look_back)s::bool[],
                                       %(outcomes)s::jsonb[])
         """,
@@ -157,14 +157,39 @@ def count_left(conn: Connection, run_id: int) -> int:
     return 0 if row is None else row[0]
 
 
-def left(conn: Connection, run_id: int, *, running: bool) -> list[int]:
-    """Return the users who are not done. `running`: also those whose import is at work."""
+def unqueued(
+    conn: Connection, run_id: int, *, after: tuple[datetime | None, int | None], most: int
+) -> list[tuple[datetime, int, int]]:
+    """Return the next first starts after that one: time, place in the plan, user. None: all."""
     rows = conn.execute(
         """
-        SELECT user_id FROM checkinsync_queue.users
-         WHERE run_id = %(run)s AND outcome IS NULL AND (%(running)s OR NOT running)
+        SELECT due_at, place, user_id FROM checkinsync_queue.users
+         WHERE run_id = %(run)s AND outcome IS NULL AND turn = 1
+           AND (due_at, place) > (coalesce(%(at)s::timestamptz, '-infinity'),
+                                  coalesce(%(place)s::bigint, -1))
+         ORDER BY due_at, place LIMIT %(most)s
         """,
-        {"run": run_id, "running": running},
+        {"run": run_id, "at": after[0], "place": after[1], "most": most},
+    )
+    return rows.fetchall()
+
+
+def skip_left(conn: Connection, run_id: int, *, reason: str, running: bool) -> list[int]:
+    """Store that the users who are not done were skipped, 100,000 of them at most, and return
+    these. `running`: also those whose import is at work."""
+    rows = conn.execute(
+        """
+        WITH unfinished AS (
+            SELECT user_id FROM checkinsync_queue.users
+             WHERE run_id = %(run)s AND outcome IS NULL AND (%(running)s OR NOT running)
+             LIMIT 100000)
+        UPDATE checkinsync_queue.users AS u
+           SET outcome = jsonb_build_object('kind', 'skipped', 'attempts', u.attempt - 1,
+                                            'reason', %(reason)s::text)
+          FROM unfinished WHERE u.run_id = %(run)s AND u.user_id = unfinished.user_id
+        RETURNING u.user_id
+        """,
+        {"run": run_id, "running": running, "reason": reason},
     )
     return [row[0] for row in rows]
 

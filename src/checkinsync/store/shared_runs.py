@@ -9,6 +9,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from checkinsync.store import leases
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection
 
 LEASE_OWNER = "workers"
@@ -25,36 +26,53 @@ class StoredRun:
     outages: Any
     stop: Any
     requests: int
+    rid: str
+    """Of its pings."""
+    queued_at: datetime | None
+    queued_place: int | None
+    """The last first start that is in the queue, or was; None: none yet."""
     closed_at: datetime | None
 
 
 def add_run(
-    conn: Connection, run_id: int, *, at: datetime, options: Any, circumstances: Any, outages: Any
-) -> None:
-    """Insert a run, and let it take over the lease of runs; forget those before it."""
+    conn: Connection,
+    run_id: int,
+    *,
+    lease: Lease | None,
+    at: datetime,
+    rid: str,
+    **stored: Any,
+) -> bool:
+    """Insert a run, and let it take over the lease of runs from the process that holds it; forget
+    those before it. Return False if the lease was lost.
+
+    `rid`: of its pings; `stored`: `options`, `circumstances` and `outages`, as JSON.
+    """
     conn.execute("DELETE FROM checkinsync_queue.runs")
-    conn.execute(
+    added = conn.execute(
         """
         WITH lease AS (
             UPDATE import_leases
                SET owner = %(owner)s, token = nextval('import_lease_tokens'),
                    expires_at = now() + '90 s'
-             WHERE user_id = %(lease)s
+             WHERE user_id = %(lease)s AND token = %(token)s
             RETURNING token)
         INSERT INTO checkinsync_queue.runs
-               (run_id, started_at, lease_token, options, circumstances, outages)
-        SELECT %(run)s, %(at)s, token, %(options)s, %(circumstances)s, %(outages)s FROM lease
+               (run_id, started_at, lease_token, rid, options, circumstances, outages)
+        SELECT %(run)s, %(at)s, token, %(rid)s, %(options)s, %(circumstances)s, %(outages)s
+          FROM lease
         """,
         {
             "run": run_id,
             "at": at,
             "owner": LEASE_OWNER,
             "lease": leases.RUN,
-            "options": Jsonb(options),
-            "circumstances": Jsonb(circumstances),
-            "outages": Jsonb(outages),
+            "token": None if lease is None else lease.token,
+            "rid": rid,
+            **{name: Jsonb(value) for name, value in stored.items()},
         },
     )
+    return added.rowcount == 1
 
 
 def open_runs(conn: Connection) -> list[int]:
@@ -67,7 +85,8 @@ def run(conn: Connection, run_id: int) -> StoredRun | None:
     """Return a run; None where the next one has taken its place."""
     row = conn.execute(
         """
-        SELECT run_id, started_at, options, outages, stop, requests, closed_at
+        SELECT run_id, started_at, options, outages, stop, requests, rid,
+               queued_at, queued_place, closed_at
           FROM checkinsync_queue.runs WHERE run_id = %(run)s
         """,
         {"run": run_id},
@@ -87,7 +106,8 @@ def lock(conn: Connection, run_id: int) -> StoredRun | None:
     """Return a run that is not closed, and keep others from changing it in this transaction."""
     row = conn.execute(
         """
-        SELECT run_id, started_at, options, outages, stop, requests, NULL
+        SELECT run_id, started_at, options, outages, stop, requests, rid,
+               queued_at, queued_place, NULL
           FROM checkinsync_queue.runs
          WHERE run_id = %(run)s AND closed_at IS NULL FOR UPDATE
         """,
@@ -113,11 +133,23 @@ def set_state(conn: Connection, run_id: int, *, outages: Any, stop: Any, request
     )
 
 
+def set_queued(conn: Connection, run_id: int, *, at: datetime, place: int) -> None:
+    """Store which first start is the last one in the queue."""
+    conn.execute(
+        """
+        UPDATE checkinsync_queue.runs SET queued_at = %(at)s, queued_place = %(place)s
+         WHERE run_id = %(run)s
+        """,
+        {"run": run_id, "at": at, "place": place},
+    )
+
+
 def renew(conn: Connection, run_id: int) -> bool:
-    """Renew the lease of a run, which has no process of its own; return False if it is lost."""
+    """Renew the lease of a run, which has no process of its own, for 90 s from this moment on;
+    return False if it is lost."""
     row = conn.execute(
         """
-        UPDATE import_leases AS l SET expires_at = now() + '90 s'
+        UPDATE import_leases AS l SET expires_at = clock_timestamp() + '90 s'
           FROM checkinsync_queue.runs AS r
          WHERE r.run_id = %(run)s AND l.user_id = %(lease)s AND l.token = r.lease_token
         RETURNING l.token

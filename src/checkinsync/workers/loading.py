@@ -19,17 +19,15 @@ from checkinsync.nightly.results import RunResults
 from checkinsync.nightly.schedule import Entry
 from checkinsync.store import shared_run_users, shared_runs
 from checkinsync.store.pool import Connection
-from checkinsync.store.shared_run_users import NewUser, StoredUser
+from checkinsync.store.shared_run_users import StoredUser
 from checkinsync.store.shared_runs import StoredRun
 from checkinsync.sync.session import Services
-from checkinsync.workers import queries, queue
+from checkinsync.workers import queue
 from checkinsync.workers.queue import Attempt
-from checkinsync.workers.stored import StoredError, StoredOutcome, from_json, to_json
+from checkinsync.workers.stored import NOT_DUE, StoredError, StoredOutcome, from_json, to_json
 
 LATE = timedelta(minutes=10)
 """After the deadline an import that has not ended by itself counts as lost."""
-
-NOT_DUE = "not_due"
 
 UNKNOWN = Circumstances(
     datetime.min.replace(tzinfo=UTC), 0, None, None, {}, frozenset(), frozenset()
@@ -73,34 +71,6 @@ class Loaded:
             saved=to_json(saved) if saved != Saved() else None,
             outcome=to_json(outcome) if outcome else None,
         )
-
-
-def insert(conn: Connection, course: Course, entries: list[Entry]) -> None:
-    """Store a run and its users, and queue their first attempts."""
-    begun, run_id = course.begun, course.run_id
-    shared_runs.add_run(
-        conn,
-        run_id,
-        at=begun.started,
-        options=to_json(course.options),
-        circumstances=to_json(begun.found),
-        outages=to_json(course.outages),
-    )
-    first = begun.found.look_back
-    new = [
-        NewUser(e.user.id, e.order, e.user.token_hash, e.at, e.user.id in first, None)
-        for e in entries
-    ]
-    for user, reason in begun.selection.skipped:
-        outcome = to_json(StoredOutcome(NOT_DUE, reason=reason))
-        new.append(NewUser(user.id, len(new), user.token_hash, None, False, outcome))
-    for report in course.results.reports.values():
-        outcome = to_json(StoredOutcome.of(report.outcome, report.attempts))
-        user = report.user
-        new.append(NewUser(user.id, len(new), user.token_hash, None, False, outcome))
-    shared_run_users.add_users(conn, run_id, new)
-    queries.forget_jobs(conn, besides=run_id)
-    queue.defer(conn, run_id, [Attempt(e.user.id, 1, e.at, first=True) for e in entries])
 
 
 def load(
@@ -164,11 +134,10 @@ def _left_over(conn: Connection, course: Course) -> list[StoredUser]:
     run_id = course.run_id
     if course.stop is not None:
         lost = course.now() >= course.deadline + LATE
-        left = shared_run_users.left(conn, run_id, running=lost)
-        for user in shared_run_users.users(conn, run_id, left):
-            outcome = StoredOutcome("skipped", user.attempt - 1, str(course.stop))
-            shared_run_users.set_user(conn, run_id, replace(user, outcome=to_json(outcome)))
-            course.log("user_skipped", user_id=user.user_id, reason=outcome.reason)
+        for user_id in shared_run_users.skip_left(
+            conn, run_id, reason=str(course.stop), running=lost
+        ):
+            course.log("user_skipped", user_id=user_id, reason=str(course.stop))
         return []
     doubted = shared_run_users.only_doubted(conn, run_id)
     again = [

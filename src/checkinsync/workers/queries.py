@@ -58,6 +58,12 @@ def forget_jobs(conn: Connection, *, besides: int | None = None) -> None:
     )
 
 
+def count_jobs(conn: Connection) -> int:
+    """Count the jobs in the queue, those at work among them."""
+    row = conn.execute("SELECT count(*) FROM checkinsync_queue.procrastinate_jobs").fetchone()
+    return 0 if row is None else row[0]
+
+
 # --- the schema -----------------------------------------------------------------------------------
 
 
@@ -82,6 +88,9 @@ def create_schema(conn: Connection) -> None:
             run_id        BIGINT PRIMARY KEY,              -- sync_runs.id
             started_at    TIMESTAMPTZ NOT NULL,
             lease_token   BIGINT NOT NULL,
+            rid           TEXT NOT NULL,                   -- of its pings
+            queued_at     TIMESTAMPTZ,                     -- the last first start in the queue
+            queued_place  BIGINT,
             options       JSONB NOT NULL,
             circumstances JSONB NOT NULL,                  -- of the database, at the start
             outages       JSONB NOT NULL,
@@ -94,7 +103,7 @@ def create_schema(conn: Connection) -> None:
         CREATE TABLE checkinsync_queue.users (
             run_id       BIGINT NOT NULL REFERENCES checkinsync_queue.runs ON DELETE CASCADE,
             user_id      BIGINT NOT NULL,
-            place        INTEGER NOT NULL,                 -- in the plan
+            place        BIGINT NOT NULL,                  -- in the plan
             token_sha256 BYTEA NOT NULL,                   -- of the stored token, encrypted
             due_at       TIMESTAMPTZ,                      -- of the next attempt; NULL: in doubt
             turn         INTEGER NOT NULL DEFAULT 1,       -- a job of another turn is outdated
@@ -106,7 +115,8 @@ def create_schema(conn: Connection) -> None:
             outcome      JSONB,                            -- NULL: not done yet
             PRIMARY KEY (run_id, user_id)
         );
-        CREATE INDEX users_left ON checkinsync_queue.users (run_id, due_at) WHERE outcome IS NULL;
+        CREATE INDEX users_left ON checkinsync_queue.users (run_id, due_at, place)
+            WHERE outcome IS NULL;
         """
     )
 

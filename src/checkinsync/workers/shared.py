@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from checkinsync.errors import CheckinsyncError
+from checkinsync.errors import CheckinsyncError, DatabaseAway, DatabaseBusy
 from checkinsync.nightly import queries as runs
 from checkinsync.nightly import run as nightly
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.begin import begin
 from checkinsync.nightly.course import SPARE, Course
 from checkinsync.nightly.notices import Circumstances
-from checkinsync.nightly.outages import Outages
+from checkinsync.nightly.outages import DATABASE, CircuitBreaker, Outages
 from checkinsync.nightly.plan import RunOptions
 from checkinsync.nightly.progress import NAMED, pause
 from checkinsync.nightly.results import RunResults
@@ -31,15 +31,26 @@ from checkinsync.store.pool import transaction
 from checkinsync.store.shared_runs import StoredRun
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.session import Services
-from checkinsync.workers import loading, queries
+from checkinsync.workers import handover, loading, queries
 from checkinsync.workers.loading import Loaded
 from checkinsync.workers.stored import from_json
+
+SEES = 2.0
+"""Seconds between two looks whether a run has ended."""
 
 PROBING = timedelta(minutes=2)
 """One user at a time probes a service that is away, for so long at most."""
 
 TWIN_PAUSE = timedelta(seconds=30)
 """Before a job that was doubled asks again whether its twin has come to an end."""
+
+
+Closed = Callable[[RunSummary, str], None]
+"""Called with a run that was closed, and the id of its pings."""
+
+
+def ignore(summary: RunSummary, rid: str) -> None:
+    """Do nothing with a run that was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +87,14 @@ class SharedRuns:
         *,
         options: RunOptions,
         check_stop: Callable[[], None],
+        rid: str = "",
         on_begun: Callable[[], None] = lambda: None,
         wait: Wait | None = None,
     ) -> int:
-        """Plan a run, hand its imports to the queue, and return its id; see `nightly.run`."""
+        """Plan a run, hand its imports to the queue, and return its id; see `nightly.run`.
+
+        `rid`: of the run's pings. Raises LeaseLost where another run took over meanwhile.
+        """
         now = self._services.now
         wait = wait or partial(wait_for, now=now, check_stop=check_stop)
         with begin(self._services, options=options, wait=wait, check_stop=check_stop) as begun:
@@ -88,7 +103,7 @@ class SharedRuns:
             course = Course(begun, options, results, now, again=lambda entry, at: None)
             entries = course.prepare()
             with transaction(self._services.pool) as conn:
-                loading.insert(conn, course, entries)
+                handover.insert(conn, course, entries, rid=rid)
             results.record_failures()
         return begun.run_id
 
@@ -166,6 +181,8 @@ class SharedRuns:
             with self._changing(run_id, ()) as loaded:
                 if loaded is not None:
                     loaded.course.check_end(loaded.course.check_stop)
+            with transaction(self._services.pool) as conn:
+                handover.queue_more(conn, run_id)
             self._note(run_id)
 
     def _note(self, run_id: int) -> None:
@@ -190,16 +207,14 @@ class SharedRuns:
             said["paused"] = pause(from_json(row.outages, Outages))
             runs.set_progress(conn, run_id, said)
 
-    def close_if_done(
-        self, run_id: int, closed: Callable[[RunSummary], None] = lambda _: None
-    ) -> None:
+    def close_if_done(self, run_id: int, closed: Closed = ignore) -> None:
         """Close a run whose users are all done, unless another worker is at it; tell `closed`
         before it is recorded, so that a worker that dies here leaves it to the next one."""
         with transaction(self._services.pool) as conn:
             if not shared_runs.claim_close(conn, run_id):
                 return
         course, row = self._whole(run_id)
-        closed(nightly.close(course, self._services, requests=row.requests))
+        closed(nightly.close(course, self._services, requests=row.requests), row.rid)
         with transaction(self._services.pool) as conn:
             shared_runs.close(conn, run_id)
             queries.forget_jobs(conn)
@@ -216,6 +231,24 @@ class SharedRuns:
         course, row = self._whole(run_id)
         finished = row.closed_at or self._services.now()
         return replace(course.summary(requests=row.requests), finished_at=finished)
+
+    def wait(self, run_id: int, sleep: Callable[[float], None]) -> RunSummary:
+        """Return a run when it has been closed. `sleep` takes seconds.
+
+        Raises DatabaseAway where the database was away for two minutes.
+        """
+        database = CircuitBreaker(DATABASE)
+        while True:
+            try:
+                if (summary := self.summary(run_id)) is not None:
+                    return summary
+                database.answered()
+            except (DatabaseAway, DatabaseBusy):
+                now = self._services.now()
+                database.away(now)
+                if now >= database.gives_up_at:
+                    raise
+            sleep(SEES)
 
     def _whole(self, run_id: int) -> tuple[Course, StoredRun]:
         """Return a run's course with all its users, and its row."""

@@ -17,14 +17,13 @@ from tenacity import Retrying
 from checkinsync.errors import AtWork, CheckinsyncError, sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
-from checkinsync.nightly.summary import RunSummary
 from checkinsync.shutdown import Shutdown
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
 from checkinsync.workers.queue import QUEUE, TASK, Connector, patience
-from checkinsync.workers.shared import Admitted, SharedRuns
+from checkinsync.workers.shared import Admitted, Closed, SharedRuns, ignore
 
 SPARE_THREADS = 6
 """Beside those of the imports: for what Procrastinate and `tend` say to the database."""
@@ -61,13 +60,14 @@ def work(
     *,
     concurrency: int,
     shutdown: Shutdown,
-    closed: Callable[[RunSummary], None] = lambda _: None,
+    closed: Closed = ignore,
     alive: Callable[[], None] = lambda: None,
     pace: Pace = PACE,
 ) -> None:
     """Work until asked to stop; then finish the pages in hand.
 
-    `closed` is called with each run that this worker closes; `alive` as long as it is responsive.
+    `closed` is called with each run that this worker closes, and its pings' id; `alive` as long as
+    it is responsive.
     """
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     patiently = patience(shutdown.sleep, asked=shutdown.asked)
@@ -93,7 +93,7 @@ class Jobs:
     runs: SharedRuns
     shutdown: Shutdown
     patiently: Retrying
-    closed: Callable[[RunSummary], None] = lambda _: None
+    closed: Closed = ignore
     imports_of: ImportsOf = Imports
     _imports: dict[tuple[Nightly, bool], ImportOne] = field(default_factory=dict)
 
