@@ -79,7 +79,8 @@ SEAMS = {
 
 
 OF_WORKERS = {
-    "users are handed over": Seam(".workers.loading:insert"),
+    "users are handed over": Seam(".workers.handover:insert"),
+    "more are queued": Seam(".workers.handover:queue_more", 2),
     "an attempt is admitted": Seam(".workers.shared:SharedRuns.admit", 5),
     "an attempt's end is told": Seam(".workers.shared:SharedRuns.end", 5),
     "a course is stored": Seam(".workers.loading:store", 5),

@@ -28,6 +28,7 @@ from support.engines import QUICK
 from support.pooler import pooled
 from support.receiver import receiving
 from support.stories import QUIET, telling
+from support.terminal import shown
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 
@@ -218,16 +219,24 @@ def test_a_database_that_goes_away_in_mid_run_costs_nothing(home, tmp_path):
                     story.end()
 
 
-def test_the_notices_of_a_shared_run_are_sent_once_by_whoever_does_their_part(story):
+def test_a_shared_run_is_watched_to_its_end_and_told_by_one_pair_of_pings(story):
     schema.up(story.url, sleep=no_sleep)
     people = story.people(20, 5)
     with receiving() as receiver:
         story.environ["CHECKINSYNC_PING_URL"] = f"{receiver.url}/check"
         worker = quick(story)
-        assert story.run("orchestrate", "--engine", "procrastinate", "--wait") == QUIET
+        assert story.run("orchestrate", "--engine", "procrastinate", "--stagger", "3s") == QUIET
+        with shown(story, "status", "--watch") as screen:
+            code = screen.ended()
         worker.signal(signal.SIGTERM)
         worker.ended()
 
+    last = screen.raw.rpartition("\x1b[2J")[2]
+    assert code == 0
+    assert "run 1 at work since " in screen.text
+    assert "next: " in screen.text
+    assert "at work" not in last
+    assert "2 users: 2 ok" in last
     assert receiver.paths() == ["/check/start", "/check"]
     assert len({taken.query["rid"] for taken in receiver.taken}) == 1
     assert story.complete(*people)
