@@ -13,6 +13,7 @@ from checkinsync import errors
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.foursquare.responses import InvalidAuth
 from checkinsync.model.changes import Saved
+from checkinsync.store import shared_runs
 from checkinsync.store.pool import open_pool, transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
 from checkinsync.workers import handover, schema
@@ -144,6 +145,19 @@ def test_a_run_is_kept_by_its_workers_and_another_begins_when_there_are_none(con
     machines.work()
 
     assert [outcome(conn, run) for run in (first, second)] == ["killed", "ok"]
+
+
+def test_a_worker_that_looks_after_a_run_just_closed_does_not_revive_its_lease(conn, machines):
+    add_users(conn, 1)
+    first = machines.hand_over()
+    machines.work()
+
+    with transaction(machines.services.pool) as own:
+        assert not shared_runs.renew(own, first)
+
+    second = machines.hand_over()
+    machines.work()
+    assert [outcome(conn, run) for run in (first, second)] == ["ok", "ok"]
 
 
 def test_a_run_of_one_process_takes_over_from_workers_that_are_gone(conn, machines, run):

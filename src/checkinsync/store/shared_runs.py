@@ -146,12 +146,13 @@ def set_queued(conn: Connection, run_id: int, *, at: datetime, place: int) -> No
 
 def renew(conn: Connection, run_id: int) -> bool:
     """Renew the lease of a run, which has no process of its own, for 90 s from this moment on;
-    return False if it is lost."""
+    return False if it is lost, or the run has been closed meanwhile."""
     row = conn.execute(
         """
         UPDATE import_leases AS l SET expires_at = clock_timestamp() + '90 s'
-          FROM checkinsync_queue.runs AS r
-         WHERE r.run_id = %(run)s AND l.user_id = %(lease)s AND l.token = r.lease_token
+          FROM (SELECT lease_token FROM checkinsync_queue.runs
+                 WHERE run_id = %(run)s AND closed_at IS NULL FOR SHARE) AS r
+         WHERE l.user_id = %(lease)s AND l.token = r.lease_token
         RETURNING l.token
         """,
         {"run": run_id, "lease": leases.RUN},
