@@ -95,7 +95,7 @@ def test_the_doctor_says_how_workers_find_their_jobs(db, conn):
     assert "through the pooler" in pooled.says
 
 
-def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
+def test_workers_come_and_go_in_mid_run(story):
     schema.up(story.url, sleep=no_sleep)
     people = [story.person(f"Person {number}", 20) for number in range(24)]
     first = quick(story)
@@ -106,7 +106,6 @@ def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
     story.simulator.on_request = None
     assert first.ended().code == 0
     done = len(story.rows("SELECT FROM sync_state WHERE last_checked_at IS NOT NULL"))
-    before = sessions(databases, story)
 
     second = quick(story)
 
@@ -117,7 +116,33 @@ def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
     assert story.rows("SELECT count(*) FROM import_jobs WHERE status = 'completed'") == [(24,)]
     second.signal(signal.SIGTERM)
     assert second.ended() == QUIET
-    assert sessions(databases, story) - before <= POOL + 1  # and one of the run that waits
+
+
+def test_a_worker_opens_three_sessions_and_keeps_them_from_night_to_night(story, databases):
+    schema.up(story.url, sleep=no_sleep)
+    for number in range(16):
+        story.person(f"Person {number}", 5)
+    totals, alive = [sessions(databases, story)], []
+    worker = quick(story)
+
+    for _ in range(2):
+        assert story.run("orchestrate", "--engine", "procrastinate", "--wait") == QUIET
+        alive.append(story.rows(PROCESSES))
+        totals.append(sessions(databases, story))
+
+    worker.signal(signal.SIGTERM)
+    assert worker.ended() == QUIET
+    assert [len(each) for each in alive] == [POOL, POOL]
+    assert alive[0] == alive[1]
+    start, first, second = totals
+    by_the_run = second - first
+    assert first - start == POOL + by_the_run
+
+
+PROCESSES = """
+    SELECT pid FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'checkinsync' ORDER BY 1
+"""
 
 
 def quick(story):
