@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import time
 from importlib.metadata import requires
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 
-import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from checkinsync.cli.migrate import QUEUE
 from checkinsync.doctor import looks
 from checkinsync.doctor.findings import Pooling
-from checkinsync.embedded import serving
 from checkinsync.errors import MissingExtra, SchemaBehind
-from checkinsync.migrations import migrate
-from checkinsync.simulator.faults import Fault
 from checkinsync.store.pool import transaction
 from checkinsync.workers import queries, require, schema
-from support.concurrent import server_of
 from support.engines import QUICK
 from support.pooler import pooled
 from support.receiver import receiving
-from support.stories import QUIET, telling
+from support.stories import QUIET
 from support.terminal import shown
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
@@ -214,34 +207,6 @@ def test_the_plain_installation_does_not_install_procrastinate():
 
     assert needed
     assert all("extra ==" in text for text in needed)
-
-
-def test_a_database_that_goes_away_in_mid_run_costs_nothing(home, tmp_path):
-    with serving(home, allow_nobody=True, for_tests=True) as running:
-        migrate.up(running.url)
-        schema.up(running.url, sleep=no_sleep)
-        with telling(tmp_path, running.url) as story:
-            people = story.people(900, 700, 500)
-            story.simulator.fail(Fault("slow", times=None, seconds=0.2))
-            worker = quick(story)
-            story.run("orchestrate", "--engine", "procrastinate")
-            story.until(lambda: len(story.requests()) >= 3)
-
-            os.kill(server_of(home), signal.SIGINT)
-            story.until(lambda: server_of(home) is None)
-            time.sleep(1)
-            with serving(home, allow_nobody=True, for_tests=True):
-                story.conn = psycopg.connect(running.url, autocommit=True)
-                with story.conn:
-                    ended = (
-                        "SELECT failed, synced, outcome FROM sync_runs WHERE outcome <> 'running'"
-                    )
-                    story.until(lambda: story.rows(ended))
-                    assert story.rows(ended) == [(0, 3, "ok")]
-                    assert story.complete(*people)
-                    worker.signal(signal.SIGTERM)
-                    assert worker.ended().code == 0
-                    story.end()
 
 
 def test_a_shared_run_is_watched_to_its_end_and_told_by_one_pair_of_pings(story):

@@ -14,7 +14,7 @@ from procrastinate import App, JobContext
 from procrastinate.manager import JobManager
 from tenacity import Retrying
 
-from checkinsync.errors import AtWork, CheckinsyncError, sentence
+from checkinsync.errors import AtWork, CheckinsyncError, DatabaseError, sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
 from checkinsync.shutdown import Shutdown
@@ -147,12 +147,14 @@ class _Worker:
     concurrency: int
     alive: Callable[[], None]
     pace: Pace
+    connector: Connector = field(init=False)
 
     async def run(self) -> None:
         """Work until asked to stop; begin anew where Procrastinate's worker breaks off."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(self.concurrency + SPARE_THREADS))
-        app = App(connector=Connector(self.jobs.services.pool, self.jobs.patiently))
+        self.connector = Connector(self.jobs.services.pool, self.jobs.patiently)
+        app = App(connector=self.connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=False)(self._job)
         watch = asyncio.create_task(self._watch(app.job_manager))
         while not watch.done():
@@ -169,8 +171,14 @@ class _Worker:
         await watch
 
     def _job(self, context: JobContext, /, *, twin: bool, **what: int) -> None:
-        """A job, in a thread; one given out before had a worker that was taken for dead."""
-        self.jobs.do(**what, twin=twin or context.job.attempts > 0)
+        """A job, in a thread; one given out before had a worker that was taken for dead. One whose
+        end can't be told is left to the others."""
+        try:
+            self.jobs.do(**what, twin=twin or context.job.attempts > 0)
+        except DatabaseError as error:
+            assert context.job.id is not None
+            self.connector.left.add(context.job.id)
+            log.info("job_left", extra={"user_id": what["user"], "reason": str(error)})
 
     async def _watch(self, manager: JobManager) -> None:
         """Tend the run from time to time, until asked to stop."""
