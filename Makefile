@@ -28,9 +28,10 @@ pictures: $(STAMP)  ## the pictures of the README; needs Chromium
 bench: $(STAMP)  ## measure the figures of docs/benchmarks.md again; QUICK=1 in small, in a minute
 	cd tests && ../$(BIN)/python -m bench $(if $(QUICK),--quick) $(BENCH)
 
-drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 run others
+drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=70 ENGINE=procrastinate run others
 	cd tests && ../$(BIN)/python -m drill \
-		$(if $(SEED),--seed $(SEED)) $(if $(NIGHTS),--nights $(NIGHTS)) $(DRILL)
+		$(if $(SEED),--seed $(SEED)) $(if $(NIGHTS),--nights $(NIGHTS)) \
+		$(if $(ENGINE),--engine $(ENGINE)) $(DRILL)
 
 examples: $(STAMP)  ## write crontab.example and contrib/ from the templates again
 	cd tests && ../$(BIN)/python -m support.examples

@@ -33,6 +33,7 @@ def _asked() -> Namespace:
     parser.add_argument("--storm", type=int, default=40, help="stormy nights of each world")
     parser.add_argument("--calm", type=int, default=SETTLES, help="calm nights after them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worlds at a time")
+    parser.add_argument("--engine", choices=list(world.ENGINES), default="embedded")
     return parser.parse_args()
 
 
@@ -46,7 +47,9 @@ def _played(asked: Namespace) -> list[Report]:
     with ProcessPoolExecutor(asked.jobs, mp_context=spawn) as executor:
         while True:
             while len(under_way) < asked.jobs and (seed := next(seeds, None)) is not None:
-                under_way.add(executor.submit(world.play, seed, asked.storm, asked.calm))
+                under_way.add(
+                    executor.submit(world.play, seed, asked.storm, asked.calm, asked.engine)
+                )
             if not under_way:
                 return reports
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
@@ -68,6 +71,8 @@ def line(report: Report, asked: Namespace) -> str:
     if report.violations:
         told.append(f"    what was said lies in {report.kept}; to play it again:")
         again = f"SEED={report.seed} NIGHTS=1"
+        if asked.engine != "embedded":
+            again += f" ENGINE={asked.engine}"
         if (asked.storm, asked.calm) != (40, SETTLES):
             again += f' DRILL="--storm {asked.storm} --calm {asked.calm}"'
         told.append(f"    make drill {again}")
@@ -83,7 +88,8 @@ def summary(reports: list[Report]) -> str:
     rows += [(kind, bad[kind]) for kind in checks.KINDS]
     rows += [("seconds, of all worlds together", round(sum(r.seconds for r in reports)))]
     parts = [_table("drill", rows), _table("trouble made", deeds.most_common())]
-    parts.append(_table("struck when", [(name, hits[name]) for name in seams.SEAMS]))
+    struck = [name for name in seams.ALL if name in seams.SEAMS or hits[name]]
+    parts.append(_table("struck when", [(name, hits[name]) for name in struck]))
     notes = sorted(set().union(*(report.notes for report in reports)))
     return "\n\n".join([*parts, *notes])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from checkinsync.store import lease_owner
-from drill.codes import CODES, FULL, KILLED, REFUSED, WRONG, allowed_codes, outcome_of, traces
+from drill.codes import CODES, FULL, REFUSED, WRONG, allowed_codes, outcome_of, traces, unseen_codes
 from drill.database import Database
 from drill.foursquare import (
     BRAKES,
@@ -251,6 +251,14 @@ class Checks:
             """
         ):
             yield "left open", f"job {job} of user {user}"
+        if self.database.has("checkinsync_queue.procrastinate_jobs"):
+            for job in self.database.rows(
+                """
+                SELECT id, args::text FROM checkinsync_queue.procrastinate_jobs
+                 WHERE status <> 'doing'
+                """
+            ):
+                yield "left open", f"in the queue: {job}"
 
     def _told(self, played: Played) -> Iterator[tuple[str, str]]:
         secrets = {KEY, *self.foursquare.world.accounts, *self.foursquare.world.revoked}
@@ -278,11 +286,11 @@ class Checks:
                     f"{' '.join(ended.words)}: {ended.code}, not one of {sorted(allowed)}: "
                     f"{ended.said[-400:]}",
                 )
-            outcome = outcome_of(ended)
-            if outcome in CODES and ended.code not in (CODES[outcome], KILLED):
+            outcome = outcome_of(played, ended)
+            if outcome in CODES and ended.code not in (CODES[outcome], *unseen_codes(ended)):
                 yield "exit code", f"{ended.code} after the outcome {outcome}"
             said = unexpected(ended.said)
-            if ended.code == 0 and ended.words[0] == "orchestrate" and said:
+            if ended.code == 0 and ended.words[0] in {"orchestrate", "worker"} and said:
                 yield "told", f"a good night says {said[:200]!r}"
         if all(ended.code == 0 for ended in played.ended) and not played.night.beside:
             runs = [ended for ended in played.ended if ended.words[0] == "orchestrate"]
@@ -411,6 +419,8 @@ TEXTS = {
     "import_leases": "SELECT t::text FROM import_leases AS t",
     "quarantined_checkins": "SELECT problem FROM quarantined_checkins",
     "verified_spans": "SELECT t::text FROM verified_spans AS t",
+    "checkinsync_queue.runs": "SELECT t::text FROM checkinsync_queue.runs AS t",
+    "checkinsync_queue.users": "SELECT t::text FROM checkinsync_queue.users AS t",
 }
 """Queries for the texts of the program's own tables, the latest rows of the large ones."""
 

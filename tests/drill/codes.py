@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 
 from drill.play import Ended, Played
 
@@ -23,6 +25,8 @@ def allowed_codes(played: Played, ended: Ended) -> set[int]:
     allowed = {0}
     if any(fault.kind in AUTHENTICATION for fault in night.faults):
         allowed |= REFUSED
+    if ended.words[0] == "worker":
+        allowed |= {TERMINATED, -15}  # asked to stop before it had begun
     if ended.clean:
         return allowed
     if night.faults or night.hourly_limit < 500 or night.daily_quota is not None:
@@ -50,13 +54,27 @@ def traces(ended: Ended) -> list[str]:
     return [line for line in (ended.said + ended.log).splitlines() if "Traceback" in line]
 
 
-def outcome_of(ended: Ended) -> str | None:
-    """Return the outcome that a run has logged."""
-    for line in reversed(ended.log.splitlines()):
-        try:
-            record = json.loads(line)
-        except ValueError:  # a line cut off by a kill
-            continue
-        if record.get("event") == "run_finished":
-            return str(record.get("outcome"))
-    return None
+def unseen_codes(ended: Ended) -> set[int]:
+    """Return the codes of a process that did not see how its run ended: it was killed; or it only
+    waited for workers, and was asked to stop, or could not reach the database."""
+    waited = {TERMINATED, 69} if "--wait" in ended.words else set()
+    return {KILLED, *waited}
+
+
+def outcome_of(played: Played, ended: Ended) -> str | None:
+    """Return the outcome of the run that a process began: its own log tells it, or a worker's."""
+    runs = {e.get("run_id") for e in events(ended.log) if e.get("event") == "run_started"}
+    found = [
+        str(event.get("outcome"))
+        for each in played.ended
+        for event in events(each.log)
+        if event.get("event") == "run_finished" and event.get("run_id") in runs
+    ]
+    return found[-1] if found else None
+
+
+def events(log: str) -> Iterator[dict[str, object]]:
+    """Yield the events of a log."""
+    for line in log.splitlines():
+        with suppress(ValueError):  # a line cut off by a kill
+            yield json.loads(line)

@@ -1,6 +1,7 @@
 """`python -m drill.night …`: a command as the command line runs it, on the drill's clock.
 
-Everything is the program's own, except the clock and the two places where it sleeps.
+Everything is the program's own, except the clock and the two places where it sleeps. A worker also
+looks for jobs many times a second, and takes each job at the time at which it is to start.
 """
 
 from __future__ import annotations
@@ -14,23 +15,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from checkinsync.app import App, open_app
 from checkinsync.cli import checkinsync
 from checkinsync.cli.context import Context
+from checkinsync.cli.worker import closing
 from checkinsync.config.settings import Settings
 from checkinsync.errors import CheckinsyncError
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.wait import LOOK, Inbox
 from checkinsync.shutdown import Shutdown
 from checkinsync.store.lease_renewal import EVERY
+from checkinsync.store.pool import transaction
+from checkinsync.workers.shared import Admitted, SharedRuns
+from checkinsync.workers.worker import POOL_SIZE, Pace, work
 from drill import seams
 from drill.clock import Clock
 
 A_BUG = 1
+
+PACE = Pace(looks=0.05, heartbeat=0.2, dead_after=1.0, tends=0.2, wakes=0.02)
+"""Of a worker whose clock skips all waits."""
+
+SEES = 0.05
+"""Seconds between two looks of a run that waits for workers, who move the clock on."""
 
 
 class HandedStop(Shutdown):
@@ -43,6 +56,13 @@ class HandedStop(Shutdown):
     def sleep(self, seconds: float) -> None:
         self.check()
         self._clock.skip(timedelta(seconds=seconds))
+
+
+class WaitingStop(HandedStop):
+    """Sleeps briefly, while others move the clock on."""
+
+    def sleep(self, seconds: float) -> None:
+        Shutdown.sleep(self, min(seconds, SEES))
 
 
 @dataclass(frozen=True)
@@ -73,21 +93,59 @@ class HandedContext(Context):
 
     clock: Clock
     renewed_every: float
+    waits: bool = False
+    """For workers."""
 
     @contextmanager
     def opened(self, settings: Settings) -> Iterator[App]:
-        stop = HandedStop(self.clock)
+        stop = (WaitingStop if self.waits else HandedStop)(self.clock)
         stop.listen()
         with open_app(settings, stop, now=self.clock.now, renewed_every=self.renewed_every) as app:
             yield replace(app, wait=HandedWait(self.clock, stop))
 
 
-def run(context: Context, words: list[str]) -> int:
-    """Run a command; report errors as the program does."""
+def by_words(context: HandedContext, words: list[str]) -> Any:
+    """Run a command as the command line does."""
     command = checkinsync.get_command(click.Context(checkinsync), words[0])
     assert command is not None, words
+    return command.main(words[1:], prog_name=words[0], obj=context, standalone_mode=False)
+
+
+def worker(context: HandedContext) -> None:
+    """Work as `checkinsync worker` does, at another pace."""
+    admit = SharedRuns.admit
+
+    def admit_on_time(runs: SharedRuns, run_id: int, user_id: int, turn: int) -> Admitted | None:
+        context.clock.skip(until_due(runs, run_id, user_id, turn, now=context.clock.now()))
+        return admit(runs, run_id, user_id, turn)
+
+    SharedRuns.admit = admit_on_time  # type: ignore[method-assign]
+    settings = replace(context.settings(), connections=POOL_SIZE)
+    with context.opened(settings) as app, app.shutdown.gracefully():
+        does = partial(work, app.services, shutdown=app.shutdown, closed=closing(app))
+        does(concurrency=2, pace=PACE)
+
+
+def until_due(
+    runs: SharedRuns, run_id: int, user_id: int, turn: int, *, now: datetime
+) -> timedelta:
+    """Return the time until a user's attempt is due: the queue goes by the machine's clock, which
+    is far ahead."""
+    with transaction(runs._services.pool) as conn:
+        row = conn.execute(
+            """
+            SELECT due_at FROM checkinsync_queue.users
+             WHERE run_id = %s AND user_id = %s AND turn = %s AND outcome IS NULL
+            """,
+            [run_id, user_id, turn],
+        ).fetchone()
+    return timedelta() if row is None or row[0] is None else row[0] - now
+
+
+def run(context: HandedContext, words: list[str]) -> int:
+    """Run a command; report errors as the program does."""
     try:
-        code = command.main(words[1:], prog_name=words[0], obj=context, standalone_mode=False)
+        code = worker(context) if words[0] == "worker" else by_words(context, words)
     except CheckinsyncError as error:
         click.echo(f"checkinsync: {error}", err=True)
         return error.exit_code
@@ -104,7 +162,7 @@ def asked(arguments: list[str]) -> tuple[Namespace, list[str]]:
     parser.add_argument("--skew", type=float, default=0.0)
     parser.add_argument("--renewed-every", type=float, default=EVERY)
     parser.add_argument("--log", required=True)
-    parser.add_argument("--seam", choices=list(seams.SEAMS))
+    parser.add_argument("--seam", choices=list(seams.ALL))
     parser.add_argument("--moment", choices=["call", "return"])
     parser.add_argument("--nth", type=int)
     parser.add_argument("--signal", type=lambda name: signal.Signals[name])
@@ -119,7 +177,8 @@ def main() -> None:
     if night.seam:
         seams.strike_at(night.seam, night.moment, night.nth, sign=night.signal, hits=night.hits)
     clock = Clock(night.clock, skew=night.skew)
-    sys.exit(run(HandedContext(0, "json", night.log, clock, night.renewed_every), words))
+    context = HandedContext(0, "json", night.log, clock, night.renewed_every, "--wait" in words)
+    sys.exit(run(context, words))
 
 
 if __name__ == "__main__":

@@ -364,6 +364,8 @@ class _Process:
     words: tuple[str, ...]
     out: Path
     log: Path
+    crew: list[_Process] = field(default_factory=list)
+    """Of a run: the workers that import its users."""
 
     @property
     def stands_still(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from checkinsync.simulator.faults import Fault, Kind
 from drill.foursquare import AMIDST
-from drill.seams import SEAMS, Moment, Need
+from drill.seams import ALL, SEAMS, Moment, Need
 
 Deed = Literal[
     "kill",
@@ -88,7 +88,7 @@ class Night:
     @property
     def need(self) -> Need | None:
         """The condition under which the seam is reached."""
-        return SEAMS[self.strike.seam].need if self.strike.seam else None
+        return ALL[self.strike.seam].need if self.strike.seam else None
 
     @property
     def peaceful(self) -> bool:

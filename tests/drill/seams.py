@@ -78,9 +78,26 @@ SEAMS = {
 """Seams by name. A drill fails at its start if a function was renamed."""
 
 
+OF_WORKERS = {
+    "users are handed over": Seam(".workers.handover:insert"),
+    "more are queued": Seam(".workers.handover:queue_more", 2),
+    "an attempt is admitted": Seam(".workers.shared:SharedRuns.admit", 5),
+    "an attempt's end is told": Seam(".workers.shared:SharedRuns.end", 5),
+    "a course is stored": Seam(".workers.loading:store", 5),
+    "attempts are queued": Seam(".workers.queue:defer", 2),
+    "a run is tended": Seam(".workers.shared:SharedRuns.tend", 3),
+    "a run is claimed for its end": Seam(".store.shared_runs:claim_close", 5),
+    "a run is closed": Seam(".store.shared_runs:close"),
+    "the queue is asked": Seam(".workers.queries:answer", 25),
+}
+"""Seams of runs that workers share."""
+
+ALL = SEAMS | OF_WORKERS
+
+
 def check() -> None:
     """Raise if the function of a seam does not exist."""
-    for seam in SEAMS.values():
+    for seam in ALL.values():
         assert seam.code
 
 
@@ -89,7 +106,7 @@ def strike_at(name: str, moment: Moment, nth: int, *, sign: signal.Signals, hits
 
     Watches this thread and those that are started later.
     """
-    code = SEAMS[name].code
+    code = ALL[name].code
     passes = itertools.count(1)
 
     def watch(frame: FrameType, event: str, _: object) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from checkinsync.keys.keyring import Keyring
 from checkinsync.simulator.history import Entry
+from checkinsync.workers import schema
 from drill import script
 from drill.checks import Checks, Violation
 from drill.clock import Clock
+from drill.crew import CrewPlayer
 from drill.database import Database, open_database
 from drill.foursquare import DAY, SMALL, Foursquare, Person, as_application, begins
 from drill.observe import Look, look
@@ -47,7 +49,16 @@ class Report:
 class World:
     """A world being played."""
 
-    def __init__(self, seed: int, database: Database, folder: Path, *, storm: int, calm: int):
+    def __init__(
+        self,
+        seed: int,
+        database: Database,
+        folder: Path,
+        *,
+        storm: int,
+        calm: int,
+        plays: type[Player] = Player,
+    ):
         self.seed = seed
         self.database = database
         self.storm = storm
@@ -57,7 +68,7 @@ class World:
         self.clock = Clock(clock_path)
         self.clock.set(self.begins - timedelta(hours=3))
         self.foursquare = Foursquare(seed, clock=self.clock.seconds)
-        self.player = Player(self.foursquare, database, self.clock, folder, clock_path)
+        self.player = plays(self.foursquare, database, self.clock, folder, clock_path)
         self.checks = Checks(self.foursquare, database, whole=calm >= SETTLES)
         self.keyring = Keyring([KEY])
         self.report = Report(seed, self._about())
@@ -291,11 +302,17 @@ MOST_TOLD = 20
 """Violations of one world that are reported; the rest are most often the same."""
 
 
-def play(seed: int, storm: int, calm: int) -> Report:
+ENGINES: dict[str, type[Player]] = {"embedded": Player, "procrastinate": CrewPlayer}
+
+
+def play(seed: int, storm: int, calm: int, engine: str) -> Report:
     """Play a world in a folder and a database of its own."""
     folder = Path(tempfile.mkdtemp(prefix=f"checkinsync-drill-{seed}-"))
     with open_database() as database:
-        report = World(seed, database, folder, storm=storm, calm=calm).play()
+        if engine != "embedded":
+            schema.up(database.url, sleep=time.sleep)
+        plays = ENGINES[engine]
+        report = World(seed, database, folder, storm=storm, calm=calm, plays=plays).play()
     if report.violations:
         report.kept = str(folder)
     else:

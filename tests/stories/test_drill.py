@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
 from checkinsync.store import lease_owner
+from checkinsync.workers import schema
 from drill import script, seams
+from drill.crew import CrewPlayer
 from drill.database import open_database
 from drill.observe import Look
 from drill.play import Played
@@ -85,3 +88,16 @@ def test_a_drill_sees_what_was_done_behind_its_back(tmp_path):
             found = {statement: world.harmed_by(statement) for statement in HARM}
 
     assert found == HARM
+
+
+def test_a_night_of_workers_outlives_one_that_is_killed(tmp_path):
+    with open_database() as database:
+        schema.up(database.url, sleep=time.sleep)
+        world = World(SEED, database, tmp_path, storm=0, calm=0, plays=CrewPlayer)
+        with world.foursquare.server:
+            world.populate()
+            world.night(script.Night(1, strike=script.Strike("kill", "a page is saved")))
+
+    assert world.report.violations == []
+    assert world.report.kinds["kill"] == 1
+    assert world.player.hits.read_text() == "a page is saved\n"

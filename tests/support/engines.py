@@ -24,16 +24,18 @@ from support.stories import Done, Story
 
 QUICK = """
 import os
+from dataclasses import replace
 from checkinsync.app import open_app
 from checkinsync.cli.worker import closing
 from checkinsync.config.settings import read_settings
 from checkinsync.shutdown import Shutdown
-from checkinsync.workers.worker import Pace, work
+from checkinsync.workers.worker import POOL_SIZE, Pace, work
 
 shutdown = Shutdown()
 shutdown.listen()
 pace = Pace(looks=0.1, heartbeat=0.2, dead_after=1.0, tends=0.3, wakes=0.05)
-with open_app(read_settings(os.environ), shutdown) as app, shutdown.gracefully():
+settings = replace(read_settings(os.environ), connections=POOL_SIZE)
+with open_app(settings, shutdown) as app, shutdown.gracefully():
     work(app.services, concurrency=2, shutdown=shutdown, closed=closing(app), pace=pace)
 """
 """A worker that takes others for dead after a second."""
@@ -64,9 +66,12 @@ class Machines:
         jobs.imports_of = lambda services, scope, in_run: self.imports
         return jobs
 
-    def hand_over(self, options=OPTIONS, **changes) -> int:
+    def hand_over(self, options=OPTIONS, on_begun=lambda: None, **changes) -> int:
         return self.jobs[0].runs.hand_over(
-            options=replace(options, **changes), check_stop=lambda: None, wait=self.clock.wait
+            options=replace(options, **changes),
+            check_stop=lambda: None,
+            on_begun=on_begun,
+            wait=self.clock.wait,
         )
 
     def take(self) -> dict | None:

@@ -296,10 +296,10 @@ def _all_of(table: str) -> sql.Composed:
 
 
 @contextmanager
-def telling(folder: Path, url: str) -> Iterator[Story]:
-    """Yield a story in a folder and a database with the schema."""
+def telling(folder: Path, url: str, *, host: str = "127.0.0.1") -> Iterator[Story]:
+    """Yield a story in a folder and a database with the schema. `host`: of the simulator."""
     with (
-        Server(World()) as simulator,
+        Server(World(), host=host) as simulator,
         psycopg.connect(url, autocommit=True, application_name="story") as conn,
     ):
         story = Story(folder, url, conn, simulator)

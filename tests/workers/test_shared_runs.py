@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from procrastinate.jobs import Status
+from procrastinate.manager import JobManager
 
 from checkinsync import errors
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
+from checkinsync.foursquare.responses import InvalidAuth
 from checkinsync.model.changes import Saved
+from checkinsync.store import shared_runs
 from checkinsync.store.pool import open_pool, transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
+from checkinsync.workers import handover, schema
+from checkinsync.workers.queue import Connector, patience
 from checkinsync.workers.stored import StoredError, StoredOutcome, from_json, to_json
 from support.environment import add_users
 from support.factories import NOW
@@ -73,8 +80,8 @@ def test_if_the_worker_that_ended_the_last_import_dies_the_next_one_closes_the_r
     run_id = machines.hand_over()
     closed = []
     dying, other = machines.jobs
-    dying.closed = lambda summary: 1 / 0
-    other.closed = closed.append
+    dying.closed = lambda summary, rid: 1 / 0
+    other.closed = lambda summary, rid: closed.append(summary)
 
     with pytest.raises(ZeroDivisionError):
         dying.do(**machines.take())
@@ -138,6 +145,19 @@ def test_a_run_is_kept_by_its_workers_and_another_begins_when_there_are_none(con
     machines.work()
 
     assert [outcome(conn, run) for run in (first, second)] == ["killed", "ok"]
+
+
+def test_a_worker_that_looks_after_a_run_just_closed_does_not_revive_its_lease(conn, machines):
+    add_users(conn, 1)
+    first = machines.hand_over()
+    machines.work()
+
+    with transaction(machines.services.pool) as own:
+        assert not shared_runs.renew(own, first)
+
+    second = machines.hand_over()
+    machines.work()
+    assert [outcome(conn, run) for run in (first, second)] == ["ok", "ok"]
 
 
 def test_a_run_of_one_process_takes_over_from_workers_that_are_gone(conn, machines, run):
@@ -253,6 +273,65 @@ def test_errors_are_what_they_were_but_for_the_text_of_those_that_are_not_ours(e
     assert getattr(stored.error, "sure", None) == getattr(error, "sure", None)
     assert errors.sentence(stored.error) == errors.sentence(error)
     assert "secret" not in str(StoredError.of(error))
+
+
+def test_an_error_that_only_the_client_knows_is_stored_as_what_it_is_a_kind_of():
+    stored = StoredError.of(InvalidAuth("log in again")).error()
+
+    assert type(stored) is TokenRejected
+    assert (str(stored), stored.sure) == ("log in again", True)
+
+
+def test_a_long_plan_is_queued_in_parts_in_its_order(conn, machines, imports, monkeypatch):
+    monkeypatch.setattr(handover, "PART", 3)
+    users = add_users(conn, 8)
+    run_id = machines.hand_over(stagger=0 * MINUTE)
+    lengths = []
+
+    while job := machines.take():
+        lengths.append(queued(conn))
+        machines.jobs[0].do(**job)
+        if not queued(conn):
+            machines.jobs[1].tend()
+
+    assert list(imports.starts) == users
+    assert max(lengths) == 2
+    assert outcome(conn, run_id) == "ok"
+
+
+def test_a_run_that_ends_early_skips_those_who_were_not_queued_yet(
+    conn, machines, imports, monkeypatch
+):
+    monkeypatch.setattr(handover, "PART", 2)
+    users = add_users(conn, 6)
+    imports.endings[users[0]] = [errors.QuotaExceeded("quota")]
+
+    summary = machines.run(stagger=0 * MINUTE)
+
+    assert (summary.outcome, summary.due, summary.skipped) == ("quota", 6, 6)
+    assert list(imports.starts) == users[:1]
+    assert queued(conn) == 0
+
+
+def test_a_run_whose_lease_was_lost_while_it_was_planned_hands_nothing_over(conn, machines):
+    add_users(conn, 2)
+
+    def another_begins() -> None:
+        conn.execute("UPDATE import_leases SET token = token + 1 WHERE user_id = 0")
+
+    with pytest.raises(errors.LeaseLost, match="nothing was handed over"):
+        machines.hand_over(on_begun=another_begins)
+
+    assert queued(conn) == 0
+    assert machines.jobs[0].runs.open_runs() == []
+
+
+def test_the_end_of_a_job_that_another_worker_has_ended_is_no_error(db, pool):
+    schema.up(db, sleep=lambda _: None)
+    patiently = patience(lambda _: None, asked=lambda: False)
+    jobs = JobManager(Connector(pool, patiently))
+
+    asyncio.run(jobs.finish_job_by_id_async(1, Status.SUCCEEDED, delete_job=True))
 
 
 def test_an_import_is_told_if_it_may_scrub_without_a_second_connection(db, conn, machines, imports):

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import time
 from importlib.metadata import requires
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 
-import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from checkinsync.cli.migrate import QUEUE
 from checkinsync.doctor import looks
 from checkinsync.doctor.findings import Pooling
-from checkinsync.embedded import serving
 from checkinsync.errors import MissingExtra, SchemaBehind
-from checkinsync.migrations import migrate
-from checkinsync.simulator.faults import Fault
 from checkinsync.store.pool import transaction
 from checkinsync.workers import queries, require, schema
-from support.concurrent import server_of
 from support.engines import QUICK
 from support.pooler import pooled
 from support.receiver import receiving
-from support.stories import QUIET, telling
+from support.stories import QUIET
+from support.terminal import shown
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 
@@ -94,7 +88,7 @@ def test_the_doctor_says_how_workers_find_their_jobs(db, conn):
     assert "through the pooler" in pooled.says
 
 
-def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
+def test_workers_come_and_go_in_mid_run(story):
     schema.up(story.url, sleep=no_sleep)
     people = [story.person(f"Person {number}", 20) for number in range(24)]
     first = quick(story)
@@ -105,7 +99,6 @@ def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
     story.simulator.on_request = None
     assert first.ended().code == 0
     done = len(story.rows("SELECT FROM sync_state WHERE last_checked_at IS NOT NULL"))
-    before = sessions(databases, story)
 
     second = quick(story)
 
@@ -116,7 +109,33 @@ def test_workers_come_and_go_in_mid_run_and_open_few_sessions(story, databases):
     assert story.rows("SELECT count(*) FROM import_jobs WHERE status = 'completed'") == [(24,)]
     second.signal(signal.SIGTERM)
     assert second.ended() == QUIET
-    assert sessions(databases, story) - before <= POOL + 1  # and one of the run that waits
+
+
+def test_a_worker_opens_three_sessions_and_keeps_them_from_night_to_night(story, databases):
+    schema.up(story.url, sleep=no_sleep)
+    for number in range(16):
+        story.person(f"Person {number}", 5)
+    totals, alive = [sessions(databases, story)], []
+    worker = quick(story)
+
+    for _ in range(2):
+        assert story.run("orchestrate", "--engine", "procrastinate", "--wait") == QUIET
+        alive.append(story.rows(PROCESSES))
+        totals.append(sessions(databases, story))
+
+    worker.signal(signal.SIGTERM)
+    assert worker.ended() == QUIET
+    assert [len(each) for each in alive] == [POOL, POOL]
+    assert alive[0] == alive[1]
+    start, first, second = totals
+    by_the_run = second - first
+    assert first - start == POOL + by_the_run
+
+
+PROCESSES = """
+    SELECT pid FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name = 'checkinsync' ORDER BY 1
+"""
 
 
 def quick(story):
@@ -190,45 +209,26 @@ def test_the_plain_installation_does_not_install_procrastinate():
     assert all("extra ==" in text for text in needed)
 
 
-def test_a_database_that_goes_away_in_mid_run_costs_nothing(home, tmp_path):
-    with serving(home, allow_nobody=True, for_tests=True) as running:
-        migrate.up(running.url)
-        schema.up(running.url, sleep=no_sleep)
-        with telling(tmp_path, running.url) as story:
-            people = story.people(900, 700, 500)
-            story.simulator.fail(Fault("slow", times=None, seconds=0.2))
-            worker = quick(story)
-            story.run("orchestrate", "--engine", "procrastinate")
-            story.until(lambda: len(story.requests()) >= 3)
-
-            os.kill(server_of(home), signal.SIGINT)
-            story.until(lambda: server_of(home) is None)
-            time.sleep(1)
-            with serving(home, allow_nobody=True, for_tests=True):
-                story.conn = psycopg.connect(running.url, autocommit=True)
-                with story.conn:
-                    ended = (
-                        "SELECT failed, synced, outcome FROM sync_runs WHERE outcome <> 'running'"
-                    )
-                    story.until(lambda: story.rows(ended))
-                    assert story.rows(ended) == [(0, 3, "ok")]
-                    assert story.complete(*people)
-                    worker.signal(signal.SIGTERM)
-                    assert worker.ended().code == 0
-                    story.end()
-
-
-def test_the_notices_of_a_shared_run_are_sent_once_by_whoever_does_their_part(story):
+def test_a_shared_run_is_watched_to_its_end_and_told_by_one_pair_of_pings(story):
     schema.up(story.url, sleep=no_sleep)
     people = story.people(20, 5)
     with receiving() as receiver:
         story.environ["CHECKINSYNC_PING_URL"] = f"{receiver.url}/check"
         worker = quick(story)
-        assert story.run("orchestrate", "--engine", "procrastinate", "--wait") == QUIET
+        assert story.run("orchestrate", "--engine", "procrastinate", "--stagger", "3s") == QUIET
+        with shown(story, "status", "--watch") as screen:
+            code = screen.ended()
         worker.signal(signal.SIGTERM)
         worker.ended()
 
+    last = screen.raw.rpartition("\x1b[2J")[2]
+    assert code == 0
+    assert "run 1 at work since " in screen.text
+    assert "next: " in screen.text
+    assert "at work" not in last
+    assert "2 users: 2 ok" in last
     assert receiver.paths() == ["/check/start", "/check"]
+    assert len({taken.query["rid"] for taken in receiver.taken}) == 1
     assert story.complete(*people)
 
 

@@ -142,7 +142,7 @@ def _run(app: App, hooks: Alarms) -> RunSummary:
 def _hand_over(context: Context, settings: Settings, *, wait: bool, as_json: bool) -> int:
     """Plan the run for workers; return the exit code: of the run, if it is waited for."""
     from checkinsync import workers
-    from checkinsync.cli.worker import SEES, closing
+    from checkinsync.cli.worker import closing
     from checkinsync.notify.alarms import alarms
 
     workers.require()
@@ -153,15 +153,18 @@ def _hand_over(context: Context, settings: Settings, *, wait: bool, as_json: boo
         schema.check(app.services.pool)
         runs = SharedRuns(app.services)
         run_id = runs.hand_over(
-            options=app.run_options, check_stop=app.shutdown.check, on_begun=hooks.started
+            options=app.run_options,
+            check_stop=app.shutdown.check,
+            rid=hooks.rid,
+            on_begun=hooks.started,
+            wait=app.wait,
         )
         runs.close_if_done(run_id, closing(app))  # where nobody was due
     with context.opened(settings) as app:  # what ends the wait is no news of the run
         runs = SharedRuns(app.services)
-        while (summary := runs.summary(run_id)) is None:
-            if not wait:
-                return 0
-            app.shutdown.sleep(SEES)
+        summary = runs.wait(run_id, app.shutdown.sleep) if wait else runs.summary(run_id)
+        if summary is None:
+            return 0
         lines = _trouble(summary, pool=app.services.pool, log_file=_log_file(context, app))
     _print(summary, lines, as_json=as_json)
     return summary.exit_code

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from checkinsync.app import App
     from checkinsync.nightly.summary import RunSummary
 
-SEES = 2.0
-"""Seconds between two looks whether a run has ended."""
-
 WATCHDOG = 5.0
 """Seconds between two signs of life to systemd."""
 
@@ -57,14 +54,14 @@ def worker(context: Context, *, concurrency: int) -> None:
         _tell_systemd("STOPPING=1")
 
 
-def closing(app: App) -> Callable[[RunSummary], None]:
+def closing(app: App) -> Callable[[RunSummary, str], None]:
     """Return what is to be done with a run that this process closes: notices, upkeep, files."""
     from checkinsync.cli import upkeep
     from checkinsync.cli.after_run import write_files
     from checkinsync.notify.alarms import alarms
 
-    def closed(summary: RunSummary) -> None:
-        with alarms(app.settings) as hooks:
+    def closed(summary: RunSummary, rid: str) -> None:
+        with alarms(app.settings, rid=rid) as hooks:
             hooks.ended(summary)
         upkeep.after_run(app, summary)
         write_files(app, summary)

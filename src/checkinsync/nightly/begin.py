@@ -37,6 +37,8 @@ class Begun:
     started: datetime
     selection: Selection
     found: Circumstances
+    lease: Lease | None = None
+    """Of the run; None where it has no process of its own."""
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def begin(
         with services.lease_renewer.renewing(lease):
             selection = patiently(select_due, services, options=options, now=started)
             run_id, found = patiently(_store, services.pool, at=started, due=selection.count)
-            yield Begun(run_id, started, selection, found)
+            yield Begun(run_id, started, selection, found, lease)
     finally:
         with suppress(DatabaseError), transaction(services.pool) as conn:
             leases.release(conn, lease)

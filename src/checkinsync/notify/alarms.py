@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -29,10 +30,14 @@ log = logging.getLogger(__name__)
 class Alarms:
     """The notices of one run."""
 
-    def __init__(self, settings: Settings, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, settings: Settings, *, rid: str | None = None, patience: float = PATIENCE
+    ) -> None:
+        """`rid`: of the pings, where another process told the run's start; None: a new one."""
+        self.rid = rid or str(uuid.uuid4())
         self._names = settings.notify_names
         self._patience = patience
-        self._couriers = [_Courier(target) for target in targets(settings)]
+        self._couriers = [_Courier(target) for target in targets(settings, rid=self.rid)]
         self._ended = False
 
     def started(self) -> None:
@@ -64,12 +69,12 @@ class Alarms:
 
 
 @contextmanager
-def alarms(settings: Settings) -> Iterator[Alarms]:
+def alarms(settings: Settings, *, rid: str | None = None) -> Iterator[Alarms]:
     """Tell within the block how a run goes, an error among it; at its end all is sent.
 
-    A run that finds another one at work is no news.
+    A run that finds another one at work is no news. `rid`: see `Alarms`.
     """
-    found = Alarms(settings)
+    found = Alarms(settings, rid=rid)
     try:
         yield found
     except BaseException as error:

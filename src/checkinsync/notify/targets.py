@@ -59,7 +59,7 @@ class Ping:
 
     url: str = field(repr=False)
     http: Http
-    rid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    rid: str
     """The same for the start and the end of a run: the check then measures its time."""
     name: str = "ping"
 
@@ -142,16 +142,16 @@ Target = Ping | Webhook | Ntfy | Apprise
 """A place that takes notices: it says which ones it wants, and sends one."""
 
 
-def targets(settings: Settings) -> list[Target]:
-    """Return the targets that are set."""
-    return list(_targets(settings))
+def targets(settings: Settings, *, rid: str | None = None) -> list[Target]:
+    """Return the targets that are set. `rid`: of the run's pings; None: a new one."""
+    return list(_targets(settings, rid or str(uuid.uuid4())))
 
 
-def _targets(settings: Settings) -> Iterator[Target]:
+def _targets(settings: Settings, rid: str) -> Iterator[Target]:
     certificates = None if settings.ca_file is None else str(settings.ca_file)
     http = Http(certificates, settings.proxy == "environment")
     if settings.ping_url is not None:
-        yield Ping(settings.ping_url, http)
+        yield Ping(settings.ping_url, http, rid)
     if settings.webhook_url is not None:
         yield Webhook(settings.webhook_url, http)
     if settings.ntfy_url is not None:

@@ -53,6 +53,16 @@ KEPT = 24 * 3600.0
 """Seconds an idle connection is kept: longer than a run, so that a whole run opens no more
 sessions than the pool is large. It has none before it needs one, and closes all at the end."""
 
+NETWORK = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How soon a connection ends whose other end does not answer: after 30 seconds (the last one is in
+milliseconds). Without them a process that was cut off waits for a quarter of an hour, or two hours.
+Source: PostgreSQL's documentation, 34.1.2 "Parameter Key Words"; the address may name others."""
+
 STATEMENT_TIMEOUT = "60s"
 LOCK_TIMEOUT = "5s"
 IDLE_TIMEOUT = "60s"
@@ -108,7 +118,7 @@ def open_pool(url: str, *, size: int) -> Pool:
     Raises SettingsError for an address that is none.
     """
     try:
-        conninfo_to_dict(url)
+        named = conninfo_to_dict(url)
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
@@ -120,6 +130,7 @@ def open_pool(url: str, *, size: int) -> Pool:
             "client_encoding": "UTF8",
             "prepare_threshold": None,  # prepared statements fail behind a transaction-mode pooler
             "connect_timeout": int(PATIENCE),
+            **{name: value for name, value in NETWORK.items() if name not in named},
         },
         min_size=0,
         max_size=size,

@@ -7,7 +7,9 @@ looks for jobs, and does not listen.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -15,9 +17,9 @@ from typing import Any, LiteralString
 from procrastinate.connector import BaseAsyncConnector
 from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
-from checkinsync.errors import DatabaseAway, DatabaseBusy
+from checkinsync.errors import DatabaseError, Interrupted, ValueRefused
 from checkinsync.nightly.outages import DATABASE
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.workers import queries
@@ -30,23 +32,42 @@ BATCH = 1000
 """Jobs that are handed over by one statement."""
 
 
+LAST_TRIES = 2
+"""Of a worker that was asked to stop: its session may just have been cut off."""
+
+log = logging.getLogger(__name__)
+
+
 def patience(sleep: Callable[[float], None], *, asked: Callable[[], bool]) -> Retrying:
     """The policy of whatever a worker says to the database, which may be away for minutes: it
-    waits, unless it was asked to stop. `sleep` takes seconds."""
+    waits. Asked to stop, it waits no more and soon gives up. `sleep` takes seconds."""
 
-    def gives_up(_: RetryCallState) -> bool:
-        return asked()
+    def gives_up(state: RetryCallState) -> bool:
+        return asked() and state.attempt_number >= LAST_TRIES
+
+    def pause(seconds: float) -> None:
+        with suppress(Interrupted):
+            sleep(seconds)
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.info("database_is_asked_again", extra={"reason": str(error)})
 
     return Retrying(
-        retry=retry_if_exception_type((DatabaseAway, DatabaseBusy)),
+        retry=retry_if_exception(_may_pass),
+        before_sleep=tell,
         wait=wait_exponential(
             multiplier=DATABASE.first_pause.total_seconds(),
             max=DATABASE.longest_pause.total_seconds(),
         ),
         stop=gives_up,
-        sleep=sleep,
+        sleep=pause,
         reraise=True,
     )
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, DatabaseError) and not isinstance(error, ValueRefused)
 
 
 class _ByConnection(BaseAsyncConnector):
@@ -69,6 +90,8 @@ class Connector(_ByConnection):
     def __init__(self, pool: Pool, patiently: Retrying) -> None:
         self._pool = pool
         self._patiently = patiently
+        self.left: set[int] = set()
+        """Jobs, by id, whose end could not be told: others take them up when we have gone."""
 
     async def open_async(self, pool: object = None) -> None:
         """Do nothing: the pool is open."""
@@ -77,8 +100,11 @@ class Connector(_ByConnection):
         """Do nothing: the pool is closed by those who opened it."""
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        """Run a statement."""
-        await self.execute_query_all_async(query, **arguments)
+        """Run a statement about a job, or this worker; one that has nothing to say any more, or
+        can't be said before we stop, is left out."""
+        if arguments.get("job_id") not in self.left:
+            with suppress(DatabaseError):
+                await self.execute_query_all_async(query, **arguments)
 
     async def execute_query_one_async(
         self, query: LiteralString, **arguments: Any

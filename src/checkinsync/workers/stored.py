@@ -14,6 +14,9 @@ from checkinsync.sync.outcome import Failed, Imported, Outcome, RetryAt, Skipped
 
 T = TypeVar("T")
 
+NOT_DUE = "not_due"
+"""The kind of an outcome: skipped before the run began."""
+
 
 class StoredError(msgspec.Struct, omit_defaults=True):
     """An error: its class by name, its message, and what else it says."""
@@ -24,11 +27,13 @@ class StoredError(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def of(cls, error: BaseException) -> StoredError:
-        """Return an error as it is stored; of one that is not ours only the kind."""
+        """Return an error as it is stored: one that only its own module knows as what it is a kind
+        of; of one that is not ours only the kind."""
         if not isinstance(error, CheckinsyncError):
             return cls(type(error).__name__)
+        kinds = (k.__name__ for k in type(error).__mro__ if getattr(errors, k.__name__, None) is k)
         facts = {k: v for k, v in vars(error).items() if isinstance(v, bool | int | str)}
-        return cls(type(error).__name__, str(error), facts)
+        return cls(next(kinds), str(error), facts)
 
     def error(self) -> Exception:
         """Return the error; one that is not ours as an empty one of the same name."""
@@ -45,7 +50,7 @@ class StoredOutcome(msgspec.Struct, omit_defaults=True):
     """An outcome, with the number of attempts that led to it."""
 
     kind: str
-    """`imported`, `skipped`, `retry_at`, `failed`; `not_due`: skipped before the run began."""
+    """`imported`, `skipped`, `retry_at`, `failed`; or NOT_DUE."""
     attempts: int = 0
     reason: str = ""
     at: datetime | None = None

@@ -17,14 +17,13 @@ from tenacity import Retrying
 from checkinsync.errors import AtWork, CheckinsyncError, DatabaseError, sentence
 from checkinsync.model.user import User
 from checkinsync.nightly.attempt import Ended, ImportOne, attempt
-from checkinsync.nightly.summary import RunSummary
 from checkinsync.shutdown import Shutdown
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
 from checkinsync.workers.queue import QUEUE, TASK, Connector, patience
-from checkinsync.workers.shared import Admitted, SharedRuns
+from checkinsync.workers.shared import Admitted, Closed, SharedRuns, ignore
 
 SPARE_THREADS = 6
 """Beside those of the imports: for what Procrastinate and `tend` say to the database."""
@@ -61,13 +60,14 @@ def work(
     *,
     concurrency: int,
     shutdown: Shutdown,
-    closed: Callable[[RunSummary], None] = lambda _: None,
+    closed: Closed = ignore,
     alive: Callable[[], None] = lambda: None,
     pace: Pace = PACE,
 ) -> None:
     """Work until asked to stop; then finish the pages in hand.
 
-    `closed` is called with each run that this worker closes; `alive` as long as it is responsive.
+    `closed` is called with each run that this worker closes, and its pings' id; `alive` as long as
+    it is responsive.
     """
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     patiently = patience(shutdown.sleep, asked=shutdown.asked)
@@ -93,7 +93,7 @@ class Jobs:
     runs: SharedRuns
     shutdown: Shutdown
     patiently: Retrying
-    closed: Callable[[RunSummary], None] = lambda _: None
+    closed: Closed = ignore
     imports_of: ImportsOf = Imports
     _imports: dict[tuple[Nightly, bool], ImportOne] = field(default_factory=dict)
 
@@ -147,12 +147,14 @@ class _Worker:
     concurrency: int
     alive: Callable[[], None]
     pace: Pace
+    connector: Connector = field(init=False)
 
     async def run(self) -> None:
         """Work until asked to stop; begin anew where Procrastinate's worker breaks off."""
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(self.concurrency + SPARE_THREADS))
-        app = App(connector=Connector(self.jobs.services.pool, self.jobs.patiently))
+        self.connector = Connector(self.jobs.services.pool, self.jobs.patiently)
+        app = App(connector=self.connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True, retry=False)(self._job)
         watch = asyncio.create_task(self._watch(app.job_manager))
         while not watch.done():
@@ -169,8 +171,14 @@ class _Worker:
         await watch
 
     def _job(self, context: JobContext, /, *, twin: bool, **what: int) -> None:
-        """A job, in a thread; one given out before had a worker that was taken for dead."""
-        self.jobs.do(**what, twin=twin or context.job.attempts > 0)
+        """A job, in a thread; one given out before had a worker that was taken for dead. One whose
+        end can't be told is left to the others."""
+        try:
+            self.jobs.do(**what, twin=twin or context.job.attempts > 0)
+        except DatabaseError as error:
+            assert context.job.id is not None
+            self.connector.left.add(context.job.id)
+            log.info("job_left", extra={"user_id": what["user"], "reason": str(error)})
 
     async def _watch(self, manager: JobManager) -> None:
         """Tend the run from time to time, until asked to stop."""
@@ -192,8 +200,7 @@ class _Worker:
                 queue=QUEUE, seconds_since_heartbeat=self.pace.dead_after
             )
             for job in stalled:
-                with suppress(DatabaseError):  # another worker was quicker
-                    await manager.retry_job(job)
+                await manager.retry_job(job)
             await asyncio.to_thread(self.jobs.tend)
         except CheckinsyncError as error:
             log.info("run_not_tended", extra={"reason": sentence(error)})
