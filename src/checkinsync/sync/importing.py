@@ -99,6 +99,7 @@ class Import:
         lease given back."""
         self._log("import_started", scope=type(self.scope).__name__.lower())
         with self._ending_early():
+            self.hooks.check_start()
             self._plan()
             first = self.received = self._receive()
             if isinstance(self.scope, Nightly) and self.walk.would_end(first.page):
@@ -151,6 +152,12 @@ class Import:
         self.walk.take(received.page)
         self.coverage.take(received.page, received.span)
         self._took(received, saved)
+
+    @property
+    def goes_on(self) -> bool:
+        """True until all is stored that the walk has received and is still to ask for, and checked
+        what is older."""
+        return self.received is not None or self.walk.request is not None or self.scrubs
 
     # --- page after page --------------------------------------------------------------------------
 
