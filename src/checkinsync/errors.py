@@ -276,6 +276,10 @@ class LeaseLost(CheckinsyncError):
     exit_code = Exit.RUNNING
 
 
+class Postponed(CheckinsyncError):
+    """A user's turn came when Foursquare or the database had gone away: nothing was asked."""
+
+
 class Interrupted(CheckinsyncError):
     """Asked to stop; the page in hand was finished, what was committed stays."""
 

@@ -66,7 +66,7 @@ SEAMS = {
     "a rate limit is noted": Seam(".store.sync_state:record_rate_limit", 1, "limited"),
     "an edit is kept": Seam(".store.revisions:add", 1, "edited"),
     "a slice is taken": Seam(".sync.scrub:_Scrub._take", 3),
-    "the next slice is noted": Seam(".store.sync_state:set_slice", 3),
+    "the next slice is noted": Seam(".store.sync_state:set_slices", 3),
     "a stretch is verified": Seam(".store.verified_spans:keep", 3),
     "what is missing is looked for": Seam(".sync.scrub:_Scrub._look_again", 1, "gone"),
     "missing ones are asked for": Seam(".sync.confirm_deletions:confirm_missing", 2),

@@ -170,6 +170,46 @@ def test_three_users_without_an_answer_pause_the_starts_until_it_is_back(conn, i
     assert min(imports.starts[users[11]]) > 18 * MINUTE
 
 
+def test_who_is_begun_when_foursquare_goes_away_asks_nothing_and_comes_again(conn, imports, run):
+    users = add_users(conn, 4)
+
+    def turn_comes_late(hooks):
+        for _ in range(1000):
+            hooks.check_start()
+            threading.Event().wait(0.01)
+        return DONE
+
+    for user in users[:3]:
+        imports.endings[user] = [FoursquareAway("away")]
+    imports.endings[users[3]] = [turn_comes_late]
+
+    summary = run(retries=0, stagger=timedelta(0))
+
+    assert (summary.synced, summary.exit_code) == (4, 0)
+    assert len(imports.starts[users[3]]) == 2
+    assert {report.attempts for report in summary.reports} == {1}
+
+
+def test_a_busy_run_stores_its_progress_once_a_minute(conn, imports, run):
+    add_users(conn, 30)
+    conn.execute(
+        """
+        CREATE TABLE noted (waiting int);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO noted VALUES ((NEW.progress ->> 'waiting')::int); RETURN NEW;
+        END $$;
+        CREATE TRIGGER note AFTER UPDATE OF progress ON sync_runs
+            FOR EACH ROW EXECUTE FUNCTION note();
+        """
+    )
+
+    assert run(workers=2, stagger=timedelta(0)).synced == 30
+
+    noted = conn.execute("SELECT waiting FROM noted WHERE waiting IS NOT NULL").fetchall()
+    assert noted == [(28,), (0,)]
+
+
 def test_after_an_outage_of_foursquare_the_starts_keep_their_distance(conn, imports, run):
     users = add_users(conn, 6)
     imports.away_until = NOW + 9 * MINUTE

@@ -51,6 +51,7 @@ class Imports:
         self.lock = threading.Lock()
 
     def __call__(self, user, *, run_id, hooks):
+        hooks.check_start()
         hooks.check_stop()
         with self.lock:
             self.starts[user.id].append(self.clock.now() - NOW)

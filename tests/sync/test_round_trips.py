@@ -54,6 +54,35 @@ def test_a_caught_up_user_alone_takes_ten(env, trips):
     assert len(trips) == 10  # begin, lease, state, job, commit; begin, lease, page, end, commit
 
 
+def test_a_slice_takes_thirteen_more(env, trips):
+    env.simulator.world.add_account("token", count=400)
+    user = env.add("token")
+    for _ in range(2):
+        env.import_(user)
+        env.at += timedelta(days=1)
+    trips.clear()
+
+    imported = env.import_(user, may_scrub=lambda: True)
+
+    assert (imported.saved.unchanged > 30, imported.requests) == (True, 2)
+    assert len(trips) == 23
+
+
+def test_without_any_history_nothing_is_looked_for_in_it(env, trips):
+    env.simulator.world.add_account("token", count=0)
+    user = env.add("token")
+    env.import_(user)
+    taken = []
+
+    for looks in (False, True):
+        env.at += timedelta(days=1)
+        trips.clear()
+        env.import_(user, may_scrub=lambda looks=looks: looks)
+        taken.append(len(trips))
+
+    assert taken[0] == taken[1]
+
+
 def test_many_at_once_take_no_more_than_one(env, trips):
     users = caught_up(env, USERS)
     trips.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -100,6 +101,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 Item = Checkin | Unreadable
 
 
+@lru_cache(4096)  # of a page and its neighbours: several look at each check-in
 def instant_of_id(checkin_id: str) -> datetime | None:
     """Return the creation instant in an id's first eight hex digits; None where there is none.
 

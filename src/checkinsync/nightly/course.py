@@ -20,6 +20,7 @@ from checkinsync.errors import (
     FoursquareAway,
     Interrupted,
     PlanExhausted,
+    Postponed,
     QuotaExceeded,
     TokenRejected,
     TokenUnreadable,
@@ -120,6 +121,11 @@ class Course:
             why = f" while {silent} did not answer" if silent else ""
             raise Interrupted(f"the run's deadline came first{why}", exit_code=Exit.PARTIAL)
 
+    def check_start(self) -> None:
+        """Raise Postponed if a service has gone away since this user was begun."""
+        for name, _ in self.outages.away:
+            raise Postponed(f"{name} does not answer; tried again when it does")
+
     def check_end(self, check_stop: Callable[[], None]) -> None:
         """End the run where asked to stop, out of time, or a service stays away."""
         if self.stop is not None:
@@ -157,7 +163,7 @@ class Course:
                 self._park(entry, at, reason)
             case Failed(DatabaseExhausted() as error):
                 self._retry_or_fail(entry, error)
-            case Failed(DatabaseAway()):
+            case Failed(DatabaseAway() | Postponed()):
                 self.again(entry, self.now())
             case Failed(PlanExhausted() | CertificateRejected() | ApiGone(sure=True) as error):
                 self._end(entry, error)

@@ -12,6 +12,7 @@ from checkinsync.errors import (
     DatabaseAway,
     DatabaseExhausted,
     FoursquareAway,
+    Postponed,
 )
 from checkinsync.sync.outcome import Failed, Outcome, Skipped
 
@@ -126,7 +127,7 @@ class Outages:
                 self.foursquare.unanswered(user_id, attempt, now=now)
             case Failed(ApiGone()):
                 self.gone.add(user_id)
-            case Skipped() | Failed(CertificateRejected()):
+            case Skipped() | Failed(CertificateRejected() | Postponed()):
                 pass
             case _:
                 self.anything_answered = True

@@ -23,6 +23,7 @@ from checkinsync.store.pool import probe
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
+from checkinsync.sync.slots import MOST_AHEAD, Slots
 
 
 def run(
@@ -42,10 +43,12 @@ def run(
     Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
     wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
-    import_one = import_one or Imports(services, Nightly(options.overlap), in_run=True)
+    slots = Slots(options.workers, now=services.now)
+    if import_one is None:
+        import_one = Imports(services, Nightly(options.overlap), in_run=True, slots=slots)
     with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
         on_begun()
-        work = _Run(begun, services, options, check_stop, import_one, wait)
+        work = _Run(begun, services, options, check_stop, import_one, slots, wait)
         work.run()
         return close(work.course, services)
 
@@ -74,6 +77,7 @@ class _Run:
     options: RunOptions
     asked_to_stop: Callable[[], None]
     import_one: ImportOne
+    slots: Slots
     wait: Wait
     course: Course = field(init=False)
     queue: Queue = field(init=False)
@@ -104,13 +108,16 @@ class _Run:
 
     def run(self) -> None:
         """Start what is due, handle what comes back, until nothing is left or the run must end."""
-        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="import") as executor:
+        threads = self.options.workers + MOST_AHEAD
+        with ThreadPoolExecutor(threads, thread_name_prefix="import") as executor:
             while self._goes_on():
                 self.course.check_end(self._check_stop)
                 self._start_what_is_due(executor)
                 if self._goes_on():
                     self._note()
-                    self._handle(self.wait(self.inbox, until=self._wake(), running=self.running))
+                    self._handle_all(
+                        self.wait(self.inbox, until=self._wake(), running=self.running)
+                    )
         self.course.ask_doubted_again()
         for entry in self.queue.rest():
             self.course.skip(entry)
@@ -137,7 +144,8 @@ class _Run:
             self._start_all(executor)
 
     def _start_all(self, executor: ThreadPoolExecutor) -> None:
-        while (entry := self.queue.take(self.now, running=self.running)) is not None:
+        now, ahead = self.now, self.slots.ahead
+        while (entry := self.queue.take(now, running=self.running - ahead)) is not None:
             self._start(executor, entry)
 
     def _look_for_foursquare(self, service: CircuitBreaker, executor: ThreadPoolExecutor) -> None:
@@ -160,11 +168,14 @@ class _Run:
 
     def _start(self, executor: ThreadPoolExecutor, entry: Entry) -> None:
         self.running += 1
-        executor.submit(self._attempt, entry)
+        executor.submit(self._attempt, entry, probes=bool(self.course.outages.away))
 
-    def _attempt(self, entry: Entry) -> None:
-        may_scrub = partial(self._may_look_back, entry.user.id)
-        hooks = Hooks(check_stop=self._check_stop, may_scrub=may_scrub)
+    def _attempt(self, entry: Entry, *, probes: bool) -> None:
+        hooks = Hooks(
+            check_start=(lambda: None) if probes else self.course.check_start,
+            check_stop=self._check_stop,
+            may_scrub=partial(self._may_look_back, entry.user.id),
+        )
         self.inbox.put(attempt(entry, self.import_one, run_id=self.course.run_id, hooks=hooks))
 
     def _may_look_back(self, user_id: int) -> bool:
@@ -185,7 +196,8 @@ class _Run:
             return self.course.deadline + timedelta(days=1)  # only what still runs is waited for
         times = [self.course.deadline]
         if not self.course.outages.away:
-            times.append(self.queue.next_at(running=self.running) or self.course.deadline)
+            busy = self.running - self.slots.ahead
+            times.append(self.queue.next_at(running=busy) or self.course.deadline)
         elif not self.running:
             times.append(self.course.outages.next_look or self.course.deadline)
         return min(times)
@@ -195,13 +207,21 @@ class _Run:
         course = self.course
         if course.stop is not None or course.outages.database.away_since is not None:
             return
-        if self.notes.due(self.now, idle_until=self._wake()):
+        if self.notes.due(self.now, idle_until=self._idle_until()):
             until, reasons = course.deadline, course.waiting_for
             said = progress(self.queue, course.outages, until=until, reasons=reasons)
             self.notes.note(said, now=self.now)
 
-    def _handle(self, ended: Ended | None) -> None:
-        if ended is not None:
+    def _idle_until(self) -> datetime:
+        """Return the next start's time, be a worker free then or not; or when to ask again for a
+        service that is away."""
+        away = self.course.outages.away
+        return self._wake() if away else self.queue.next_at(running=0) or self.course.deadline
+
+    def _handle_all(self, ended: Ended | None) -> None:
+        """Handle this one, and those that have come back besides."""
+        while ended is not None:
             self.running -= 1
             self.course.handle(ended)
             self.course.results.record_failures()
+            ended = None if self.inbox.empty() else self.inbox.get()

@@ -5,7 +5,8 @@ A row is never deleted. What is written here is decided in `sync.deletions`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from checkinsync.model.changes import DeletionMarks, RecentDeletions, Stored
@@ -207,43 +208,50 @@ def one_that_is_there(conn: Connection, user_id: int) -> str | None:
     return None if row is None else str(row[0])
 
 
-def count_above(conn: Connection, user_id: int, at: datetime, *, order: Order) -> int:
-    """Count the check-ins above that second in a list of this order; those of the second
-    itself may be many, and are not counted."""
-    after = at.replace(microsecond=0) + timedelta(seconds=1)
-    if order is Order.CREATED:
-        row = conn.execute(
-            """
-            SELECT count(*) FROM checkins
-             WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
-               AND checkin_date >= %(after)s::timestamptz AT TIME ZONE 'UTC'
-            """,
-            {"user": user_id, "after": after},
-        ).fetchone()
-    else:
-        row = conn.execute(
-            """
-            SELECT count(*) FROM checkins
-             WHERE user_id = %(user)s AND foursquare_id >= %(first_id)s AND deleted_at IS NULL
-            """,
-            {"user": user_id, "first_id": id_from(after)},
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
+@dataclass(frozen=True, slots=True)
+class Above:
+    """The number of a user's check-ins above a second of the list, under either order; those of the
+    second itself may be many, and are not counted."""
+
+    created: int
+    entered: int
+
+    def under(self, order: Order | None) -> int:
+        """Return the number; None: under the order in which the place is higher up."""
+        both = {Order.CREATED: self.created, Order.ENTERED: self.entered}
+        return min(both.values()) if order is None else both[order]
 
 
-def below(conn: Connection, user_id: int, at: datetime, *, most: int) -> list[Stored]:
-    """Up to `most` rows that are older than that instant by both their instants."""
+def above(conn: Connection, user_id: int, places: Sequence[datetime]) -> list[Above]:
+    """Count above each of these places."""
+    after = [at.replace(microsecond=0) + timedelta(seconds=1) for at in places]
     rows = conn.execute(
         """
-        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
-               missing_since, withheld_since, deleted_at
-          FROM checkins
-         WHERE user_id = %(user)s AND deleted_at IS NULL
-           AND checkin_date < %(at)s::timestamptz AT TIME ZONE 'UTC'
-           AND foursquare_id < %(last_id)s
-         ORDER BY checkin_date LIMIT %(most)s
+        SELECT (SELECT count(*) FROM checkins
+                 WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
+                   AND checkin_date >= p.after AT TIME ZONE 'UTC'),
+               (SELECT count(*) FROM checkins
+                 WHERE user_id = %(user)s AND deleted_at IS NULL AND foursquare_id >= p.first_id)
+          FROM unnest(%(after)b::timestamptz[], %(first_id)b::text[])
+               WITH ORDINALITY AS p (after, first_id, number)
+         ORDER BY p.number
+        """,
+        {"user": user_id, "after": after, "first_id": [id_from(at) for at in after]},
+    )
+    return [Above(*row) for row in rows]
+
+
+def below(conn: Connection, user_id: int, at: datetime, *, most: int) -> int:
+    """Count, up to `most`, the rows that are older than that instant by both their instants."""
+    row = conn.execute(
+        """
+        SELECT count(*)
+          FROM (SELECT FROM checkins
+                 WHERE user_id = %(user)s AND deleted_at IS NULL
+                   AND checkin_date < %(at)s::timestamptz AT TIME ZONE 'UTC'
+                   AND foursquare_id < %(last_id)s
+                 ORDER BY checkin_date LIMIT %(most)s) AS c
         """,
         {"user": user_id, "at": at, "last_id": id_from(at), "most": most},
-    )
-    return [stored_row(row) for row in rows]
+    ).fetchone()
+    return int(row[0]) if row else 0

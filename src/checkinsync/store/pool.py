@@ -222,7 +222,7 @@ def _begin(pool: Pool, mode: LiteralString) -> Connection:
 
 
 @cache
-def _beginning(mode: LiteralString, search_path: str | None, server_version: int) -> sql.Composed:
+def _beginning(mode: LiteralString, search_path: str | None, server_version: int) -> bytes:
     """Return the statements that begin a transaction. What a role, a database or a pooler may have
     set otherwise is set for this transaction; the application's constraints are checked at once,
     so that they refuse a value and not a whole page."""
@@ -230,7 +230,7 @@ def _beginning(mode: LiteralString, search_path: str | None, server_version: int
         sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in _settings(server_version).items()
     )
-    return sql.SQL(
+    statements = sql.SQL(
         "BEGIN ISOLATION LEVEL {mode}, NOT DEFERRABLE; SET CONSTRAINTS ALL IMMEDIATE; {settings}"
         "{path}"
     ).format(
@@ -238,6 +238,7 @@ def _beginning(mode: LiteralString, search_path: str | None, server_version: int
         settings=settings,
         path=sql.SQL("; SET LOCAL search_path = " + search_path if search_path else ""),
     )
+    return statements.as_bytes()
 
 
 @contextmanager

@@ -14,6 +14,22 @@ from checkinsync.store.pool import Connection
 
 
 @dataclass(frozen=True, slots=True)
+class Slices:
+    """The progress of re-reading the older history, and what is known of Foursquare's list."""
+
+    start: datetime | None = None
+    """Start of the next slice; None: the top of the older history."""
+    sliced_at: datetime | None = None
+    """Time of the last scrub: it read a slice, or looked for a missing check-in instead."""
+    owed: bool = False
+    """The last scrub looked for a missing check-in: the next one reads a slice."""
+    order: Order | None = None
+    """By what the list is ordered, where a page has shown it."""
+    shift: int = 0
+    """Number of items that the list has more than are stored, above the place read last."""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncState:
     """A user as stored, and the state that their next import begins with."""
 
@@ -22,14 +38,13 @@ class SyncState:
     """The application is importing them, by its rows of the last hour."""
     in_quarantine: bool = False
     """Some of their items are in quarantine."""
+    missing: bool = False
+    """Some of their check-ins were not shown where they had to be."""
     cursor: datetime | None = None
     """Start of the first attempt of the last finished walk; None: none has finished."""
-    order: Order | None = None
-    """By what the list is ordered, where a page has shown it."""
     expected: int | None = None
     """Check-ins that the last walk saw in the window that begins at the cursor; None: unknown."""
-    sliced_at: datetime | None = None
-    """Time of the last scrub."""
+    slices: Slices = Slices()
     checkpoint: Checkpoint | None = None
     """Checkpoint of the unfinished walk; None: there is none."""
     spans: tuple[VerifiedSpan, ...] = ()
@@ -49,7 +64,11 @@ def load(conn: Connection, user_ids: Collection[int]) -> dict[int, SyncState]:
                               (now() AT TIME ZONE 'UTC') - interval '1 hour'
                               AND (now() AT TIME ZONE 'UTC') + interval '1 hour'),
                EXISTS (SELECT FROM quarantined_checkins AS q WHERE q.user_id = u.id),
-               s.cursor, s.list_order, s.window_size, s.sliced_at,
+               EXISTS (SELECT FROM checkins AS c
+                        WHERE c.user_id = u.id AND c.missing_since IS NOT NULL
+                          AND c.deleted_at IS NULL),
+               s.cursor, s.window_size,
+               s.slice_from, s.sliced_at, s.slice_owed, s.list_order, s.list_shift,
                s.walk_started_at, s.walk_since, s.walk_offset, s.walk_tail, s.walked_down_to,
                ARRAY(SELECT v.newest FROM verified_spans AS v
                       WHERE v.user_id = u.id ORDER BY v.newest DESC),
@@ -69,84 +88,39 @@ def load(conn: Connection, user_ids: Collection[int]) -> dict[int, SyncState]:
 
 
 def _state(row: tuple[Any, ...]) -> SyncState:
-    at_work, in_quarantine, cursor, order, expected, sliced_at = row[4:10]
-    started_at, since, offset, tail, down_to = row[10:15]
+    at_work, in_quarantine, missing, cursor, expected = row[4:9]
+    start, sliced_at, owed, order, shift = row[9:14]
+    started_at, since, offset, tail, down_to = row[14:19]
     return SyncState(
         User(*row[:4]),
         at_work,
         in_quarantine,
+        missing,
         cursor,
-        Order(order) if order else None,
         expected,
-        sliced_at,
+        Slices(start, sliced_at, bool(owed), Order(order) if order else None, shift or 0),
         Checkpoint(started_at, since, offset, tuple(tail), down_to) if started_at else None,
-        tuple(map(VerifiedSpan, *row[15:18])),
+        tuple(map(VerifiedSpan, *row[19:22])),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Slices:
-    """The progress of re-reading the older history, and what is known of Foursquare's list."""
-
-    start: datetime | None = None
-    """Start of the next slice; None: the top of the older history."""
-    sliced_at: datetime | None = None
-    """Time of the last scrub: it read a slice, or looked for a missing check-in instead."""
-    owed: bool = False
-    """The last scrub looked for a missing check-in: the next one reads a slice."""
-    order: Order | None = None
-    shift: int = 0
-    """Number of items that the list has more than are stored, above the place read last."""
-
-
-def slices(conn: Connection, user_id: int) -> Slices:
-    """Return the user's state; an empty one if they were never imported."""
-    row = conn.execute(
-        """
-        SELECT slice_from, sliced_at, slice_owed, list_order, list_shift
-          FROM sync_state WHERE user_id = %(user)s
-        """,
-        {"user": user_id},
-    ).fetchone()
-    if row is None:
-        return Slices()
-    start, sliced_at, owed, order, shift = row
-    return Slices(start, sliced_at, owed, Order(order) if order else None, shift or 0)
-
-
-def set_slice(conn: Connection, user_id: int, *, start: datetime | None, at: datetime) -> None:
-    """Store that a page of a slice was read; the next slice begins at `start` (None: the top)."""
-    conn.execute(
-        """
-        UPDATE sync_state SET slice_from = %(start)s, sliced_at = %(at)s, slice_owed = false
-         WHERE user_id = %(user)s
-        """,
-        {"user": user_id, "start": start, "at": at},
-    )
-
-
-def set_scrubbed(conn: Connection, user_id: int, *, at: datetime) -> None:
-    """Store that a scrub looked for a missing check-in instead of reading a slice."""
-    conn.execute(
-        "UPDATE sync_state SET sliced_at = %(at)s, slice_owed = true WHERE user_id = %(user)s",
-        {"user": user_id, "at": at},
-    )
-
-
-def set_list_order(
-    conn: Connection, user_id: int, *, order: Order | None, shift: int | None
-) -> None:
-    """Store what a page shows of the list; None leaves a value as it is."""
+def set_slices(conn: Connection, user_id: int, slices: Slices) -> None:
+    """Store how far a scrub has come, and what it has seen of the list."""
     conn.execute(
         """
         UPDATE sync_state
-           SET list_order = coalesce(%(order)s, list_order),
-               list_shift = coalesce(%(shift)s, list_shift)
+           SET slice_from = %(start)s, sliced_at = %(sliced_at)s, slice_owed = %(owed)s,
+               list_order = %(order)s, list_shift = %(shift)s
          WHERE user_id = %(user)s
-           AND (list_order, list_shift) IS DISTINCT FROM
-               (coalesce(%(order)s, list_order), coalesce(%(shift)s, list_shift))
         """,
-        {"user": user_id, "order": order.value if order else None, "shift": shift},
+        {
+            "user": user_id,
+            "start": slices.start,
+            "sliced_at": slices.sliced_at,
+            "owed": slices.owed,
+            "order": slices.order.value if slices.order else None,
+            "shift": slices.shift,
+        },
     )
 
 

@@ -31,13 +31,9 @@ def keep(conn: Connection, user_id: int, spans: Iterable[VerifiedSpan]) -> None:
     }
     conn.execute(
         """
-        DELETE FROM verified_spans
-         WHERE user_id = %(user)s AND newest <> ALL (%(newest)b::timestamptz[])
-        """,
-        columns,
-    )
-    conn.execute(
-        """
+        WITH dropped AS (
+            DELETE FROM verified_spans
+             WHERE user_id = %(user)s AND newest <> ALL (%(newest)b::timestamptz[]))
         INSERT INTO verified_spans AS v (user_id, newest, oldest, verified_at)
         SELECT %(user)s, s.newest, s.oldest, s.at
           FROM unnest(%(newest)b::timestamptz[], %(oldest)b::timestamptz[], %(at)b::timestamptz[])

@@ -13,7 +13,7 @@ from checkinsync.errors import FoursquareAway, RateLimited, RequestRefused, Toke
 from checkinsync.model.changes import RecentDeletions, Saved, Stored
 from checkinsync.model.checkin import Checkin, Item
 from checkinsync.model.span import Order, VerifiedSpan
-from checkinsync.store import deletions, sync_state, verified_spans
+from checkinsync.store import deletions, verified_spans
 from checkinsync.store.pool import Connection
 from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, LIST_ALONE, OWN_WORD, is_due
 from checkinsync.sync.save_page import save_page
@@ -126,7 +126,7 @@ class _Night:
             check_stop,
             {row.row: row for row in deletions.missing_twice(conn, user_id, now=now)},
             deletions.recent(conn, user_id, since=now - LATELY, now=now),
-            sync_state.slices(conn, user_id).order,
+            session.state.slices.order,
             verified_spans.load(conn, user_id),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 from checkinsync.errors import DatabaseError, sentence
@@ -14,6 +15,7 @@ from checkinsync.sync.importing import Import
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Scope
 from checkinsync.sync.session import Hooks, Services, Session, together
+from checkinsync.sync.slots import Slots
 
 NO_HOOKS = Hooks()
 
@@ -42,12 +44,17 @@ class Imports:
     """Imports of one process: those that coincide are begun together, and those that find nothing
     new are finished together."""
 
-    def __init__(self, services: Services, scope: Scope, *, in_run: bool) -> None:
-        """`in_run`: other users' imports may show how tokens are to be sent."""
+    def __init__(
+        self, services: Services, scope: Scope, *, in_run: bool, slots: Slots | None = None
+    ) -> None:
+        """`in_run`: other users' imports may show how tokens are to be sent; `slots`: for those
+        who may ask Foursquare at a time; None: no limit."""
         self._now = services.now
         self._scope = scope
-        self._open = Grouped(partial(services.open, for_import=True, defer_retry=in_run))
-        self._finish = Grouped(finish_unchanged)
+        self._slots = slots or Slots(now=services.now)
+        begin = partial(services.open, for_import=True, defer_retry=in_run)
+        self._open = Grouped(begin, patience=lambda: self._slots.patience)
+        self._finish = Grouped(finish_unchanged, patience=lambda: self._slots.patience)
 
     def __call__(self, user: User, *, run_id: int | None, hooks: Hooks) -> Imported:
         """Import a user; see `import_user`."""
@@ -59,11 +66,14 @@ class Imports:
             raise opened
         work = Import(opened, self._scope, hooks, run_id, started)
         try:
-            work.ask()
+            with self._slots:
+                work.ask()
             self._finish(work)
-            return work.run()
+            with self._slots if work.goes_on else nullcontext():
+                return work.run()
         finally:
             opened.close()
+            self._slots.note_end()
 
 
 def finish_unchanged(imports: Sequence[Import]) -> Sequence[None]:

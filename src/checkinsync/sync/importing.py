@@ -80,6 +80,8 @@ class Import:
     expected: int | None = None
     window_size: int = 0
     stored_checkpoint: Checkpoint | None = None
+    spans: tuple[VerifiedSpan, ...] = ()
+    """What has been compared when, with this walk."""
 
     def __post_init__(self) -> None:
         self.ahead = PagesAhead(self.session.client)
@@ -99,6 +101,7 @@ class Import:
         lease given back."""
         self._log("import_started", scope=type(self.scope).__name__.lower())
         with self._ending_early():
+            self.hooks.check_start()
             self._plan()
             first = self.received = self._receive()
             if isinstance(self.scope, Nightly) and self.walk.would_end(first.page):
@@ -111,7 +114,7 @@ class Import:
         )
         self.first_attempt = self.started if checkpoint is None else checkpoint.started_at
         self.stored_checkpoint = checkpoint
-        self.order = state.order
+        self.order = state.slices.order
         self.expected = state.expected if isinstance(self.scope, Nightly) else None
         self.may_be_unchanged = state.cursor is not None
         if state.in_quarantine or (self.expected is None and window.start is not None):
@@ -151,6 +154,12 @@ class Import:
         self.walk.take(received.page)
         self.coverage.take(received.page, received.span)
         self._took(received, saved)
+
+    @property
+    def goes_on(self) -> bool:
+        """True until all is stored that the walk has received and is still to ask for, and checked
+        what is older."""
+        return self.received is not None or self.walk.request is not None or self.scrubs
 
     # --- page after page --------------------------------------------------------------------------
 
@@ -273,14 +282,12 @@ class Import:
         self, progress: jobs.Progress, received: _Received, *, oldest: datetime | None
     ) -> Finished:
         """The end of the walk: down to `oldest` all has been compared since its first attempt."""
-        due = is_scrub_due(self.session.state.sliced_at, now=self.session.now)
-        self.scrubs = isinstance(self.scope, Nightly) and due and self.hooks.may_scrub()
+        self.scrubs = self._may_scrub(oldest)
         self.session.gives_back = not self.scrubs
-        before = self.session.state.spans
-        after = before
+        before = self.spans = self.session.state.spans
         if self.walk.ended or oldest is not None:
             compared = VerifiedSpan(self.started, oldest, self.first_attempt)
-            after = tuple(covered(before, compared))
+            self.spans = tuple(covered(before, compared))
         size = self.window_size + self._in_window(received.page)
         return Finished(
             self.session.lease,
@@ -292,8 +299,18 @@ class Import:
             window_size=size if isinstance(self.scope, Nightly) else None,
             order=self._new_order(received),
             before=before,
-            after=after,
+            after=self.spans,
             release=not self.scrubs,
+        )
+
+    def _may_scrub(self, oldest: datetime | None) -> bool:
+        """Return True if there is something to look at beyond the window, and time to do so."""
+        state = self.session.state
+        return (
+            isinstance(self.scope, Nightly)
+            and (oldest is not None or state.missing)
+            and is_scrub_due(state.slices.sliced_at, now=self.session.now)
+            and self.hooks.may_scrub()
         )
 
     def _in_window(self, page: Page) -> int:
@@ -313,11 +330,15 @@ class Import:
 
     def _scrub(self) -> None:
         """Check what is older than the window; the import has succeeded whatever comes of it."""
+        state = self.session.state
+        slices = replace(state.slices, order=self.order)
+        self.session.state = replace(state, slices=slices, spans=self.spans)
         try:
             self.saved += scrub(
                 self.session,
                 reached=self._oldest,
                 reached_at=self.coverage.place(now=self.session.now),
+                before=self.saved,
                 check_stop=self.hooks.check_stop,
             )
         finally:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from checkinsync.errors import (
     CheckinsyncError,
@@ -20,14 +21,15 @@ from checkinsync.errors import (
 )
 from checkinsync.model.changes import Saved, Stored
 from checkinsync.model.listing import PAGE, Page
-from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
-from checkinsync.store import checkins, deletions, sync_state, verified_spans
+from checkinsync.model.span import PageOrder, Span, VerifiedSpan, first_at
+from checkinsync.store import checkins, deletions, jobs, sync_state, verified_spans
+from checkinsync.store.deletions import Above
 from checkinsync.store.pool import Connection
 from checkinsync.store.sync_state import Slices
 from checkinsync.sync.confirm_deletions import confirm_missing
-from checkinsync.sync.coverage import add_verified
+from checkinsync.sync.coverage import covered
 from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, OWN_WORD, is_due
-from checkinsync.sync.save_page import mark_unshown, save_page
+from checkinsync.sync.save_page import as_shown, mark_unshown, save_page
 from checkinsync.sync.session import Session
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
 
@@ -53,14 +55,16 @@ def scrub(
     *,
     reached: datetime | None,
     reached_at: int,
+    before: Saved,
     check_stop: Callable[[], None],
 ) -> Saved:
     """Read again what is older than `reached`, down to which tonight's window has been compared;
-    None: there is nothing older. `reached_at`: the place in the list where that was.
+    None: there is nothing older. `reached_at`: the place in the list where that was; `before`: what
+    the walk has stored, for the job's totals.
 
     Raises nothing of ours: what comes in the way ends the scrub, and is logged.
     """
-    work = _Scrub(session, reached, reached_at, check_stop)
+    work = _Scrub(session, reached, reached_at, before, check_stop)
     try:
         work.run()
     except CheckinsyncError as reason:
@@ -77,18 +81,16 @@ def is_scrub_due(last: datetime | None, *, now: datetime) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Start:
-    """The state of a user's history that a scrub begins with."""
+class _Marked:
+    """The check-ins that were not shown where they had to be."""
 
-    slices: Slices
     waiting: list[Stored]
-    """Marked as missing, and to be looked for again tonight."""
+    """To be looked for again tonight."""
     missed_twice: bool
     """Two looks did not show some."""
-    above: int
-    """Check-ins in the window."""
-    stored: int
-    late: bool
+
+
+NOTHING = _Marked([], missed_twice=False)
 
 
 @dataclass(slots=True)
@@ -98,6 +100,7 @@ class _Scrub:
     session: Session
     reached: datetime | None
     reached_at: int
+    before: Saved
     check_stop: Callable[[], None]
     saved: Saved = field(default_factory=Saved)
     stretch: tuple[Span, set[str]] | None = None
@@ -113,124 +116,140 @@ class _Scrub:
     def now(self) -> datetime:
         return self.session.now
 
+    @property
+    def slices(self) -> Slices:
+        return self.session.state.slices
+
     def run(self) -> None:
         """Look for what is missing, or read a slice if that is owed; then ask for what was missed
         twice. So a missing one costs one more request in the night in which it is asked for."""
-        with self.session.services.reading() as conn:
-            start = self._start(conn)
-        slices = start.slices
-        owed = slices.owed and self.reached is not None
-        if start.waiting and not owed:  # another one each night, so that none waits for ever
-            number = self.now.toordinal() % len(start.waiting)
-            self._look_again(start.waiting[number], slices)
+        marked = self._marked() if self.session.state.missing else NOTHING
+        owed = self.slices.owed and self.reached is not None
+        if marked.waiting and not owed:  # another one each night, so that none waits for ever
+            number = self.now.toordinal() % len(marked.waiting)
+            self._look_again(marked.waiting[number])
             with self.session.transaction() as conn:
-                sync_state.set_scrubbed(conn, self.user_id, at=self.now)
+                self._note(conn, sliced_at=self.now, owed=True)
         elif self.reached is not None:
-            self._read_slice(start, self.reached)
-        self.saved += confirm_missing(self.session, unsure=self.unsure, check_stop=self.check_stop)
+            self._read_slice(self.reached, missed_twice=marked.missed_twice)
+        if self.session.state.missing:
+            self.saved += confirm_missing(
+                self.session, unsure=self.unsure, check_stop=self.check_stop
+            )
 
-    def _start(self, conn: Connection) -> _Start:
-        slices = sync_state.slices(conn, self.user_id)
+    def _marked(self) -> _Marked:
+        """Return the rows to be looked for again; none where more is missing than any answer about
+        it would be believed."""
         at = self.now
-        known = verified_spans.load(conn, self.user_id)
-        return _Start(
-            slices,
-            waiting=self._waiting(conn),
-            missed_twice=bool(deletions.missing_twice(conn, self.user_id, now=at)),
-            above=self._above(conn, self.reached, slices.order) if self.reached else 0,
-            stored=checkins.count(conn, self.user_id),
-            late=any(abs(at - span.at) > LATE_AFTER for span in known),
-        )
+        with self.session.services.reading() as conn:
+            missed_twice = bool(deletions.missing_twice(conn, self.user_id, now=at))
+            once = deletions.missing_once(conn, self.user_id, before=at - AGAIN_AFTER, now=at)
+            waiting = [row for row in once if is_due(row, now=at)]
+            if waiting:
+                recent = deletions.recent(conn, self.user_id, since=at - LATELY, now=at)
+                waiting = [] if OWN_WORD.holds(recent) else waiting
+        return _Marked(waiting, missed_twice)
 
-    def _waiting(self, conn: Connection) -> list[Stored]:
-        """The rows to be looked for again; none where more is missing than any answer about it
-        would be believed."""
-        at = self.now
-        once = deletions.missing_once(conn, self.user_id, before=at - AGAIN_AFTER, now=at)
-        waiting = [row for row in once if is_due(row, now=at)]
-        if not waiting:
-            return []
-        recent = deletions.recent(conn, self.user_id, since=at - LATELY, now=at)
-        return [] if OWN_WORD.holds(recent) else waiting
-
-    def _above(self, conn: Connection, at: datetime, order: Order | None) -> int:
-        """Count the stored items above a place of the list: under the order that is known, or the
-        one under which the place is higher up."""
-        orders = [order] if order else list(Order)
-        return min(deletions.count_above(conn, self.user_id, at, order=each) for each in orders)
+    def _note(self, conn: Connection, **changes: Any) -> None:
+        """Store how far the slices have come, and what was seen of the list."""
+        slices = replace(self.slices, **changes)
+        if slices != self.slices:
+            sync_state.set_slices(conn, self.user_id, slices)
+            self.session.state = replace(self.session.state, slices=slices)
 
     # --- the next slice ---------------------------------------------------------------------------
 
-    def _read_slice(self, begin: _Start, reached: datetime) -> None:
-        older = begin.stored - begin.above
-        length = share(older) * (2 if begin.late else 1)
-        if begin.missed_twice:  # what was moved may turn up the sooner
-            length = max(length, PAGE - 2 * MARGIN)
-        start = begin.slices.start
+    def _read_slice(self, reached: datetime, *, missed_twice: bool) -> None:
+        start = self.slices.start
         if start is None or start > reached:
             start = reached
-        self._read(start, begin.slices, length=length, moves=True)
-
-    def _read(self, start: datetime, slices: Slices, *, length: int, moves: bool) -> None:
-        """Page after page; `moves`: the next slice begins where this one ends."""
         with self.session.services.reading() as conn:
-            above = self._above(conn, start, slices.order)
-        shift = self.reached_at - above if start == self.reached else slices.shift
-        reading = Slice(start, offset=above + shift, length=length)
+            stored = checkins.count(conn, self.user_id)
+            window, above = deletions.above(conn, self.user_id, [reached, start])
+        late = any(abs(self.now - span.at) > LATE_AFTER for span in self.session.state.spans)
+        length = share(stored - window.under(self.slices.order)) * (2 if late else 1)
+        if missed_twice:  # what was moved may turn up the sooner
+            length = max(length, PAGE - 2 * MARGIN)
+        self._read(start, above, length=length, moves=True)
+
+    def _read(self, start: datetime, above: Above, *, length: int, moves: bool) -> None:
+        """Page after page; `moves`: the next slice begins where this one ends."""
+        over = above.under(self.slices.order)
+        shift = self.reached_at - over if start == self.reached else self.slices.shift
+        reading = Slice(start, offset=over + shift, length=length)
         self.stretch = None
         aims = 1
         while (request := reading.request) is not None and self._may_ask():
             page = self.session.client.page(offset=request.offset, limit=request.limit)
             with self.session.transaction() as conn:
-                span = self._take(conn, page, reading, known=slices.order)
-                learnt = self._learn(conn, page, span, slices.order)
-                if moves:
-                    sync_state.set_slice(conn, self.user_id, start=reading.next_start, at=self.now)
-            if reading.missed and learnt is not None and aims:
+                learnt = self._take(conn, page, reading, moves=moves)
+                again = reading.missed and learnt is not None and aims > 0
+                if reading.request is None and not again and not self.session.state.missing:
+                    self._end(conn)
+            if again and learnt is not None:
                 aims -= 1
-                reading.aim(above + learnt)
+                reading.aim(over + learnt)
                 log.info("slice_missed", extra={"user_id": self.user_id, "by": learnt - shift})
 
-    def _learn(
-        self, conn: Connection, page: Page, span: Span | None, known: Order | None
-    ) -> int | None:
-        """Store what a page shows of the list: its order, and by how many places it is longer here
-        than what is stored (items in quarantine, and those that are counted but never shown, less
-        deletions not noticed yet). Return that number; None: the page does not show it."""
-        order = PageOrder.of(page.items, now=self.now).order
-        shift = None
-        if span is not None and span.oldest is not None:
-            above = self._above(conn, span.oldest, known or order)
-            shift = page.offset + first_at(page.items, span.oldest, now=self.now) - above
-        if order is not None or shift is not None:
-            sync_state.set_list_order(conn, self.user_id, order=order, shift=shift)
-        return shift
+    def _end(self, conn: Connection) -> None:
+        """End the job with the last page: nothing else is to be done."""
+        totals = self.before + self.saved
+        jobs.set_totals(conn, self.session.job, totals, requests=self.session.client.requests)
+        self.session.release(conn)
 
     def _may_ask(self) -> bool:
         self.check_stop()
         left = self.session.client.remaining
         return left is None or left > RESERVE
 
-    def _take(
-        self, conn: Connection, page: Page, reading: Slice, *, known: Order | None
-    ) -> Span | None:
-        """One page, one transaction: its rows, what it does not show, what it verifies."""
-        at = self.now
-        span = Span.of(page.items, top=page.offset == 0, now=at, known=known)
-        above = self.stretch[1] if self.stretch else ()
-        self.saved += save_page(conn, self.user_id, page.items, now=at, span=span, known=above)
-        deepest = span.oldest if span else None
-        lower = deletions.below(conn, self.user_id, deepest, most=FEW + 1) if deepest else []
-        reading.take(page, span, below=len(lower))
+    def _take(self, conn: Connection, page: Page, reading: Slice, *, moves: bool) -> int | None:
+        """One page, one transaction: its rows, what it does not show, what it verifies. Return what
+        it shows of the list, see `_learn`."""
+        at, order = self.now, self.slices.order
+        span = Span.of(page.items, top=page.offset == 0, now=at, known=order)
+        self._save(conn, page, span, now=at)
+        lower = 0
+        if span is not None and span.oldest is not None and len(page.items) < page.limit:
+            lower = deletions.below(conn, self.user_id, span.oldest, most=FEW + 1)
+        reading.take(page, span, below=lower)
         if reading.taken and span is not None:
             self._note_stretch(conn, page, span, ended=reading.ended, now=at)
         if reading.compared is not None:
-            add_verified(conn, self.user_id, VerifiedSpan(*reading.compared, at))
+            self._verify(conn, VerifiedSpan(*reading.compared, at))
         log.info(
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
         )
-        return span
+        learnt = self._learn(conn, page, span)
+        self._note(
+            conn,
+            order=PageOrder.of(page.items, now=at).order or order,
+            shift=self.slices.shift if learnt is None else learnt,
+            **({"start": reading.next_start, "sliced_at": at, "owed": False} if moves else {}),
+        )
+        return learnt
+
+    def _save(self, conn: Connection, page: Page, span: Span | None, *, now: datetime) -> None:
+        known = self.stretch[1] if self.stretch else ()
+        saved = as_shown(conn, self.user_id, page.items, span, now=now, known=known)
+        if saved is None:
+            saved = save_page(conn, self.user_id, page.items, now=now, span=span, known=known)
+        self.saved += saved
+
+    def _learn(self, conn: Connection, page: Page, span: Span | None) -> int | None:
+        """Return by how many places the list is longer here than what is stored (items in
+        quarantine, and those that are counted but never shown, less deletions not noticed yet).
+        None: the page does not show it."""
+        if span is None or span.oldest is None:
+            return None
+        order = self.slices.order or PageOrder.of(page.items, now=self.now).order
+        [above] = deletions.above(conn, self.user_id, [span.oldest])
+        return page.offset + first_at(page.items, span.oldest, now=self.now) - above.under(order)
+
+    def _verify(self, conn: Connection, compared: VerifiedSpan) -> None:
+        spans = covered(self.session.state.spans, compared)
+        verified_spans.keep(conn, self.user_id, spans)
+        self.session.state = replace(self.session.state, spans=tuple(spans))
 
     def _note_stretch(
         self, conn: Connection, page: Page, span: Span, *, ended: bool, now: datetime
@@ -251,11 +270,14 @@ class _Scrub:
 
     # --- what seems to be gone --------------------------------------------------------------------
 
-    def _look_again(self, row: Stored, slices: Slices) -> None:
+    def _look_again(self, row: Stored) -> None:
         """Read the place of this one again. If it is still not shown, Foursquare is asked about it,
         even where it need not have been shown, as below the end of a short page. A place that
         proves nothing changes nothing: the mark stays until the check-in is shown."""
         before = self.session.client.requests
-        self._read(row.second + timedelta(seconds=1), slices, length=2 * LEAST, moves=False)
+        start = row.second + timedelta(seconds=1)
+        with self.session.services.reading() as conn:
+            [above] = deletions.above(conn, self.user_id, [start])
+        self._read(start, above, length=2 * LEAST, moves=False)
         if self.session.client.requests > before:
             self.unsure = row

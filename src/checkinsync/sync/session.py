@@ -36,6 +36,9 @@ from checkinsync.store.sync_state import SyncState
 class Hooks:
     """Callbacks from an import or a verification to its caller."""
 
+    check_start: Callable[[], None] = lambda: None
+    """Called when it is the user's turn to ask Foursquare; raises Postponed if it can't be asked
+    any more."""
     check_stop: Callable[[], None] = lambda: None
     """Called before each request; raises Interrupted when it is time to stop."""
     on_page: Callable[[Progress], None] = lambda _: None
@@ -156,7 +159,7 @@ class Session:
 
     services: Services
     state: SyncState
-    """As it was when the lease was taken."""
+    """As it was when the lease was taken, and as a scrub has left it."""
     client: UserClient
     lease: Lease
     job: int
