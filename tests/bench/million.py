@@ -29,7 +29,7 @@ from bench.places import KEY, Connection, Places
 from bench.process import ours, run
 from bench.scale import Scale
 from bench.table import Table
-from checkinsync.errors import FoursquareAway
+from checkinsync.errors import DatabaseBusy
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.keys.keyring import Keyring
 from checkinsync.model.changes import Saved
@@ -87,7 +87,7 @@ class Night:
             self.imports += 1
             first = self.imports % FAILS == 0
         if first and user.id % 2:
-            raise FoursquareAway("HTTP 502", answered=True)
+            raise DatabaseBusy("busy")
         return Imported(Saved(), requests=1, seconds=0.2, cursor=self.at)
 
     @contextmanager
@@ -139,8 +139,11 @@ def million(places: Places, scale: Scale) -> Table:
     """Hand a night of so many users over, work on a sample, and close it."""
     users, sample = scale.planned, scale.planned // 200
     with places.database() as url, psycopg.connect(url, autocommit=True) as conn:
-        rows = [*_handed_over(url, conn, users), *_sampled(url, conn, sample)]
-        rows += _closed(url, conn, users)
+        rows = []
+        for part in (_handed_over, _sampled, _closed):
+            for row in part(url, conn, sample if part is _sampled else users):
+                print(*row, sep=": ", flush=True)
+                rows.append(row)
     return Table(
         f"A night of {users:,} users on workers",
         "The whole plan, the queue and the end of the run are the program's own, on a clock that "
