@@ -120,6 +120,7 @@ def test_a_worker_opens_three_sessions_and_keeps_them_from_night_to_night(story,
 
     for _ in range(2):
         assert story.run("orchestrate", "--engine", "procrastinate", "--wait") == QUIET
+        story.until(lambda: len(story.rows(PROCESSES)) <= POOL)  # the run's own are just ending
         alive.append(story.rows(PROCESSES))
         totals.append(sessions(databases, story))
 
