@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEMO := $(VENV)/.embedded
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs pictures bench drill examples clean
+.PHONY: demo test lint docs pictures bench drill machines examples clean
 
 demo: $(DEMO)  ## a whole nightly run against a simulated Foursquare, in a database of its own
 	@echo 'Running: checkinsync demo'
@@ -32,6 +32,9 @@ drill: $(STAMP)  ## a thousand nights with faults at every seam; SEED=7 NIGHTS=7
 	cd tests && ../$(BIN)/python -m drill \
 		$(if $(SEED),--seed $(SEED)) $(if $(NIGHTS),--nights $(NIGHTS)) \
 		$(if $(ENGINE),--engine $(ENGINE)) $(DRILL)
+
+machines: $(STAMP)  ## 300 users on three machines, one killed, one cut off for a minute; for root
+	cd tests && ../$(BIN)/python -m support.machines
 
 examples: $(STAMP)  ## write crontab.example and contrib/ from the templates again
 	cd tests && ../$(BIN)/python -m support.examples

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import imports, moving_in, nights
+from bench import imports, million, moving_in, nights
 from bench.goals import Figures
 from bench.places import Places, places
 from bench.report import DOCS, Report
 from bench.scale import FULL, QUICK, Scale
+from bench.table import Table
 
 MEASURED: dict[str, Callable[[Places, Scale], Figures]] = {
     "start": nights.starting,
@@ -25,7 +26,10 @@ MEASURED: dict[str, Callable[[Places, Scale], Figures]] = {
     "nights": nights.growing,
 }
 
-ASIDE = {"moving": moving_in.moving}
+ASIDE: dict[str, Callable[[Places, Scale], Table]] = {
+    "moving": lambda found, _: moving_in.moving(found.running),
+    "million": million.million,
+}
 """Without a goal; measured only when named."""
 
 
@@ -41,7 +45,7 @@ def main() -> None:
     with places() as found:
         for name in asked.names or MEASURED:
             if name in ASIDE:
-                print(ASIDE[name](found.running))
+                print(ASIDE[name](found, scale))
                 continue
             began = time.monotonic()
             figures |= MEASURED[name](found, scale)

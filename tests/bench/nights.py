@@ -117,16 +117,16 @@ def everyone(places: Places, scale: Scale) -> Figures:
     figures: Figures = {}
     with places.database() as url:
         with psycopg.connect(url) as conn:
-            _stamp(conn, scale.shown)
+            stamp(conn, scale.shown)
         figures |= _taken("status", ours("status", url=url))
         figures |= _taken("status json", ours("status", "--json", url=url))
         with psycopg.connect(url) as conn:
-            _stamp(conn, scale.planned - scale.shown)
+            stamp(conn, scale.planned - scale.shown)
         figures |= _taken("dry run", ours("orchestrate", "--dry-run", url=url))
     return figures
 
 
-def _stamp(conn: psycopg.Connection, users: int) -> None:
+def stamp(conn: psycopg.Connection, users: int) -> None:
     """Add users who were imported yesterday, by a few encrypted tokens; they have two check-ins
     each."""
     conn.execute(

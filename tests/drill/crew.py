@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -160,8 +159,7 @@ class CrewPlayer(Player):
         self.number += 1
         log = self.folder / f"{self.number}.log"
         options = ["--log-format", "json", "--log-file", str(log)]
-        command = [sys.executable, "-W", "error", "-m", "checkinsync", *options, *words]
-        return self._popen(command, words, log)
+        return self._popen("checkinsync", [*options, *words], words, log)
 
     # --- deeds ------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import logging
 import queue
 import signal
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,6 +39,9 @@ from drill import seams
 from drill.clock import Clock
 
 A_BUG = 1
+
+TURN = 1.0
+"""Seconds that an attempt waits for those that are to begin before it."""
 
 PACE = Pace(looks=0.05, heartbeat=0.2, dead_after=1.0, tends=0.2, wakes=0.02)
 """Of a worker whose clock skips all waits."""
@@ -116,7 +120,13 @@ def worker(context: HandedContext) -> None:
     admit = SharedRuns.admit
 
     def admit_on_time(runs: SharedRuns, run_id: int, user_id: int, turn: int) -> Admitted | None:
-        context.clock.skip(until_due(runs, run_id, user_id, turn, now=context.clock.now()))
+        gives_up_at = time.monotonic() + TURN
+        while True:
+            left, others = until_due(runs, run_id, user_id, turn, now=context.clock.now())
+            if left <= timedelta() or not others or time.monotonic() > gives_up_at:
+                break
+            time.sleep(0.005)
+        context.clock.skip(left)
         return admit(runs, run_id, user_id, turn)
 
     SharedRuns.admit = admit_on_time  # type: ignore[method-assign]
@@ -128,18 +138,26 @@ def worker(context: HandedContext) -> None:
 
 def until_due(
     runs: SharedRuns, run_id: int, user_id: int, turn: int, *, now: datetime
-) -> timedelta:
-    """Return the time until a user's attempt is due: the queue goes by the machine's clock, which
-    is far ahead."""
+) -> tuple[timedelta, bool]:
+    """Return the time until a user's attempt is due, and True if others come first or are at it.
+
+    The queue goes by the machine's clock, which is far ahead, and gives out all jobs at once.
+    """
     with transaction(runs._services.pool) as conn:
         row = conn.execute(
             """
-            SELECT due_at FROM checkinsync_queue.users
+            SELECT due_at, EXISTS (
+                   SELECT FROM checkinsync_queue.users AS o
+                    WHERE o.run_id = u.run_id AND o.user_id <> u.user_id AND o.outcome IS NULL
+                      AND (o.running OR o.due_at < u.due_at))
+              FROM checkinsync_queue.users AS u
              WHERE run_id = %s AND user_id = %s AND turn = %s AND outcome IS NULL
             """,
             [run_id, user_id, turn],
         ).fetchone()
-    return timedelta() if row is None or row[0] is None else row[0] - now
+    if row is None or row[0] is None:
+        return timedelta(), False
+    return row[0] - now, row[1]
 
 
 def run(context: HandedContext, words: list[str]) -> int:

@@ -12,4 +12,4 @@ def test_a_machine_that_dies_and_one_that_is_cut_off_cost_no_user_their_night(tm
         pytest.skip("only root can make network name spaces, with `ip` of iproute2")
 
     with office(tmp_path, used_home, machines=3) as place:
-        share_a_night(place, users=60)
+        share_a_night(place, users=40)
