@@ -30,15 +30,22 @@ OLDER = 60
 
 WORKERS = 64
 
+RATES = (400, 300, 250, 200, 150)
+"""Starts a second of nights with slices: whose start is due goes before another one's slice."""
+
 
 @contextmanager
 def caught_up(places: Places, users: int, *, older: bool = False) -> Iterator[str]:
-    """Yield a database of so many users who were imported a moment ago."""
+    """Yield a database of so many users who were imported a moment ago, and of whom nothing older
+    is to be looked back at tonight, if `older` does not say so."""
     count, spacing = (OLDER, A_FORTNIGHT) if older else (RECENT, TWELVE_HOURS)
     with places.database() as url:
         with pages(count, spacing=spacing) as api:
-            ours("import-user", "1", url=url, api=api)
+            for _ in range(2):
+                ours("import-user", "1", url=url, api=api)
         with psycopg.connect(url) as conn:
+            if not older:
+                conn.execute("UPDATE sync_state SET sliced_at = now()")
             clone(conn, users)
         yield url
 
@@ -67,9 +74,20 @@ def nights(places: Places, scale: Scale) -> Figures:
         caught_up(places, scale.slice_users, older=True) as url,
         pages(OLDER, spacing=A_FORTNIGHT) as api,
     ):
-        ran = night(url, api, scale.slice_users)
-        figures["slice night users/s"] = scale.slice_users / ran.seconds
+        rates = [slices(url, api, scale.slice_users, rate) for rate in RATES]
+        figures["slice night users/s"] = max(rates)
     return figures
+
+
+def slices(url: str, api: str, users: int, rate: int) -> float:
+    """Return how many users a second are looked back at, with so many starts a second."""
+    with psycopg.connect(url) as conn:
+        conn.execute("UPDATE sync_state SET sliced_at = NULL")
+    ran = night(url, api, users, "--stagger", f"{1 / rate}s")
+    with psycopg.connect(url) as conn:
+        found = conn.execute("SELECT count(sliced_at) FROM sync_state").fetchone()
+    assert found is not None
+    return float(found[0] / ran.seconds)
 
 
 def round_trips(places: Places, scale: Scale) -> Figures:

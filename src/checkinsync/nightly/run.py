@@ -23,7 +23,7 @@ from checkinsync.store.pool import probe
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
-from checkinsync.sync.slots import MOST_AHEAD, Slots
+from checkinsync.sync.turns import MOST_AHEAD, Turns
 
 
 def run(
@@ -43,12 +43,12 @@ def run(
     Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
     wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
-    slots = Slots(options.workers, now=services.now)
+    turns = Turns(options.workers, now=services.now)
     if import_one is None:
-        import_one = Imports(services, Nightly(options.overlap), in_run=True, slots=slots)
+        import_one = Imports(services, Nightly(options.overlap), in_run=True, turns=turns)
     with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
         on_begun()
-        work = _Run(begun, services, options, check_stop, import_one, slots, wait)
+        work = _Run(begun, services, options, check_stop, import_one, turns, wait)
         work.run()
         return close(work.course, services)
 
@@ -77,7 +77,7 @@ class _Run:
     options: RunOptions
     asked_to_stop: Callable[[], None]
     import_one: ImportOne
-    slots: Slots
+    turns: Turns
     wait: Wait
     course: Course = field(init=False)
     queue: Queue = field(init=False)
@@ -144,7 +144,7 @@ class _Run:
             self._start_all(executor)
 
     def _start_all(self, executor: ThreadPoolExecutor) -> None:
-        now, ahead = self.now, self.slots.ahead
+        now, ahead = self.now, self.turns.ahead
         while (entry := self.queue.take(now, running=self.running - ahead)) is not None:
             self._start(executor, entry)
 
@@ -196,7 +196,7 @@ class _Run:
             return self.course.deadline + timedelta(days=1)  # only what still runs is waited for
         times = [self.course.deadline]
         if not self.course.outages.away:
-            busy = self.running - self.slots.ahead
+            busy = self.running - self.turns.ahead
             times.append(self.queue.next_at(running=busy) or self.course.deadline)
         elif not self.running:
             times.append(self.course.outages.next_look or self.course.deadline)

@@ -15,7 +15,7 @@ from checkinsync.sync.importing import Import
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Scope
 from checkinsync.sync.session import Hooks, Services, Session, together
-from checkinsync.sync.slots import Slots
+from checkinsync.sync.turns import Turns
 
 NO_HOOKS = Hooks()
 
@@ -45,16 +45,16 @@ class Imports:
     new are finished together."""
 
     def __init__(
-        self, services: Services, scope: Scope, *, in_run: bool, slots: Slots | None = None
+        self, services: Services, scope: Scope, *, in_run: bool, turns: Turns | None = None
     ) -> None:
-        """`in_run`: other users' imports may show how tokens are to be sent; `slots`: for those
+        """`in_run`: other users' imports may show how tokens are to be sent; `turns`: for those
         who may ask Foursquare at a time; None: no limit."""
         self._now = services.now
         self._scope = scope
-        self._slots = slots or Slots(now=services.now)
+        self._turns = turns or Turns(now=services.now)
         begin = partial(services.open, for_import=True, defer_retry=in_run)
-        self._open = Grouped(begin, patience=lambda: self._slots.patience)
-        self._finish = Grouped(finish_unchanged, patience=lambda: self._slots.patience)
+        self._open = Grouped(begin, patience=lambda: self._turns.patience)
+        self._finish = Grouped(finish_unchanged, patience=lambda: self._turns.patience)
 
     def __call__(self, user: User, *, run_id: int | None, hooks: Hooks) -> Imported:
         """Import a user; see `import_user`."""
@@ -66,14 +66,14 @@ class Imports:
             raise opened
         work = Import(opened, self._scope, hooks, run_id, started)
         try:
-            with self._slots:
+            with self._turns:
                 work.ask()
             self._finish(work)
-            with self._slots if work.goes_on else nullcontext():
+            with self._turns if work.goes_on else nullcontext():
                 return work.run()
         finally:
             opened.close()
-            self._slots.note_end()
+            self._turns.note_end()
 
 
 def finish_unchanged(imports: Sequence[Import]) -> Sequence[None]:

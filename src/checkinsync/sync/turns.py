@@ -1,4 +1,5 @@
-"""The slots in which users ask Foursquare, and how many users may be begun before one is free."""
+"""Turns in which users ask Foursquare, a few at a time; and how many users are begun ahead of
+them."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from queue import SimpleQueue
 
-MOST_AHEAD = 200
-"""Users begun ahead of the slots, at most."""
+MOST_AHEAD = 64
+"""Users begun ahead of the turns, at most: each holds a page for a while, up to 0.2 MB."""
 
 LATELY = timedelta(seconds=1)
 """Users are begun ahead for so long: nobody's lease is held for much longer than their import."""
@@ -17,11 +18,11 @@ LATELY = timedelta(seconds=1)
 BUSY = 20
 """From so many ends within `LATELY` on, users come fast enough to wait for each other."""
 
-COMPANY = 0.05
+COMPANY = 0.02
 """Seconds that they wait then."""
 
 
-class Slots:
+class Turns:
     """A context manager that few threads are in at a time; the others wait their turn."""
 
     def __init__(self, count: int | None = None, *, now: Callable[[], datetime]) -> None:
@@ -49,7 +50,7 @@ class Slots:
 
     @property
     def ahead(self) -> int:
-        """How many users more than there are slots may be begun: as many as were done lately."""
+        """How many users more than there are turns may be begun: as many as were done lately."""
         since = self._now() - LATELY
         with suppress(IndexError):  # empty
             while self._ends[0] <= since:
@@ -58,5 +59,5 @@ class Slots:
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for company: the slots have enough to do meanwhile."""
+        """Seconds to wait for company: the turns have enough to do meanwhile."""
         return COMPANY if self.ahead >= BUSY else 0

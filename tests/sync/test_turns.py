@@ -1,4 +1,4 @@
-"""Slots: how many users ask Foursquare at a time, and how many are begun ahead of them."""
+"""Turns: how many users ask Foursquare at a time, and how many are begun ahead of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks
-from checkinsync.sync.slots import BUSY, COMPANY, LATELY, MOST_AHEAD, Slots
+from checkinsync.sync.turns import BUSY, COMPANY, LATELY, MOST_AHEAD, Turns
 from support.factories import NOW
 
 USERS = 5
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_no_more_are_in_at_a_time_than_there_are_slots(count):
-    slots, inside, most = Slots(count, now=lambda: NOW), set(), []
+def test_no_more_are_in_at_a_time_than_there_are_turns(count):
+    turns, inside, most = Turns(count, now=lambda: NOW), set(), []
     full = threading.Barrier(count)
 
     def take(number):
-        with slots:
+        with turns:
             inside.add(number)
             full.wait(10)
             most.append(len(inside))
@@ -38,47 +38,47 @@ def test_no_more_are_in_at_a_time_than_there_are_slots(count):
 
 def test_as_many_are_begun_ahead_as_were_done_within_the_last_second():
     at = [NOW]
-    slots = Slots(4, now=lambda: at[0])
+    turns = Turns(4, now=lambda: at[0])
 
     counts = []
     for _ in range(4):
         for _ in range(3):
-            slots.note_end()
-        counts.append(slots.ahead)
+            turns.note_end()
+        counts.append(turns.ahead)
         at[0] += LATELY / 2
 
     assert counts == [3, 6, 6, 6]
     at[0] += LATELY
-    assert slots.ahead == 0
+    assert turns.ahead == 0
     for _ in range(2 * MOST_AHEAD):
-        slots.note_end()
-    assert slots.ahead == MOST_AHEAD
+        turns.note_end()
+    assert turns.ahead == MOST_AHEAD
 
 
 def test_company_is_waited_for_only_where_it_comes():
     at = [NOW]
-    slots = Slots(4, now=lambda: at[0])
+    turns = Turns(4, now=lambda: at[0])
 
-    assert slots.patience == 0
+    assert turns.patience == 0
     for _ in range(BUSY):
-        slots.note_end()
-    assert slots.patience == COMPANY
+        turns.note_end()
+    assert turns.patience == COMPANY
     at[0] += LATELY + timedelta(microseconds=1)
-    assert slots.patience == 0
+    assert turns.patience == 0
 
 
-def test_who_waits_for_a_slot_has_their_lease_and_asks_in_their_turn(env):
+def test_who_waits_for_their_turn_has_their_lease_and_asks_nothing_yet(env):
     users = []
     for number in range(USERS):
         env.simulator.world.add_account(f"token-{number}", count=30)
         users.append(env.add(f"token-{number}"))
-    slots = Slots(1, now=env.now)
-    imports = Imports(env.services, Nightly(timedelta(days=14)), in_run=True, slots=slots)
+    turns = Turns(1, now=env.now)
+    imports = Imports(env.services, Nightly(timedelta(days=14)), in_run=True, turns=turns)
     begun = "SELECT count(*) FROM import_jobs WHERE status = 'running'"
-    turns, goes_on = [], threading.Event()
+    asking, goes_on = [], threading.Event()
 
     def check_start():
-        turns.append(None)
+        asking.append(None)
         assert goes_on.wait(10)
 
     hooks = Hooks(check_start=check_start)
@@ -86,9 +86,9 @@ def test_who_waits_for_a_slot_has_their_lease_and_asks_in_their_turn(env):
         ends = [threads.submit(imports, user, run_id=1, hooks=hooks) for user in users]
         while env.conn.execute(begun).fetchone() != (USERS,):
             threading.Event().wait(0.01)
-        assert len(turns) == 1
+        assert len(asking) == 1
         goes_on.set()
         saved = [end.result(10).saved.new for end in ends]
 
     assert saved == [30] * USERS
-    assert slots.ahead == USERS
+    assert turns.ahead == USERS
