@@ -212,9 +212,8 @@ def _embedded(context: Context, program: str) -> Iterator[Running]:
     """Serve the embedded database, for one of PostgreSQL's programs."""
     from checkinsync.resources import embedded_database
 
-    settings = _embedded_settings(context, program)
     listening()
-    with embedded_database(settings) as running:
+    with embedded_database(_embedded_settings(context, program)) as running:
         yield running
 
 

@@ -132,7 +132,6 @@ def _chosen(
 
 def usual_kind() -> str:
     """Return the kind that this machine has; an ordinary user's timer needs lingering."""
-
     from checkinsync.schedule import systemd
 
     if os.geteuid() == 0:

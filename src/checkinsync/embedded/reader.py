@@ -51,8 +51,7 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'checkins
 @contextmanager
 def let_in(running: Running, *, password_file: Path) -> Iterator[None]:
     """Let the role log in within the block, with the password of the file."""
-    password = _password(password_file)
-    _psql(running, f"\\set password '{password}'\n{LET_IN}")
+    _psql(running, f"\\set password '{_password(password_file)}'\n{LET_IN}")
     try:
         yield
     finally:

@@ -98,8 +98,8 @@ def words_of(outer: Outer | None, *secrets: str) -> str:
     said = [meta.get(name) for name in ("errorDetail", "errorMessage", "message")]
     said += [outer.message, outer.error_detail, outer.error_message, outer.error_description]
     said += [inside.get("message"), outer.error]
-    text = next((text for text in said if isinstance(text, str) and text.strip()), "")
-    return redaction.words(text, *secrets)
+    text = next((text for text in said if isinstance(text, str) and text.strip()), None)
+    return "" if text is None else redaction.words(text, *secrets)
 
 
 def in_brackets(words: str) -> str:

@@ -19,6 +19,7 @@ from checkinsync.nightly.results import RunResults
 from checkinsync.nightly.schedule import Entry, Queue
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.nightly.wait import Inbox, Wait, wait_for
+from checkinsync.shutdown import signals_deferred
 from checkinsync.store.pool import probe
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.scope import Nightly
@@ -168,7 +169,8 @@ class _Run:
 
     def _start(self, executor: ThreadPoolExecutor, entry: Entry) -> None:
         self.running += 1
-        executor.submit(self._attempt, entry, probes=bool(self.course.outages.away))
+        with signals_deferred():  # an exception while a thread starts breaks that thread
+            executor.submit(self._attempt, entry, probes=bool(self.course.outages.away))
 
     def _attempt(self, entry: Entry, *, probes: bool) -> None:
         hooks = Hooks(

@@ -134,8 +134,7 @@ class Faults:
 def spoil(answer: Answer, fault: Fault, *, switches: Switches, now: float) -> Answer:
     """Return what goes back instead of a good answer."""
     if fault.kind in LIMITED:
-        reset = now + fault.seconds
-        error = rate_limit_exceeded(switches, reset=reset, now=now)
+        error = rate_limit_exceeded(switches, reset=now + fault.seconds, now=now)
         refusal = refused(error, request_id=REQUEST_ID)
         return refusal if fault.kind == "rate_limit_exceeded" else replace(refusal, body=b"")
     return SPOILT[fault.kind](answer, fault)

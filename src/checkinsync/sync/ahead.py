@@ -8,6 +8,7 @@ from concurrent.futures import Future
 
 from checkinsync.foursquare.client import UserClient
 from checkinsync.model.listing import Page, PageRequest
+from checkinsync.shutdown import signals_deferred
 
 MOST = 8
 """Pages asked for at the same time."""
@@ -54,7 +55,8 @@ class PagesAhead:
 
     def _start(self, request: PageRequest) -> Future[Page]:
         answer: Future[Page] = Future()
-        threading.Thread(target=self._ask, args=(request, answer), daemon=True).start()
+        with signals_deferred():  # an exception while a thread starts breaks that thread
+            threading.Thread(target=self._ask, args=(request, answer), daemon=True).start()
         return answer
 
     def _ask(self, request: PageRequest, answer: Future[Page]) -> None:

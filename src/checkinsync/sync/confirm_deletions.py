@@ -134,8 +134,7 @@ class _Night:
         """The rows missed twice that are due, or that the list's own word is enough for; others
         first each night, so that those without an answer keep none waiting for ever."""
         now = self.session.now
-        twice = self.missed_twice.values()
-        due = [row for row in twice if is_due(row, now=now) or self._proved(row)]
+        due = [r for r in self.missed_twice.values() if is_due(r, now=now) or self._proved(r)]
         first = now.toordinal() % len(due) if due else 0
         return [*due[first:], *due[:first]][:ASKED]
 

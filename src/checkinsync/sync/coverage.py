@@ -69,5 +69,4 @@ class WalkCoverage:
             mark_unshown(conn, user_id, (), EVERYTHING, now=now)
         elif self._span is not None:
             whole = self._span.to_the_end(complete=True)
-            shown = {item.key for item in self._last.items}
-            mark_unshown(conn, user_id, shown, whole, now=now)
+            mark_unshown(conn, user_id, {item.key for item in self._last.items}, whole, now=now)

@@ -150,10 +150,9 @@ class Import:
         """Take that page in, once its end is stored."""
         assert self.received is not None
         received, self.received = self.received, None
-        saved = Saved(unchanged=len(received.page.items))
         self.walk.take(received.page)
         self.coverage.take(received.page, received.span)
-        self._took(received, saved)
+        self._took(received, Saved(unchanged=len(received.page.items)))
 
     @property
     def goes_on(self) -> bool:

@@ -144,10 +144,9 @@ def oldest_unverified(user: Status) -> dict[str, Any] | None:
 
 def _stretch(user: Status) -> str | None:
     """`2026-02-01 (2010-03 to 2012-05)`: when it was compared, and the months it holds."""
-    if user.unverified_since is None or user.unverified_newest is None:
+    since, newest, oldest = user.unverified_since, user.unverified_newest, user.unverified_oldest
+    if since is None or newest is None:
         return None
-    since, newest = user.unverified_since, user.unverified_newest
-    oldest = user.unverified_oldest
     begins = f"{oldest.astimezone(UTC):%Y-%m} to " if oldest else "up to "
     return f"{since.astimezone(UTC):%Y-%m-%d} ({begins}{newest.astimezone(UTC):%Y-%m})"
 
