@@ -347,6 +347,7 @@ def test_a_history_that_changes_while_it_is_verified_is_no_gap(env, ada, prove):
     assert not found(proof, Kind.DIFFERENT)
 
 
+@pytest.mark.long
 def test_one_missing_row_among_seventy_thousand_is_found_and_repaired(env, ada, prove):
     env.simulator.switches.hourly_limit = 1000  # the simulator's clock stands still
     user = ada(70_000)
