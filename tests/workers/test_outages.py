@@ -28,7 +28,7 @@ from checkinsync.store.pool import open_pool
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.session import Services
 from checkinsync.workers import schema
-from checkinsync.workers.worker import Pace, work
+from checkinsync.workers.worker import Pace, hear_errors_only, work
 from support.concurrent import server_of
 from support.engines import Machines
 from support.environment import HandedClock
@@ -207,3 +207,13 @@ def test_a_worker_asked_to_stop_while_the_database_is_away_leaves_its_user_to_ot
     assert caplog.records == []
     assert place.story.rows(ended) == [(2, 0, "ok")]
     assert place.story.complete(*people)
+
+
+def test_procrastinate_tells_of_errors_but_not_of_a_database_that_is_away(caplog):
+    hear_errors_only()
+
+    for error in (DatabaseAway("away"), KeyError("x")):
+        logging.getLogger("procrastinate.worker").error("poll error", exc_info=error)
+        logging.getLogger("procrastinate.worker.checkinsync").error("lost", exc_info=error)
+
+    assert [type(record.exc_info[1]) for record in caplog.records] == [KeyError, KeyError]
