@@ -24,7 +24,16 @@ from checkinsync.store.shared_runs import StoredRun
 from checkinsync.sync.session import Services
 from checkinsync.workers import queue
 from checkinsync.workers.queue import Attempt
-from checkinsync.workers.stored import NOT_DUE, StoredError, StoredOutcome, from_json, to_json
+from checkinsync.workers.stored import (
+    NOT_DUE,
+    StoredError,
+    StoredOutcome,
+    from_json,
+    prepare,
+    to_json,
+)
+
+prepare(RunOptions, Outages, Circumstances)
 
 LATE = timedelta(minutes=10)
 """After the deadline an import that has not ended by itself counts as lost."""
