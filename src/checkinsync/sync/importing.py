@@ -42,6 +42,7 @@ class _Received:
     """A page that was received, and what it shows of the list."""
 
     page: Page
+    listed: PageOrder
     span: Span | None
     order: Order | None
     at: datetime
@@ -49,8 +50,8 @@ class _Received:
     @classmethod
     def of(cls, page: Page, *, now: datetime) -> _Received:
         """Return the page as received now."""
-        span = Span.of(page.items, top=page.offset == 0, now=now)
-        return cls(page, span, PageOrder.of(page.items, now=now).order, now)
+        listed = PageOrder.of(page.items, now=now)
+        return cls(page, listed, listed.span(top=page.offset == 0), listed.order, now)
 
 
 @dataclass(slots=True)
@@ -222,7 +223,7 @@ class Import:
         self.may_be_unchanged = not saved.new
         self.pages += 1
         self.saved += saved
-        self.window_size += self._in_window(received.page)
+        self.window_size += self._in_window(received)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         progress = self._progress(received.page, self.pages, seen=self.walk.seen, saved=self.saved)
         self.hooks.on_page(progress)
@@ -287,7 +288,7 @@ class Import:
         if self.walk.ended or oldest is not None:
             compared = VerifiedSpan(self.started, oldest, self.first_attempt)
             self.spans = tuple(covered(before, compared))
-        size = self.window_size + self._in_window(received.page)
+        size = self.window_size + self._in_window(received)
         return Finished(
             self.session.lease,
             self.session.job,
@@ -312,15 +313,11 @@ class Import:
             and self.hooks.may_scrub()
         )
 
-    def _in_window(self, page: Page) -> int:
+    def _in_window(self, received: _Received) -> int:
         """Count the page's check-ins that the next night's window will hold again."""
         if not isinstance(self.scope, Nightly):
             return 0
-        start = self.first_attempt - self.scope.overlap
-        listed = PageOrder.of(page.items, now=self.session.now)
-        return max(
-            sum(at >= start for at in listed.created), sum(at >= start for at in listed.entered)
-        )
+        return received.listed.reaches(self.first_attempt - self.scope.overlap)
 
     @property
     def _oldest(self) -> datetime | None:

@@ -341,10 +341,10 @@ def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> 
     The page must be in order by one of the two instants, and its last check-in older than `start`
     by both. Unreadable items, and instants of ids in the future, are ignored.
     """
-    listed = PageOrder.of(items, now=now)
-    if start is None or listed.last is None:
+    if start is None:
         return False
-    return bool(listed.orders) and listed.last < start
+    listed = PageOrder.of(items, now=now)
+    return listed.last is not None and listed.last < start and bool(listed.orders)
 
 
 _SAME_PAGE = (
