@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from checkinsync.errors import FoursquareAway, Interrupted, RateLimited, sentence
+from checkinsync.errors import FoursquareAway, RateLimited, sentence
 from checkinsync.foursquare import parse
 from checkinsync.model.changes import Saved
 from checkinsync.model.checkin import Checkin
@@ -85,7 +85,7 @@ class Import:
     """What has been compared when, with this walk."""
 
     def __post_init__(self) -> None:
-        self.ahead = PagesAhead(self.session.client)
+        self.ahead = PagesAhead(self.session.client, self.hooks.check_stop)
 
     @property
     def user_id(self) -> int:
@@ -134,7 +134,6 @@ class Import:
 
     def _receive(self) -> _Received:
         assert self.walk.request is not None
-        self.hooks.check_stop()
         return _Received.of(self.ahead.receive(self.walk.request), now=self.session.now)
 
     def unchanged_end(self) -> Finished:
@@ -188,10 +187,7 @@ class Import:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
         page = received.page
         known = self.walk.known.intersection(item.key for item in page.items)
-        early = self.walk.decides_early(page)
-        if early:
-            self.walk.take(page)
-            self._ask_ahead(page)
+        early = self.ahead.take(self.walk, page)
         with self.session.transaction() as conn:
             saved = self._save(conn, received, known)
             self.coverage.take(page, received.span)
@@ -201,12 +197,6 @@ class Import:
                 self.coverage.note_end(conn, self.user_id, now=received.at)
             self._store(conn, received, saved)
         self._took(received, saved)
-
-    def _ask_ahead(self, page: Page) -> None:
-        """Ask for what follows while this page is stored, unless it is time to stop."""
-        with suppress(Interrupted):
-            self.hooks.check_stop()
-            self.ahead.ask(self.walk.requests_after(page, most=self.ahead.depth))
 
     def _save(self, conn: Connection, received: _Received, known: Collection[str]) -> Saved:
         items, span, at = received.page.items, received.span, received.at

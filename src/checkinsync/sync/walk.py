@@ -33,7 +33,7 @@ FAR = 100_000
 TAIL = PAGE
 """Keys of the last contiguous items that a walk keeps, to see how the list moves."""
 
-MARK = 32
+MARK = 16
 """Keys of these that a checkpoint keeps, to find the seam again. It is written after each page, so
 that a long one costs more than the page where nothing in it has changed."""
 

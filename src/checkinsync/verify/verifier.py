@@ -23,6 +23,7 @@ from checkinsync.model.user import User
 from checkinsync.store import checkins, deletions
 from checkinsync.store.jobs import Progress
 from checkinsync.store.pool import Connection
+from checkinsync.sync.ahead import PagesAhead
 from checkinsync.sync.coverage import add_verified
 from checkinsync.sync.deletions import LATELY, judge
 from checkinsync.sync.reconcile import once
@@ -91,6 +92,7 @@ class _Verification:
     acceptance: Acceptance | None
     session: Session = field(init=False)
     walk: Walk = field(init=False)
+    ahead: PagesAhead = field(init=False)
     started: datetime = field(init=False)
     pages: int = 0
     saved: Saved = field(default_factory=Saved)
@@ -113,11 +115,11 @@ class _Verification:
     def run(self) -> VerificationResult:
         """Walk to the end of the list and return the verdict."""
         with self.services.session(self.user) as self.session:
+            self.ahead = PagesAhead(self.client, self.hooks.check_stop)
             with self.session.transaction() as conn:
                 self._begin(conn)
             while (request := self.walk.request) is not None:
-                self.hooks.check_stop()
-                self._take(self.client.page(offset=request.offset, limit=request.limit))
+                self._take(self.ahead.receive(request))
             if self.walk.problem is not None:
                 raise self.walk.problem
             if self.repair:
@@ -150,6 +152,7 @@ class _Verification:
 
     def _take(self, page: Page) -> None:
         """Compare a page, repair it if asked to, and store the checkpoint, in one transaction."""
+        early = self.ahead.take(self.walk, page)
         with self.session.transaction() as conn:
             at = self.now
             seen = queries.seen(conn, self.user.id, [item.key for item in page.items])
@@ -160,8 +163,9 @@ class _Verification:
                 self._store(conn, page, items, at=at)
                 compared = self._looked_at_again(conn, items, compared)
             queries.add(conn, self.user.id, compared, at=at)
-            stored = None if page.items else checkins.count(conn, self.user.id)
-            self.walk.take(page, new=new, stored=stored)
+            if not early:
+                stored = None if page.items else checkins.count(conn, self.user.id)
+                self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
             self.totals.add(page.total)
             self._store_progress(conn)
