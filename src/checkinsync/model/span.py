@@ -7,11 +7,10 @@ either order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from itertools import pairwise
 
 from checkinsync.model.checkin import Checkin, Item, Unreadable, instant_of_id
 
@@ -72,9 +71,10 @@ class PageOrder:
         `top`: it begins with the list's first item. `known`: the order of the list, if another
         page has shown it.
         """
-        if not self.orders:
+        may_be = self.orders
+        if not may_be:
             return None
-        orders = frozenset({known}) if known in self.orders else self.orders
+        orders = frozenset({known}) if known in may_be else may_be
         entered = self.entered or self.created
         ends = {
             Order.CREATED: (self.created[0], self.created[-1]),
@@ -237,8 +237,8 @@ def id_from(at: datetime | None) -> str:
     return "" if at is None else f"{max(0, int(at.timestamp())):08x}"
 
 
-def _descends(instants: Iterable[datetime]) -> bool:
-    return all(above >= below for above, below in pairwise(instants))
+def _descends(instants: Sequence[datetime]) -> bool:
+    return sorted(instants, reverse=True) == list(instants)  # at once, where they do
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

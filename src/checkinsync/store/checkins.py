@@ -119,7 +119,7 @@ def facing(
 
     `borders`: of the stretch that shows just the ids `shown`; None: no others are looked for.
     """
-    seconds = sorted({checkin.created_at for checkin in checkins})
+    seconds = sorted({int(checkin.created_at.timestamp()) for checkin in checkins})
     ids = sorted({checkin.id for checkin in checkins})
     rows = conn.execute(
         """
@@ -135,10 +135,9 @@ def facing(
                    missing_since, withheld_since, deleted_at
               FROM checkins
              WHERE user_id = %(user)s
-               AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
-               AND checkin_date < %(last)s::timestamptz AT TIME ZONE 'UTC' + interval '1 second'
-               AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
-                 = ANY (%(seconds)b::timestamptz[]))
+               AND checkin_date >= to_timestamp(%(first)s) AT TIME ZONE 'UTC'
+               AND checkin_date < to_timestamp(%(last)s + 1) AT TIME ZONE 'UTC'
+               AND floor(extract(epoch FROM checkin_date))::int8 = ANY (%(seconds)b::int8[]))
         SELECT page.*, met.*
           FROM (SELECT %(bounded)s AND EXISTS (
                        SELECT FROM checkins

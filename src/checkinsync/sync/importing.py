@@ -187,8 +187,8 @@ class Import:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
         page = received.page
         known = self.walk.known.intersection(item.key for item in page.items)
-        early = self.ahead.take(self.walk, page)
         with self.session.transaction() as conn:
+            early = self.ahead.take(self.walk, page)
             saved = self._save(conn, received, known)
             self.coverage.take(page, received.span)
             if not early:

@@ -152,8 +152,8 @@ class _Verification:
 
     def _take(self, page: Page) -> None:
         """Compare a page, repair it if asked to, and store the checkpoint, in one transaction."""
-        early = self.ahead.take(self.walk, page)
         with self.session.transaction() as conn:
+            early = self.ahead.take(self.walk, page)
             at = self.now
             seen = queries.seen(conn, self.user.id, [item.key for item in page.items])
             items = [item for item in page.items if item.key not in seen]
