@@ -249,7 +249,7 @@ def add(
                 rf"\x{c.fingerprint.hex()}", now, _in_utc(now),
             ))  # fmt: skip
     if cursor.rowcount != len(checkins):
-        raise ValueRefused("a trigger of table checkins leaves check-ins out")
+        raise ValueRefused("the database refused a value: a trigger of table checkins left it out")
 
 
 def rewrite(

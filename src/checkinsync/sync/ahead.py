@@ -16,9 +16,6 @@ from checkinsync.sync.walk import Walk
 MOST = 8
 """Pages asked for at the same time."""
 
-PATIENCE = 3
-"""Pages that have to be waited for before more than one is asked for ahead of time."""
-
 RESERVE = 50
 """Requests of the hour below which nothing is guessed."""
 
@@ -36,11 +33,9 @@ class PagesAhead:
 
     @property
     def _depth(self) -> int:
-        """How many pages to ask for: one, or more with each page that was waited for."""
+        """How many pages to ask for: one, and twice as many with each page that was waited for."""
         left = self._client.remaining
-        if self._waits < PATIENCE or (left is not None and left < RESERVE):
-            return 1
-        return min(MOST, 2 << (self._waits - PATIENCE))
+        return 1 if left is not None and left < RESERVE else min(MOST, 1 << self._waits)
 
     def take(self, walk: Walk, page: Page) -> bool:
         """Let a walk take a page before it is stored, and ask for what follows; return False where
