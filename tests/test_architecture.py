@@ -54,7 +54,7 @@ ADDRESSES = {
     "rich": ("cli.",),
     "requests": ("foursquare.", "notify."),
     "urllib3": ("foursquare.",),
-    "msgspec": ("foursquare.", "model.checkin", "workers.stored"),
+    "msgspec": ("foursquare.", "model.checkin", "verify.queries", "workers.stored"),
     "tenacity": ("foursquare.", "nightly.", "notify.", "workers.queue", "workers.worker"),
     "procrastinate": ("workers.queue", "workers.worker"),
     "jinja2": ("report.page",),
