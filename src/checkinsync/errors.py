@@ -223,6 +223,10 @@ class ValueRefused(DatabaseError):
     exit_code = Exit.PARTIAL
 
 
+class Duplicate(ValueRefused):
+    """A unique constraint says no: another row has the value."""
+
+
 class PrivilegeMissing(DatabaseError):
     """The database role is not allowed to do what it has to."""
 

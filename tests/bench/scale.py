@@ -37,7 +37,7 @@ FULL = Scale(
     histories=(10_000, 100_000, 500_000), nights=(1_000, 10_000, 100_000),
 )  # fmt: skip
 QUICK = Scale(
-    "quick", checkins=5_000, rounds=1, slowest=100, latency_checkins=2_500, users=500,
+    "quick", checkins=5_000, rounds=1, slowest=100, latency_checkins=10_000, users=500,
     slice_users=100, planned=20_000, shown=5_000, starts=5,
     histories=(2_500, 10_000), nights=(100, 400),
 )  # fmt: skip

@@ -291,7 +291,7 @@ def test_a_run_that_cannot_begin_names_the_section_of_the_runbook_too(story: Sto
 
 def test_runs_that_meet_the_same_trouble_say_it_in_one_line_for_a_day(story: Story):
     ada, ben = story.people(20, 10)
-    story.simulator.fail(Fault("html", token=ben.token, path=CHECKINS, times=None))
+    story.simulator.fail(Fault("user_suspended", token=ben.token, path=CHECKINS, times=None))
 
     first = story.run("orchestrate", retries="0")
     second = story.run("orchestrate", retries="0")

@@ -193,6 +193,7 @@ class CrewPlayer(Player):
         self._hours_later()
         self.clock.skip(timedelta(minutes=2))
         if night.whose % 2 and held:
+            held = held[:1]
             other = self._start(night, Errand(skew=30), QUIET, whose=str(held[0][0]))
             other.popen.wait(PATIENCE)
         else:

@@ -29,7 +29,7 @@ CASES = {
     "a number out of range": ("INSERT INTO t (a) VALUES (99999)", errors.ValueRefused),
     "no number": ("INSERT INTO t (a) VALUES ('x'::text::int2)", errors.ValueRefused),
     "a check": ("INSERT INTO t (a) VALUES (-1)", errors.ValueRefused),
-    "a double": (f"INSERT INTO t (b) VALUES ('{SECRET}')", errors.ValueRefused),
+    "a double": (f"INSERT INTO t (b) VALUES ('{SECRET}')", errors.Duplicate),
     "an index row too large": (
         "INSERT INTO t (b) SELECT string_agg(sha512(n::text::bytea)::text, '')"
         " FROM generate_series(1, 300) AS n",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 from support.stories import QUIET
 
@@ -33,11 +32,9 @@ def test_two_runs_at_once_are_one(story):
     people = story.people(20, 20)
     first = story.asleep("orchestrate")
 
-    started = time.monotonic()
     second = story.run("orchestrate")
 
     assert second.code == 75
-    assert time.monotonic() - started < 3
     assert "another run is at work" in second.err
     first.signal(signal.SIGCONT)
     assert first.ended() == QUIET

@@ -178,11 +178,9 @@ def test_with_foursquare_down_the_run_waits_until_its_deadline_and_blames_nobody
     people = story.people(20, 10, 10, 30)
     story.unplug()
 
-    started = time.monotonic()
     night = story.run("orchestrate", "--deadline", "6s")
 
     assert night.code == 69
-    assert time.monotonic() - started < 20
     assert night.err.startswith("checkinsync: run 1: away; 4 due, 0 synced")
     assert all(f"user {person.id} ({person.name})" in night.err for person in people)
     assert set(states(story).values()) == {"new"}

@@ -8,6 +8,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from checkinsync.store import lease_owner
 from checkinsync.workers import schema
 from drill import script, seams
@@ -22,6 +24,7 @@ SEED = 9
 SHORT = ("--seed", "1", "--nights", "40", "--storm", "15", "--calm", "3", "--jobs", "2")
 
 
+@pytest.mark.long
 def test_two_worlds_stand_a_short_drill():
     drill = subprocess.run(
         [sys.executable, "-m", "drill", *SHORT],

@@ -132,6 +132,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.db
+@pytest.mark.long
 def test_a_server_is_set_up_as_the_readme_says(machine: Path):
     wheel = build_wheel(machine / "wheel")
     (wheel / "token").write_text(TOKEN)

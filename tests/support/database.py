@@ -26,6 +26,9 @@ SHARED_MEMORY = Path("/dev/shm")
 ROOM = 512 * 2**20
 """Bytes that must be free there: containers often give 64 MB."""
 
+LONG = {"long", "ninety_seconds"}
+"""Marks of tests that begin before the others."""
+
 
 @dataclass
 class Databases:
@@ -65,6 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"postgres", "made_once"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.db)
+    items.sort(key=lambda item: not LONG & {mark.name for mark in item.iter_markers()})
 
 
 @pytest.fixture(scope="session")

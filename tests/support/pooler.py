@@ -58,9 +58,11 @@ class Pooler:
                 request = client.request()
                 held = held or (self.idle.pop() if self.idle else self.connected()[0])
                 held.send(request)
-                if client.relay(held) == b"I" and self.transactional:
+                ready, state = client.relay(held)
+                if state == b"I" and self.transactional:
                     self.idle.append(held)
                     held = None
+                client.send(ready)
 
     def connected(self) -> tuple[Peer, bytes]:
         """Open a connection to the server; return it and its greeting, with another process id."""
@@ -129,13 +131,14 @@ class Peer:
             if kind in ENDS:
                 return said
 
-    def relay(self, server: Peer) -> bytes:
-        """Pass on an answer; return the server's state after it: `I` outside a transaction."""
+    def relay(self, server: Peer) -> tuple[bytes, bytes]:
+        """Pass on an answer; return its last message, after which the client goes on, and the
+        server's state: `I` outside a transaction."""
         while True:
             kind, body = server.message()
-            self.send(kind + body)
             if kind == b"Z":
-                return body[4:]
+                return kind + body, body[4:]
+            self.send(kind + body)
 
 
 @contextmanager

@@ -18,13 +18,15 @@ WINDOW = Nightly(timedelta(days=14))
 
 @pytest.fixture
 def trips(monkeypatch):
-    """The number of times that the driver waits for the server, as a list to be cleared."""
+    """The number of times that the driver waits for the server, as a list to be cleared. The parts
+    of a COPY are sent one after the other, without an answer to each."""
     made: list[None] = []
     wait = psycopg.Connection.wait
 
-    def counted(*arguments, **more):
-        made.append(None)
-        return wait(*arguments, **more)
+    def counted(conn, generator, *arguments, **more):
+        if generator.__name__ != "copy_to":
+            made.append(None)
+        return wait(conn, generator, *arguments, **more)
 
     monkeypatch.setattr(psycopg.Connection, "wait", counted)
     return made
@@ -115,7 +117,7 @@ def test_one_with_news_leaves_the_others_alone(env):
     assert [each.run().saved.new for each in work] == [0, 1, 0]
 
 
-def test_a_page_takes_eleven_and_five_if_it_is_stored(env, trips):
+def test_a_page_takes_ten_and_five_if_it_is_stored(env, trips):
     taken = {}
     for count in (1000, 1980):  # four pages more
         env.simulator.world.add_account(f"token-{count}", count=count)
@@ -126,4 +128,4 @@ def test_a_page_takes_eleven_and_five_if_it_is_stored(env, trips):
             taken[kind, count] = len(trips)
 
     more = {kind: (taken[kind, 1980] - taken[kind, 1000]) / 4 for kind in ("new", "stored")}
-    assert more == {"new": 11, "stored": 5}
+    assert more == {"new": 10, "stored": 5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import psycopg
@@ -83,6 +84,11 @@ REFUSALS = {
         CREATE TRIGGER guard BEFORE INSERT ON checkins
            FOR EACH ROW WHEN (NEW.foursquare_id = '{id}') EXECUTE FUNCTION refuse()
     """,
+    "a trigger that says nothing": """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER guard BEFORE INSERT ON checkins
+           FOR EACH ROW WHEN (NEW.foursquare_id = '{id}') EXECUTE FUNCTION refuse()
+    """,
     "a narrow column": "ALTER TABLE checkins ALTER venue_id TYPE varchar(5)",
 }
 
@@ -105,3 +111,35 @@ def test_a_check_in_that_the_database_refuses_is_quarantined_and_the_others_are_
     [(key, problem)] = conn.execute("SELECT foursquare_id, problem FROM quarantined_checkins")
     assert key == refused.id
     assert "the database refused a value" in problem
+
+
+def test_a_row_that_the_application_adds_meanwhile_is_taken_over(db, conn, pool):
+    """It is not committed yet when the page is compared, so that the page meets it only later."""
+    [user] = add_users(conn, 1)
+    page = history(9)
+    other = page[4]
+    with (
+        psycopg.connect(db) as application,
+        ThreadPoolExecutor(1) as threads,
+        transaction(pool) as own,
+    ):
+        application.execute(
+            """
+            INSERT INTO checkins (user_id, venue_id, venue_name, checkin_date)
+            VALUES (%s, %s, 'Somewhere', %s::timestamptz AT TIME ZONE 'UTC')
+            """,
+            [user, other.venue_id, other.created_at],
+        )
+        saving = threads.submit(save_page, own, user, page, now=NOW)
+        until_waiting(conn, own.info.backend_pid)
+        application.commit()
+        saved = saving.result()
+
+    assert (saved.new, saved.changed) == (8, 1)
+    assert conn.execute("SELECT count(*), count(foursquare_id) FROM checkins").fetchone() == (9, 9)
+
+
+def until_waiting(conn: psycopg.Connection, pid: int) -> None:
+    """Return as soon as a session waits for another one's lock."""
+    while not conn.execute("SELECT cardinality(pg_blocking_pids(%s))", [pid]).fetchone()[0]:
+        pass

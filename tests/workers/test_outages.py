@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from checkinsync.embedded import serving
+from checkinsync.errors import DatabaseAway
 from checkinsync.foursquare.client import Foursquare
 from checkinsync.migrations import migrate
 from checkinsync.nightly import run as nightly
@@ -27,7 +28,7 @@ from checkinsync.store.pool import open_pool
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.session import Services
 from checkinsync.workers import schema
-from checkinsync.workers.worker import Pace, work
+from checkinsync.workers.worker import Pace, hear_errors_only, work
 from support.concurrent import server_of
 from support.engines import Machines
 from support.environment import HandedClock
@@ -116,10 +117,15 @@ def in_one_process(place: Place):
     )
 
 
-def on_workers(place: Place):
+def machines_of(place: Place) -> Machines:
     machines = Machines(place.story.url, place.story.conn, place.outage, place.services, None)
     for jobs in machines.jobs:
         jobs.imports_of = Imports
+    return machines
+
+
+def on_workers(place: Place):
+    machines = machines_of(place)
     run_id = machines.hand_over(stagger=0 * MINUTE)
     turns = itertools.cycle(machines.jobs)
     while (job := machines.take()) is not None:
@@ -149,6 +155,29 @@ def test_a_database_gone_for_12_and_for_50_seconds_costs_nothing(place, engine):
     assert place.story.complete(*people)
 
 
+def test_a_run_that_waits_outlasts_50_seconds_without_a_database_but_not_two_minutes(place):
+    place.story.people(20)
+    machines = machines_of(place)
+    run_id = machines.hand_over(stagger=0 * MINUTE)
+    runs = machines.jobs[0].runs
+
+    def rarely(seconds: float) -> None:
+        place.outage.sleep(10 * seconds)
+        if place.outage.back_at is None:
+            machines.conn = place.look()
+            machines.work()
+
+    place.outage.stop(seconds=50)
+    summary = runs.wait(run_id, rarely)
+
+    assert (summary.outcome, summary.synced) == ("ok", 1)
+    place.outage.stop(seconds=300)
+    began = place.outage.at
+    with pytest.raises(DatabaseAway):
+        runs.wait(run_id, rarely)
+    assert place.outage.at - began == timedelta(seconds=120)
+
+
 def test_a_worker_asked_to_stop_while_the_database_is_away_leaves_its_user_to_others(place, caplog):
     people = place.story.people(700, 300)
     shutdown = Shutdown()
@@ -158,9 +187,7 @@ def test_a_worker_asked_to_stop_while_the_database_is_away_leaves_its_user_to_ot
         shutdown._asked.set()  # as by SIGTERM
 
     place.story.at_request(2, trouble)
-    Machines(place.story.url, place.story.conn, place.outage, place.services, None).hand_over(
-        stagger=0 * MINUTE
-    )
+    machines_of(place).hand_over(stagger=0 * MINUTE)
     with caplog.at_level(logging.ERROR):
         work(place.services, concurrency=2, shutdown=shutdown, pace=QUICK)
     place.outage.start()
@@ -180,3 +207,13 @@ def test_a_worker_asked_to_stop_while_the_database_is_away_leaves_its_user_to_ot
     assert caplog.records == []
     assert place.story.rows(ended) == [(2, 0, "ok")]
     assert place.story.complete(*people)
+
+
+def test_procrastinate_tells_of_errors_but_not_of_a_database_that_is_away(caplog):
+    hear_errors_only()
+
+    for error in (DatabaseAway("away"), KeyError("x")):
+        logging.getLogger("procrastinate.worker").error("poll error", exc_info=error)
+        logging.getLogger("procrastinate.worker.checkinsync").error("lost", exc_info=error)
+
+    assert [type(record.exc_info[1]) for record in caplog.records] == [KeyError, KeyError]

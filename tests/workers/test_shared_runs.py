@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -332,6 +334,25 @@ def test_the_end_of_a_job_that_another_worker_has_ended_is_no_error(db, pool):
     jobs = JobManager(Connector(pool, patiently))
 
     asyncio.run(jobs.finish_job_by_id_async(1, Status.SUCCEEDED, delete_job=True))
+
+
+FIRST_SEEN = """
+from checkinsync.workers import loading
+from checkinsync.model.changes import Saved
+from checkinsync.nightly.notices import Circumstances
+from checkinsync.nightly.outages import CircuitBreaker, Outages, Patience
+from checkinsync.nightly.plan import RunOptions
+
+kinds = (Saved, Circumstances, CircuitBreaker, Outages, Patience, RunOptions)
+print([kind.__name__ for kind in kinds if not hasattr(kind, "__msgspec_cache__")])
+"""
+
+
+def test_no_thread_is_the_first_to_convert_into_a_type():
+    """Two that are so at a time crash the process."""
+    told = subprocess.run([sys.executable, "-c", FIRST_SEEN], capture_output=True, check=True)
+
+    assert told.stdout == b"[]\n"
 
 
 def test_an_import_is_told_if_it_may_scrub_without_a_second_connection(db, conn, machines, imports):

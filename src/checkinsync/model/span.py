@@ -7,13 +7,12 @@ either order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
-from itertools import pairwise
 
-from checkinsync.model.checkin import Checkin, Item, instant_of_id
+from checkinsync.model.checkin import Checkin, Item, Unreadable, instant_of_id
 
 AFTER_ALL_IDS = "\U0010ffff"
 """Sorts after all there are, those that are no hex digits too."""
@@ -37,15 +36,18 @@ class PageOrder:
     """Only of ids that hold an instant which is not in the future."""
     last: datetime | None
     """The later instant of the last check-in that has both; past the window only if this is."""
+    complete: bool = True
+    """False: the page holds an item without an id, which may be any check-in."""
 
     @classmethod
-    def of(cls, items: Iterable[Item], *, now: datetime) -> PageOrder:
+    def of(cls, items: Sequence[Item], *, now: datetime) -> PageOrder:
         """Return the instants of a page; unreadable items are ignored."""
         checkins = [item for item in items if isinstance(item, Checkin)]
         created = tuple(checkin.created_at for checkin in checkins)
         both = [(c.created_at, at) for c in checkins if (at := entered_at(c.id, now=now))]
         last = max(both[-1]) if both else created[-1] if created else None
-        return cls(created, tuple(at for _, at in both), last)
+        complete = not any(item.nameless for item in items if isinstance(item, Unreadable))
+        return cls(created, tuple(at for _, at in both), last, complete)
 
     @property
     def orders(self) -> frozenset[Order]:
@@ -62,6 +64,36 @@ class PageOrder:
         """The order of the whole list if this page rules out the other one, else None."""
         [*orders] = self.orders
         return orders[0] if len(orders) == 1 and self.created and self.entered else None
+
+    def span(self, *, top: bool, known: Order | None = None) -> Span | None:
+        """Return the span of the page; None if it is in no known order.
+
+        `top`: it begins with the list's first item. `known`: the order of the list, if another
+        page has shown it.
+        """
+        may_be = self.orders
+        if not may_be:
+            return None
+        orders = frozenset({known}) if known in may_be else may_be
+        entered = self.entered or self.created
+        ends = {
+            Order.CREATED: (self.created[0], self.created[-1]),
+            Order.ENTERED: (entered[0], entered[-1]),
+        }
+        return Span(
+            created_after=min(self.created),
+            created_before=None if top else max(self.created),
+            entered_after=min(entered),
+            entered_before=None if top else max(entered),
+            oldest=max(ends[order][1] for order in orders),
+            newest=None if top else min(ends[order][0] for order in orders),
+            orders=orders,
+            complete=self.complete,
+        )
+
+    def reaches(self, start: datetime) -> int:
+        """Count the check-ins that are not older than `start`, under the order that counts more."""
+        return max(sum(at >= start for at in instants) for instants in (self.created, self.entered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,30 +121,8 @@ class Span:
     def of(
         cls, items: Sequence[Item], *, top: bool, now: datetime, known: Order | None = None
     ) -> Span | None:
-        """Return the span of a page; None if the page is in no known order.
-
-        `top`: it begins with the list's first item. `known`: the order of the list, if another
-        page has shown it.
-        """
-        listed = PageOrder.of(items, now=now)
-        if not listed.orders:
-            return None
-        orders = frozenset({known}) if known in listed.orders else listed.orders
-        entered = listed.entered or listed.created
-        ends = {
-            Order.CREATED: (listed.created[0], listed.created[-1]),
-            Order.ENTERED: (entered[0], entered[-1]),
-        }
-        return cls(
-            created_after=min(listed.created),
-            created_before=None if top else max(listed.created),
-            entered_after=min(entered),
-            entered_before=None if top else max(entered),
-            oldest=max(ends[order][1] for order in orders),
-            newest=None if top else min(ends[order][0] for order in orders),
-            orders=orders,
-            complete=not any(item.nameless for item in items),
-        )
+        """Return the span of a page; see `PageOrder.span`."""
+        return PageOrder.of(items, now=now).span(top=top, known=known)
 
     def to_the_end(self, *, complete: bool) -> Span:
         """Return the same span down to the beginning, if the list ends with it."""
@@ -227,8 +237,8 @@ def id_from(at: datetime | None) -> str:
     return "" if at is None else f"{max(0, int(at.timestamp())):08x}"
 
 
-def _descends(instants: Iterable[datetime]) -> bool:
-    return all(above >= below for above, below in pairwise(instants))
+def _descends(instants: Sequence[datetime]) -> bool:
+    return sorted(instants, reverse=True) == list(instants)  # at once, where they do
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

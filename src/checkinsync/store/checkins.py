@@ -1,7 +1,7 @@
 """Rows of `checkins`: reads the rows that a page is compared with, writes the decisions.
 
-Values travel as binary arrays, a page in one statement. Times are converted in the statements:
-the application's columns have no zone and hold UTC.
+A page's values travel in one statement, new ones by COPY, others as binary arrays. Times are
+converted to UTC: the application's columns have no zone.
 
 A page's rows are looked for between the page's ends, or one by one: then an index finds them,
 whatever the planner knows of the table. In the middle of a first import it knows nothing: without
@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from checkinsync.errors import DatabaseExhausted
-from checkinsync.model.changes import Changes, Former, Rewrite, Stored, Twin
+from checkinsync.errors import ValueRefused
+from checkinsync.model.changes import Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
 from checkinsync.model.span import Borders
-from checkinsync.store.driver_errors import SEQUENCE_BEHIND
 from checkinsync.store.pool import Connection
 
 
@@ -95,41 +94,83 @@ def as_stored(conn: Connection, pages: Sequence[Shown]) -> set[int]:
     return {row[0] for row in rows}
 
 
-def facing(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> list[Stored]:
-    """Return the rows of these check-ins' ids, and all rows in their seconds, those without an id
-    included; the oldest row first."""
-    seconds = sorted({checkin.created_at for checkin in shown})
-    ids = sorted({checkin.id for checkin in shown})
+@dataclass(frozen=True, slots=True)
+class Facing:
+    """What is stored where a page goes."""
+
+    rows: list[Stored]
+    """The rows of its check-ins' ids, and all rows in their seconds, those without an id included;
+    the oldest row first."""
+    others: bool
+    """A row within its borders, as in `deletions.in_span`, is of an id that it does not show."""
+    quarantined: bool
+    """Something of the user is in quarantine."""
+
+
+def facing(
+    conn: Connection,
+    user_id: int,
+    checkins: Collection[Checkin],
+    *,
+    borders: Borders | None = None,
+    shown: Collection[str] = (),
+) -> Facing:
+    """Return what is stored where these check-ins go, in one statement.
+
+    `borders`: of the stretch that shows just the ids `shown`; None: no others are looked for.
+    """
+    seconds = sorted({int(checkin.created_at.timestamp()) for checkin in checkins})
+    ids = sorted({checkin.id for checkin in checkins})
     rows = conn.execute(
         """
         WITH span AS MATERIALIZED (
             SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
                    missing_since, withheld_since, deleted_at
               FROM checkins
-             WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first_id)s AND %(last_id)s)
-        SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
-        UNION
-        SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
-               missing_since, withheld_since, deleted_at
-          FROM checkins
-         WHERE user_id = %(user)s
-           AND checkin_date >= %(first)s::timestamptz AT TIME ZONE 'UTC'
-           AND checkin_date < %(last)s::timestamptz AT TIME ZONE 'UTC' + interval '1 second'
-           AND date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
-             = ANY (%(seconds)b::timestamptz[])
-         ORDER BY id
+             WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first_id)s AND %(last_id)s),
+        met AS (
+            SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
+            UNION
+            SELECT id, foursquare_id, fingerprint, venue_id, checkin_date AT TIME ZONE 'UTC',
+                   missing_since, withheld_since, deleted_at
+              FROM checkins
+             WHERE user_id = %(user)s
+               AND checkin_date >= to_timestamp(%(first)s) AT TIME ZONE 'UTC'
+               AND checkin_date < to_timestamp(%(last)s + 1) AT TIME ZONE 'UTC'
+               AND floor(extract(epoch FROM checkin_date))::int8 = ANY (%(seconds)b::int8[]))
+        SELECT page.*, met.*
+          FROM (SELECT %(bounded)s AND EXISTS (
+                       SELECT FROM checkins
+                        WHERE user_id = %(user)s AND deleted_at IS NULL
+                          AND checkin_date >= coalesce(
+                              %(created_after)s::timestamptz AT TIME ZONE 'UTC', '-infinity')
+                          AND checkin_date <= coalesce(
+                              %(created_before)s::timestamptz AT TIME ZONE 'UTC', 'infinity')
+                          AND foursquare_id >= %(from_id)s AND foursquare_id < %(to_id)s
+                          AND foursquare_id <> ALL (%(shown)b::text[])),
+                       EXISTS (SELECT FROM quarantined_checkins WHERE user_id = %(user)s))
+            AS page (others, quarantined)
+          LEFT JOIN met ON true
+         ORDER BY met.id
         """,
         {
             "user": user_id,
             "ids": ids,
-            "first_id": ids[0],
-            "last_id": ids[-1],
+            "first_id": ids[0] if ids else None,
+            "last_id": ids[-1] if ids else None,
             "seconds": seconds,
-            "first": seconds[0],
-            "last": seconds[-1],
+            "first": seconds[0] if ids else None,
+            "last": seconds[-1] if ids else None,
+            "bounded": borders is not None,
+            "created_after": borders and borders.created_after,
+            "created_before": borders and borders.created_before,
+            "from_id": borders and borders.first_id,
+            "to_id": borders and borders.last_id,
+            "shown": list(shown),
         },
-    )
-    return [stored_row(row) for row in rows]
+    ).fetchall()
+    others, quarantined, *_ = rows[0]
+    return Facing([stored_row(row[2:]) for row in rows if row[2]], others, quarantined)
 
 
 def count(conn: Connection, user_id: int) -> int:
@@ -181,53 +222,34 @@ def add(
     *,
     moments: Mapping[str, datetime],
     now: datetime,
-) -> dict[str, int]:
-    """Insert them; returns the new rows by Foursquare id.
+) -> None:
+    """Insert them, in a savepoint. Raises Duplicate where another row has come in the way since
+    `facing`, ValueRefused.
 
-    A check-in that is not among them met another row under a unique constraint: look again, and
-    decide anew.
+    As text, since a column of the application may be of a related type, which COPY in binary form
+    does not convert.
     """
     if not checkins:
-        return {}
-    rows = conn.execute(
+        return
+    cursor = conn.cursor()
+    with cursor.copy(
         """
-        INSERT INTO checkins (
+        COPY checkins (
             user_id, foursquare_id, kind, venue_id, venue_name, venue_category, latitude, longitude,
-            checkin_date, city, country, timezone, time_zone_offset, shout, is_private,
-            visibility, raw, fingerprint, first_seen_at, created_at)
-        SELECT %(user)s, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
-               c.longitude, c.moment AT TIME ZONE 'UTC', c.city, c.country, c.time_zone,
-               c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw::json,
-               c.fingerprint, %(now)s, %(now)s::timestamptz AT TIME ZONE 'UTC'
-          FROM unnest(
-               %(id)b::text[], %(kind)b::text[], %(venue_id)b::text[], %(venue_name)b::text[],
-               %(venue_category)b::text[], %(latitude)b::numeric[], %(longitude)b::numeric[],
-               %(moment)b::timestamptz[], %(city)b::text[], %(country)b::text[],
-               %(time_zone)b::text[], %(time_zone_offset)b::int4[], %(shout)b::text[],
-               %(is_private)b::bool[], %(visibility)b::text[], %(raw)b::text[],
-               %(fingerprint)b::bytea[])
-            AS c (id, kind, venue_id, venue_name, venue_category, latitude, longitude, moment, city,
-                  country, time_zone, time_zone_offset, shout, is_private, visibility, raw,
-                  fingerprint)
-        ON CONFLICT DO NOTHING
-        RETURNING foursquare_id, id
-        """,
-        {"user": user_id, "now": now, **_columns(checkins, moments)},
-    )
-    return dict(rows.fetchall())
-
-
-def check_sequence(conn: Connection) -> None:
-    """Raise DatabaseExhausted where the rows' sequence is behind the rows: `add` can't tell that
-    from another row in the way, and skips both."""
-    row = conn.execute(
+            checkin_date, city, country, timezone, time_zone_offset, shout, is_private, visibility,
+            raw, fingerprint, first_seen_at, created_at)
+        FROM STDIN
         """
-        SELECT pg_sequence_last_value(pg_get_serial_sequence('checkins', 'id')::regclass)
-               < (SELECT max(id) FROM checkins)
-        """
-    ).fetchone()
-    if row is not None and row[0]:
-        raise DatabaseExhausted(SEQUENCE_BEHIND.format(table="checkins"))
+    ) as copy:
+        for c in checkins:
+            copy.write_row((
+                user_id, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
+                c.longitude, _in_utc(moments[c.id]), c.city, c.country, c.time_zone,
+                c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw,
+                rf"\x{c.fingerprint.hex()}", now, _in_utc(now),
+            ))  # fmt: skip
+    if cursor.rowcount != len(checkins):
+        raise ValueRefused("the database refused a value: a trigger of table checkins left it out")
 
 
 def rewrite(
@@ -306,9 +328,9 @@ def merge(conn: Connection, twins: Sequence[Twin]) -> None:
     conn.execute("DELETE FROM checkins WHERE id = ANY (%(twin)s) AND foursquare_id IS NULL", pairs)
 
 
-def rows_of(changes: Changes, added: Mapping[str, int]) -> dict[str, int]:
-    """Return the rows of all check-ins that were written, by Foursquare id."""
-    return {**added, **{rewrite.checkin.id: rewrite.row for rewrite in changes.rewrites}}
+def _in_utc(at: datetime) -> datetime:
+    """Return a time as a column without zone holds it."""
+    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def _columns(checkins: Sequence[Checkin], moments: Mapping[str, datetime]) -> dict[str, list[Any]]:

@@ -18,6 +18,7 @@ from checkinsync.errors import (
     DatabaseBusy,
     DatabaseError,
     DatabaseExhausted,
+    Duplicate,
     PrivilegeMissing,
     SchemaBehind,
     ValueRefused,
@@ -69,8 +70,8 @@ def meaning(error: psycopg.Error, source: str) -> CheckinsyncError:
         return DatabaseAway(CANNOT_WRITE)
     if state.startswith(EXHAUSTED):
         return DatabaseExhausted(f"the database has no room left: {words}; free some on its server")
-    if isinstance(error, UniqueViolation) and _of_a_primary_key(error):
-        return DatabaseExhausted(SEQUENCE_BEHIND.format(table=error.diag.table_name))
+    if isinstance(error, UniqueViolation):
+        return _meaning_of_duplicate(error, words)
     if state.startswith(BUSY):
         return DatabaseBusy(f"the database is busy: {words}; it is worth trying again")
     if state.startswith(REFUSED):
@@ -95,8 +96,11 @@ def is_away(error: psycopg.Error) -> bool:
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
 
-def _of_a_primary_key(error: UniqueViolation) -> bool:
-    return (error.diag.constraint_name or "").endswith("_pkey")
+def _meaning_of_duplicate(error: UniqueViolation, words: str) -> DatabaseError:
+    """A primary key is drawn from a sequence, and the value is not to blame."""
+    if (error.diag.constraint_name or "").endswith("_pkey"):
+        return DatabaseExhausted(SEQUENCE_BEHIND.format(table=error.diag.table_name))
+    return Duplicate(f"the database refused a value: {words}")
 
 
 SEQUENCE_BEHIND = (

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from checkinsync.model.checkin import Checkin
 from checkinsync.store.pool import Connection
 
 
-def adopt(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, int]) -> None:
+def adopt(conn: Connection, user_id: int, checkins: Iterable[Checkin]) -> None:
     """Let rows of the application with the addresses of these check-ins' photos be theirs, each
-    once. `rows`: the check-ins' rows by Foursquare id."""
-    if not (columns := _columns(checkins, rows)):
+    once."""
+    if not (columns := _columns(user_id, checkins)):
         return
     conn.execute(
         """
+        WITH shown AS MATERIALIZED (
+            SELECT (SELECT c.id FROM checkins AS c
+                     WHERE c.user_id = %(user)s AND c.foursquare_id = s.checkin) AS checkin,
+                   s.photo, s.url
+              FROM unnest(%(checkin)b::text[], %(photo)b::text[], %(url)b::text[])
+                AS s (checkin, photo, url))
         UPDATE checkin_photos AS p SET foursquare_photo_id = n.photo
           FROM (SELECT DISTINCT ON (s.checkin, s.url) s.checkin, s.photo, min(old.id) AS row
-                  FROM unnest(%(checkin)b::int4[], %(photo)b::text[], %(url)b::text[])
-                    AS s (checkin, photo, url)
+                  FROM shown AS s
                   JOIN checkin_photos AS old
                     ON old.checkin_id = s.checkin AND old.photo_url = s.url
                    AND old.foursquare_photo_id IS NULL
@@ -34,18 +39,24 @@ def adopt(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, i
     )
 
 
-def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, int]) -> None:
-    """Store the photos of these check-ins, `rows` as above."""
-    if not (columns := _columns(checkins, rows)):
+def save(conn: Connection, user_id: int, checkins: Iterable[Checkin]) -> None:
+    """Store the photos of these check-ins, which are stored already."""
+    if not (columns := _columns(user_id, checkins)):
         return
     conn.execute(
         """
+        WITH shown AS MATERIALIZED (
+            SELECT (SELECT c.id FROM checkins AS c
+                     WHERE c.user_id = %(user)s AND c.foursquare_id = s.checkin) AS checkin,
+                   s.photo, s.url, s.width, s.height
+              FROM unnest(%(checkin)b::text[], %(photo)b::text[], %(url)b::text[],
+                          %(width)b::int4[], %(height)b::int4[])
+                AS s (checkin, photo, url, width, height))
         INSERT INTO checkin_photos AS p
                (checkin_id, foursquare_photo_id, photo_url, width, height, created_at)
         SELECT DISTINCT ON (checkin, photo) checkin, photo, url, width, height,
                now() AT TIME ZONE 'UTC'
-          FROM unnest(%(checkin)b::int4[], %(photo)b::text[], %(url)b::text[], %(width)b::int4[],
-                      %(height)b::int4[]) AS s (checkin, photo, url, width, height)
+          FROM shown
         ON CONFLICT (checkin_id, foursquare_photo_id) DO UPDATE
            SET photo_url = excluded.photo_url, width = excluded.width, height = excluded.height
          WHERE (p.photo_url, p.width, p.height)
@@ -55,13 +66,14 @@ def save(conn: Connection, checkins: Iterable[Checkin], *, rows: Mapping[str, in
     )
 
 
-def _columns(checkins: Iterable[Checkin], rows: Mapping[str, int]) -> dict[str, list[Any]]:
-    """One array per column; nothing where there are no photos."""
-    shown = [(rows[c.id], photo) for c in checkins if c.id in rows for photo in c.photos]
+def _columns(user_id: int, checkins: Iterable[Checkin]) -> dict[str, Any]:
+    """The user, and one array per column; nothing where there are no photos."""
+    shown = [(c.id, photo) for c in checkins for photo in c.photos]
     if not shown:
         return {}
     return {
-        "checkin": [row for row, _ in shown],
+        "user": user_id,
+        "checkin": [checkin_id for checkin_id, _ in shown],
         "photo": [photo.id for _, photo in shown],
         "url": [photo.url for _, photo in shown],
         "width": [photo.width for _, photo in shown],

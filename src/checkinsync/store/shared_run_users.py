@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -66,8 +66,10 @@ def add_users(conn: Connection, run_id: int, users: Sequence[NewUser]) -> None:
     )
 
 
-def users(conn: Connection, run_id: int, ids: Collection[int] | None = None) -> list[StoredUser]:
-    """Return users of a run, in the order of the plan. `ids`: these; None: all."""
+def users(
+    conn: Connection, run_id: int, ids: Collection[int] | None = None
+) -> Iterator[StoredUser]:
+    """Yield users of a run, in the order of the plan. `ids`: these; None: all."""
     rows = conn.execute(
         """
         SELECT s.user_id, s.place, s.turn, s.attempt, s.running, s.doubted, s.look_back, s.due_at,
@@ -82,7 +84,7 @@ def users(conn: Connection, run_id: int, ids: Collection[int] | None = None) -> 
         """,
         {"run": run_id, "ids": None if ids is None else list(ids)},
     )
-    return [StoredUser(*row) for row in rows]
+    return (StoredUser(*row) for row in rows)
 
 
 def set_running(conn: Connection, run_id: int, user_id: int) -> None:

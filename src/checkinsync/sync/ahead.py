@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
+from checkinsync.errors import Interrupted
 from checkinsync.foursquare.client import UserClient
 from checkinsync.model.listing import Page, PageRequest
 from checkinsync.shutdown import signals_deferred
+from checkinsync.sync.walk import Walk
 
 MOST = 8
 """Pages asked for at the same time."""
-
-PATIENCE = 3
-"""Pages that have to be waited for before more than one is asked for ahead of time."""
 
 RESERVE = 50
 """Requests of the hour below which nothing is guessed."""
@@ -24,31 +24,42 @@ class PagesAhead:
     """One user's pages. The next one is asked for as soon as it is known; where the answers keep us
     waiting, also those that will probably follow."""
 
-    def __init__(self, client: UserClient) -> None:
+    def __init__(self, client: UserClient, check_stop: Callable[[], None]) -> None:
+        """`check_stop`: called before each request; raises Interrupted when it is time to stop."""
         self._client = client
+        self._check_stop = check_stop
         self._asked: dict[PageRequest, Future[Page]] = {}
         self._waits = 0
 
     @property
-    def depth(self) -> int:
-        """How many pages to ask for: one, or more with each page that was waited for."""
+    def _depth(self) -> int:
+        """How many pages to ask for: one, and twice as many with each page that was waited for."""
         left = self._client.remaining
-        if self._waits < PATIENCE or (left is not None and left < RESERVE):
-            return 1
-        return min(MOST, 2 << (self._waits - PATIENCE))
+        return 1 if left is not None and left < RESERVE else min(MOST, 1 << self._waits)
 
-    def ask(self, requests: Sequence[PageRequest]) -> None:
-        """Ask for pages that `receive` may return; what was asked for and is not among them is
-        thrown away. Daemon threads: a server that does not answer keeps no process from ending."""
-        self._asked = {
-            request: self._asked.get(request) or self._start(request) for request in requests
-        }
+    def take(self, walk: Walk, page: Page) -> bool:
+        """Let a walk take a page before it is stored, and ask for what follows; return False where
+        what is stored has to be known first.
+
+        What was asked for and does not follow is thrown away. Daemon threads: a server that does
+        not answer keeps no process from ending.
+        """
+        if not walk.decides_early(page):
+            return False
+        walk.take(page)
+        with suppress(Interrupted):
+            self._check_stop()
+            following = walk.requests_after(page, most=self._depth)
+            self._asked = {each: self._asked.get(each) or self._start(each) for each in following}
+        return True
 
     def receive(self, request: PageRequest) -> Page:
-        """Return a page. Raises what `UserClient.page` raises."""
+        """Return a page. Raises what `UserClient.page` raises, and Interrupted where it was not
+        asked for yet."""
         answer = self._asked.pop(request, None)
         if answer is None:
             self._asked.clear()
+            self._check_stop()
             return self._client.page(offset=request.offset, limit=request.limit)
         self._waits += not answer.done()
         return answer.result()

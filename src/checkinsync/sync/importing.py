@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from checkinsync.errors import FoursquareAway, Interrupted, RateLimited, sentence
+from checkinsync.errors import FoursquareAway, RateLimited, sentence
 from checkinsync.foursquare import parse
 from checkinsync.model.changes import Saved
 from checkinsync.model.checkin import Checkin
@@ -42,6 +42,7 @@ class _Received:
     """A page that was received, and what it shows of the list."""
 
     page: Page
+    listed: PageOrder
     span: Span | None
     order: Order | None
     at: datetime
@@ -49,8 +50,8 @@ class _Received:
     @classmethod
     def of(cls, page: Page, *, now: datetime) -> _Received:
         """Return the page as received now."""
-        span = Span.of(page.items, top=page.offset == 0, now=now)
-        return cls(page, span, PageOrder.of(page.items, now=now).order, now)
+        listed = PageOrder.of(page.items, now=now)
+        return cls(page, listed, listed.span(top=page.offset == 0), listed.order, now)
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class Import:
     """What has been compared when, with this walk."""
 
     def __post_init__(self) -> None:
-        self.ahead = PagesAhead(self.session.client)
+        self.ahead = PagesAhead(self.session.client, self.hooks.check_stop)
 
     @property
     def user_id(self) -> int:
@@ -133,7 +134,6 @@ class Import:
 
     def _receive(self) -> _Received:
         assert self.walk.request is not None
-        self.hooks.check_stop()
         return _Received.of(self.ahead.receive(self.walk.request), now=self.session.now)
 
     def unchanged_end(self) -> Finished:
@@ -187,11 +187,8 @@ class Import:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
         page = received.page
         known = self.walk.known.intersection(item.key for item in page.items)
-        early = self.walk.decides_early(page)
-        if early:
-            self.walk.take(page)
-            self._ask_ahead(page)
         with self.session.transaction() as conn:
+            early = self.ahead.take(self.walk, page)
             saved = self._save(conn, received, known)
             self.coverage.take(page, received.span)
             if not early:
@@ -200,12 +197,6 @@ class Import:
                 self.coverage.note_end(conn, self.user_id, now=received.at)
             self._store(conn, received, saved)
         self._took(received, saved)
-
-    def _ask_ahead(self, page: Page) -> None:
-        """Ask for what follows while this page is stored, unless it is time to stop."""
-        with suppress(Interrupted):
-            self.hooks.check_stop()
-            self.ahead.ask(self.walk.requests_after(page, most=self.ahead.depth))
 
     def _save(self, conn: Connection, received: _Received, known: Collection[str]) -> Saved:
         items, span, at = received.page.items, received.span, received.at
@@ -222,7 +213,7 @@ class Import:
         self.may_be_unchanged = not saved.new
         self.pages += 1
         self.saved += saved
-        self.window_size += self._in_window(received.page)
+        self.window_size += self._in_window(received)
         self._log("page_stored", page=self.pages, new=saved.new, changed=saved.changed)
         progress = self._progress(received.page, self.pages, seen=self.walk.seen, saved=self.saved)
         self.hooks.on_page(progress)
@@ -287,7 +278,7 @@ class Import:
         if self.walk.ended or oldest is not None:
             compared = VerifiedSpan(self.started, oldest, self.first_attempt)
             self.spans = tuple(covered(before, compared))
-        size = self.window_size + self._in_window(received.page)
+        size = self.window_size + self._in_window(received)
         return Finished(
             self.session.lease,
             self.session.job,
@@ -312,15 +303,11 @@ class Import:
             and self.hooks.may_scrub()
         )
 
-    def _in_window(self, page: Page) -> int:
+    def _in_window(self, received: _Received) -> int:
         """Count the page's check-ins that the next night's window will hold again."""
         if not isinstance(self.scope, Nightly):
             return 0
-        start = self.first_attempt - self.scope.overlap
-        listed = PageOrder.of(page.items, now=self.session.now)
-        return max(
-            sum(at >= start for at in listed.created), sum(at >= start for at in listed.entered)
-        )
+        return received.listed.reaches(self.first_attempt - self.scope.overlap)
 
     @property
     def _oldest(self) -> datetime | None:

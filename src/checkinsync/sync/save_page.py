@@ -10,14 +10,14 @@ from collections.abc import Collection, Container, Sequence
 from contextlib import nullcontext, suppress
 from datetime import datetime
 
-from checkinsync.errors import ValueRefused
+from checkinsync.errors import Duplicate, ValueRefused
 from checkinsync.foursquare import parse
 from checkinsync.model.changes import Changes, Saved, Stored
 from checkinsync.model.checkin import Checkin, Item, Unreadable
-from checkinsync.model.span import Span
+from checkinsync.model.span import Borders, Span
 from checkinsync.store import checkins, deletions, photos, quarantine
 from checkinsync.store import revisions as revised
-from checkinsync.store.checkins import Shown
+from checkinsync.store.checkins import Facing, Shown
 from checkinsync.store.pool import Connection, savepoint
 from checkinsync.sync.deletions import LATELY, judge, unseen
 from checkinsync.sync.reconcile import moments, reconcile
@@ -45,9 +45,15 @@ def save_page(
     id the first counts, which stands highest in the list.
     """
     shown = {item.key for item in items}
-    before = _in_span(conn, user_id, span, shown, now=now) if span else []
-    fresh = [item for item in items if item.key not in known]
-    saved = _save_items(conn, user_id, fresh, now=now)
+    readable = [i for i in items if isinstance(i, Checkin) and i.key not in known]
+    bad = [i for i in items if isinstance(i, Unreadable) and i.key not in known]
+    met = _facing(conn, user_id, readable, span.borders(now=now) if span else None, shown)
+    before = _in_span(conn, user_id, span, now=now) if span and met.others else []
+    saved, refused = _save(conn, user_id, readable, met.rows, now=now)
+    saved += _quarantine(conn, user_id, [*bad, *refused], now=now)
+    if met.quarantined:
+        fine = {checkin.id for checkin in readable} - {item.key for item in refused}
+        quarantine.free(conn, user_id, sorted(fine))
     if span:
         _note_unseen(conn, user_id, shown, before, span, now=now)
     return saved
@@ -58,14 +64,13 @@ def mark_unshown(
 ) -> None:
     """Mark what a stretch does not show, given the keys of all that it shows: the end of a list,
     or pages that join."""
-    before = _in_span(conn, user_id, span, shown, now=now)
-    _note_unseen(conn, user_id, shown, before, span, now=now)
+    if _facing(conn, user_id, (), span.borders(now=now), shown).others:
+        before = _in_span(conn, user_id, span, now=now)
+        _note_unseen(conn, user_id, shown, before, span, now=now)
 
 
-def _in_span(
-    conn: Connection, user_id: int, span: Span, shown: Collection[str], *, now: datetime
-) -> list[Stored]:
-    return deletions.in_span(conn, user_id, span.borders(now=now), shown=shown)
+def _in_span(conn: Connection, user_id: int, span: Span, *, now: datetime) -> list[Stored]:
+    return deletions.in_span(conn, user_id, span.borders(now=now))
 
 
 def as_shown(
@@ -112,21 +117,23 @@ def _note_unseen(
         deletions.note(conn, judge(missed, recent, now=now), now=now)
 
 
-def _save_items(conn: Connection, user_id: int, items: Sequence[Item], *, now: datetime) -> Saved:
-    shown = [item for item in items if isinstance(item, Checkin)]
-    bad = [item for item in items if isinstance(item, Unreadable)]
-    saved, refused = _save(conn, user_id, shown, now=now)
-    newly = quarantine.put(conn, user_id, [*bad, *refused], now=now)
-    for item in (*bad, *refused):
+def _quarantine(
+    conn: Connection, user_id: int, items: Sequence[Unreadable], *, now: datetime
+) -> Saved:
+    newly = quarantine.put(conn, user_id, items, now=now)
+    for item in items:
         fields = {"user_id": user_id, "id": item.key, "reason": item.problem}
         log.info("checkin_quarantined", extra=fields)
-    fine = {checkin.id for checkin in shown} - {item.key for item in refused}
-    quarantine.free(conn, user_id, sorted(fine))
-    return saved + Saved(quarantined=len(bad) + len(refused), newly_quarantined=newly)
+    return Saved(quarantined=len(items), newly_quarantined=newly)
 
 
 def _save(
-    conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime
+    conn: Connection,
+    user_id: int,
+    shown: Sequence[Checkin],
+    near: Sequence[Stored] | None,
+    *,
+    now: datetime,
 ) -> tuple[Saved, list[Unreadable]]:
     """Store all at once; one by one where the database refuses a value: only that one stays out.
 
@@ -135,12 +142,12 @@ def _save(
     if not shown:
         return Saved(), []
     with suppress(ValueRefused):
-        return _store(conn, user_id, shown, now=now), []
+        return _store(conn, user_id, shown, near, now=now), []
     saved = Saved()
     refused: list[Unreadable] = []
     for checkin in shown:
         try:
-            saved += _store(conn, user_id, [checkin], now=now)
+            saved += _store(conn, user_id, [checkin], None, now=now)
         except ValueRefused as error:
             refused.append(Unreadable(checkin.id, checkin.raw.encode(), str(error)))
             if len(refused) == len(shown) > 1:
@@ -148,48 +155,62 @@ def _save(
     return saved, refused
 
 
-def _store(conn: Connection, user_id: int, shown: Sequence[Checkin], *, now: datetime) -> Saved:
-    """Compare and write; all of it is undone if the database refuses a value."""
-    changes, near = _compared(conn, user_id, shown)
-    if not changes.writes:
-        return Saved(unchanged=changes.unchanged)
-    with savepoint(conn):
-        return _store_changes(conn, user_id, changes, near, now=now)
-
-
-def _store_changes(
-    conn: Connection, user_id: int, changes: Changes, near: Sequence[Stored], *, now: datetime
+def _store(
+    conn: Connection,
+    user_id: int,
+    shown: Sequence[Checkin],
+    near: Sequence[Stored] | None,
+    *,
+    now: datetime,
 ) -> Saved:
-    """Write, and look again at what was in the way of a constraint."""
-    saved = Saved()
+    """Compare and write, and look again where another row has come in the way; all of it is undone
+    if the database refuses a value. `near`: the rows facing these check-ins, if they were read."""
     for _ in range(ROUNDS):
-        added = _write(conn, user_id, changes, near, now=now)
-        returned = changes.returned
-        saved += Saved(len(added), len(changes.rewrites) + returned, changes.unchanged - returned)
-        left = [checkin for checkin in changes.add if checkin.id not in added]
-        if not left:
-            return saved
-        changes, near = _compared(conn, user_id, left)
-    checkins.check_sequence(conn)
+        near = _near(conn, user_id, shown) if near is None else near
+        changes = _changes(shown, near)
+        if not changes.writes:
+            return Saved(unchanged=changes.unchanged)
+        with suppress(Duplicate), savepoint(conn):
+            _write(conn, user_id, changes, near, now=now)
+            rewritten, returned = len(changes.rewrites), changes.returned
+            return Saved(len(changes.add), rewritten + returned, changes.unchanged - returned)
+        near = None
     raise ValueRefused(
-        f"check-in {left[0].id} can't be stored: another row takes its place each time; "
+        f"check-in {shown[0].id} can't be stored: another row takes its place each time; "
         "is another program writing this user's check-ins?"
     )
 
 
 def compare(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> Changes:
-    """Return the changes that these check-ins, at least one, mean; writes nothing."""
-    return _compared(conn, user_id, shown)[0]
+    """Return the changes that these check-ins mean; writes nothing."""
+    return _changes(shown, _near(conn, user_id, shown))
 
 
-def _compared(
-    conn: Connection, user_id: int, shown: Sequence[Checkin]
-) -> tuple[Changes, list[Stored]]:
-    """Return the changes, and the rows that are stored in the seconds of these check-ins."""
+def _changes(shown: Sequence[Checkin], near: Sequence[Stored]) -> Changes:
+    return reconcile(shown, near, [row for row in near if row.foursquare_id is None])
+
+
+def _near(conn: Connection, user_id: int, shown: Sequence[Checkin]) -> list[Stored]:
+    """Return the rows of these check-ins and of their seconds. Raises ValueRefused."""
     with nullcontext() if _is_ascii(shown) else savepoint(conn):
-        near = checkins.facing(conn, user_id, shown)
-    nameless = [row for row in near if row.foursquare_id is None]
-    return reconcile(shown, near, nameless), near
+        return checkins.facing(conn, user_id, shown).rows
+
+
+def _facing(
+    conn: Connection,
+    user_id: int,
+    readable: Sequence[Checkin],
+    borders: Borders | None,
+    shown: Collection[str],
+) -> Facing:
+    """Return what is stored where a page goes. Where the database refuses an id, it will refuse the
+    page, too, and each check-in is looked for by itself."""
+    sure = [key for key in shown if key.isascii()]
+    try:
+        with nullcontext() if _is_ascii(readable) else savepoint(conn):
+            return checkins.facing(conn, user_id, readable, borders=borders, shown=sure)
+    except ValueRefused:
+        return Facing([], others=True, quarantined=True)
 
 
 def _is_ascii(shown: Sequence[Checkin]) -> bool:
@@ -199,23 +220,19 @@ def _is_ascii(shown: Sequence[Checkin]) -> bool:
 
 def _write(
     conn: Connection, user_id: int, changes: Changes, near: Sequence[Stored], *, now: datetime
-) -> dict[str, int]:
-    """Write the changes and return the rows that were added."""
+) -> None:
+    """Write the changes."""
     checkins.merge(conn, changes.merge)
     if changes.restore:
         deletions.clear(conn, [row.row for row in changes.restore])
-    written = [*changes.add, *(rewrite.checkin for rewrite in changes.rewrites)]
-    if not written:
-        return {}
-    places = moments(changes, near)
     if changes.rewrites:
         _note_revisions(conn, user_id, changes, now=now)
+    places = moments(changes, near)
     checkins.rewrite(conn, changes.rewrites, moments=places, now=now)
-    added = checkins.add(conn, user_id, changes.add, moments=places, now=now)
-    rows = checkins.rows_of(changes, added)
-    photos.adopt(conn, [rewrite.checkin for rewrite in changes.rewrites], rows=rows)
-    photos.save(conn, written, rows=rows)
-    return added
+    checkins.add(conn, user_id, changes.add, moments=places, now=now)
+    rewritten = [rewrite.checkin for rewrite in changes.rewrites]
+    photos.adopt(conn, user_id, rewritten)
+    photos.save(conn, user_id, [*changes.add, *rewritten])
 
 
 def _note_revisions(conn: Connection, user_id: int, changes: Changes, *, now: datetime) -> None:

@@ -33,7 +33,7 @@ FAR = 100_000
 TAIL = PAGE
 """Keys of the last contiguous items that a walk keeps, to see how the list moves."""
 
-MARK = 32
+MARK = 16
 """Keys of these that a checkpoint keeps, to find the seam again. It is written after each page, so
 that a long one costs more than the page where nothing in it has changed."""
 
@@ -341,10 +341,10 @@ def is_past(items: Sequence[Item], start: datetime | None, *, now: datetime) -> 
     The page must be in order by one of the two instants, and its last check-in older than `start`
     by both. Unreadable items, and instants of ids in the future, are ignored.
     """
-    listed = PageOrder.of(items, now=now)
-    if start is None or listed.last is None:
+    if start is None:
         return False
-    return bool(listed.orders) and listed.last < start
+    listed = PageOrder.of(items, now=now)
+    return listed.last is not None and listed.last < start and bool(listed.orders)
 
 
 _SAME_PAGE = (

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
+import msgspec
+
 from checkinsync.model.changes import Stored
+from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Checkpoint
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
@@ -18,6 +22,9 @@ COLUMNS = (
     "time_zone_offset", "shout", "is_private", "visibility", "created_at",
 )  # fmt: skip
 """The values of a check-in that are compared with its row, besides the fingerprint."""
+
+values = attrgetter(*COLUMNS)
+"""Returns them, of one check-in."""
 
 BY_ID = "not in the list, but Foursquare knows it by its id"
 """`detail` of an item that no page has shown."""
@@ -127,6 +134,26 @@ def seen(conn: Connection, user_id: int, ids: Sequence[str]) -> set[str]:
 
 def add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
     """Store the compared items of a page; an item shown again keeps what was found before."""
+    same = [item.foursquare_id for item in items if item.finding == "same" and not item.detail]
+    if same:
+        _add_same(conn, user_id, same, at=at)
+    if len(same) < len(items):
+        others = [item for item in items if item.finding != "same" or item.detail]
+        _add_others(conn, user_id, others, at=at)
+
+
+def _add_same(conn: Connection, user_id: int, ids: Sequence[str], *, at: datetime) -> None:
+    conn.execute(
+        """
+        INSERT INTO verification_items (user_id, foursquare_id, finding, detail, seen_at)
+        SELECT %(user)s, s.id, 'same', '', %(at)s FROM unnest(%(ids)b::text[]) AS s (id)
+        ON CONFLICT DO NOTHING
+        """,
+        {"user": user_id, "ids": list(ids), "at": at},
+    )
+
+
+def _add_others(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
     conn.execute(
         """
         INSERT INTO verification_items AS v
@@ -155,21 +182,44 @@ def add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: dateti
     )
 
 
-def columns(conn: Connection, user_id: int, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the values of the rows of these ids, by id and by the check-in's field names."""
+def overwritten(
+    conn: Connection, user_id: int, checkins: Sequence[Checkin]
+) -> dict[str, tuple[Any, ...]]:
+    """Return the rows of these check-ins whose values are not theirs, by id and in the order of
+    `COLUMNS`. They travel as JSON, which is written and read faster than an array per column."""
+    shown = [{"id": c.id, **dict(zip(COLUMNS, values(c), strict=True))} for c in checkins]
     rows = conn.execute(
         """
         WITH span AS MATERIALIZED (  -- or the whole history would be read, without statistics
-            SELECT foursquare_id, kind, venue_id, venue_name, venue_category, latitude::numeric,
-                   longitude::numeric, city, country, time_zone_offset, shout, is_private,
-                   visibility, date_trunc('second', checkin_date) AT TIME ZONE 'UTC'
+            SELECT foursquare_id, kind, venue_id, venue_name, venue_category,
+                   latitude::numeric AS latitude, longitude::numeric AS longitude, city, country,
+                   time_zone_offset, shout, is_private, visibility,
+                   date_trunc('second', checkin_date) AT TIME ZONE 'UTC' AS created_at
               FROM checkins
              WHERE user_id = %(user)s AND foursquare_id BETWEEN %(first)s AND %(last)s)
-        SELECT * FROM span WHERE foursquare_id = ANY (%(ids)b::text[])
+        SELECT span.*
+          FROM span
+          JOIN json_to_recordset(%(shown)s::json) AS s (
+               id text, kind text, venue_id text, venue_name text, venue_category text,
+               latitude numeric, longitude numeric, city text, country text, time_zone_offset int,
+               shout text, is_private bool, visibility text, created_at timestamptz)
+            ON s.id = span.foursquare_id
+         WHERE (span.kind, span.venue_id, span.venue_name, span.venue_category, span.latitude,
+                span.longitude, span.city, span.country, span.time_zone_offset, span.shout,
+                span.is_private, span.visibility, span.created_at)
+            IS DISTINCT FROM
+               (s.kind, s.venue_id, s.venue_name, s.venue_category, s.latitude, s.longitude,
+                s.city, s.country, s.time_zone_offset, s.shout, s.is_private, s.visibility,
+                s.created_at)
         """,
-        {"user": user_id, **_span(ids)},
+        {
+            "user": user_id,
+            "shown": msgspec.json.encode(shown).decode(),
+            "first": min((c.id for c in checkins), default=""),
+            "last": max((c.id for c in checkins), default=""),
+        },
     )
-    return {key: dict(zip(COLUMNS, values, strict=True)) for key, *values in rows}
+    return {row[0]: row[1:] for row in rows}
 
 
 def clear_fingerprints(conn: Connection, user_id: int, ids: Sequence[str]) -> None:

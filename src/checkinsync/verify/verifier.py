@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from checkinsync.errors import CheckinsyncError, DatabaseAway, DatabaseError, RateLimited
 from checkinsync.foursquare import parse
 from checkinsync.foursquare.client import UserClient
-from checkinsync.model.changes import Changes, Saved, Stored, Unseen
+from checkinsync.model.changes import Saved, Stored, Unseen
 from checkinsync.model.checkin import Checkin, Item, Unreadable
 from checkinsync.model.listing import Checkpoint, Page
 from checkinsync.model.span import Span, VerifiedSpan
@@ -23,11 +23,12 @@ from checkinsync.model.user import User
 from checkinsync.store import checkins, deletions
 from checkinsync.store.jobs import Progress
 from checkinsync.store.pool import Connection
+from checkinsync.sync.ahead import PagesAhead
 from checkinsync.sync.coverage import add_verified
 from checkinsync.sync.deletions import LATELY, judge
 from checkinsync.sync.reconcile import once
 from checkinsync.sync.revisions import edited, parts
-from checkinsync.sync.save_page import compare, mark_unshown, save_page
+from checkinsync.sync.save_page import as_shown, compare, mark_unshown, save_page
 from checkinsync.sync.scope import Full, begin
 from checkinsync.sync.session import Hooks, Services, Session
 from checkinsync.sync.walk import Walk
@@ -91,6 +92,7 @@ class _Verification:
     acceptance: Acceptance | None
     session: Session = field(init=False)
     walk: Walk = field(init=False)
+    ahead: PagesAhead = field(init=False)
     started: datetime = field(init=False)
     pages: int = 0
     saved: Saved = field(default_factory=Saved)
@@ -113,11 +115,11 @@ class _Verification:
     def run(self) -> VerificationResult:
         """Walk to the end of the list and return the verdict."""
         with self.services.session(self.user) as self.session:
+            self.ahead = PagesAhead(self.client, self.hooks.check_stop)
             with self.session.transaction() as conn:
                 self._begin(conn)
             while (request := self.walk.request) is not None:
-                self.hooks.check_stop()
-                self._take(self.client.page(offset=request.offset, limit=request.limit))
+                self._take(self.ahead.receive(request))
             if self.walk.problem is not None:
                 raise self.walk.problem
             if self.repair:
@@ -151,17 +153,19 @@ class _Verification:
     def _take(self, page: Page) -> None:
         """Compare a page, repair it if asked to, and store the checkpoint, in one transaction."""
         with self.session.transaction() as conn:
+            early = self.ahead.take(self.walk, page)
             at = self.now
             seen = queries.seen(conn, self.user.id, [item.key for item in page.items])
             items = [item for item in page.items if item.key not in seen]
-            compared = self._compare(conn, items)
+            compared = self._compare(conn, page, items)
             new = sum(item.finding == "missing" for item in compared)
             if self.repair:
                 self._store(conn, page, items, at=at)
-                compared = self._looked_at_again(conn, items, compared)
+                compared = self._looked_at_again(conn, page, items, compared)
             queries.add(conn, self.user.id, compared, at=at)
-            stored = None if page.items else checkins.count(conn, self.user.id)
-            self.walk.take(page, new=new, stored=stored)
+            if not early:
+                stored = None if page.items else checkins.count(conn, self.user.id)
+                self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
             self.totals.add(page.total)
             self._store_progress(conn)
@@ -189,18 +193,22 @@ class _Verification:
             mark_unshown(conn, self.user.id, {item.key for item in page.items}, span, now=at)
 
     def _looked_at_again(
-        self, conn: Connection, items: Sequence[Item], compared: Sequence[Compared]
+        self,
+        conn: Connection,
+        page: Page,
+        items: Sequence[Item],
+        compared: Sequence[Compared],
     ) -> list[Compared]:
         """Return the findings, marked as repaired where the rows are now as shown."""
         if all(item.finding in {"same", "unreadable"} for item in compared):
             return list(compared)
-        after = {item.foursquare_id: item for item in self._compare(conn, items)}
+        after = {item.foursquare_id: item for item in self._compare(conn, page, items)}
         repaired = {key for key, item in after.items() if item.finding == "same"}
         return [replace(item, repaired=item.foursquare_id in repaired) for item in compared]
 
-    def _compare(self, conn: Connection, items: Sequence[Item]) -> list[Compared]:
-        """Return one finding per id. Of several items with one id the first readable one counts, as
-        it does when they are stored."""
+    def _compare(self, conn: Connection, page: Page, items: Sequence[Item]) -> list[Compared]:
+        """Return one finding per id of these items of a page. Of several with one id the first
+        readable one counts, as it does when they are stored."""
         shown = once(item for item in items if isinstance(item, Checkin))
         readable = {checkin.id for checkin in shown}
         bad = {item.key: item for item in items if isinstance(item, Unreadable)}
@@ -211,15 +219,21 @@ class _Verification:
         ]
         if not shown:
             return unread
-        changes = compare(conn, self.user.id, shown)
-        differing = self._differing(conn, changes)
+        differing = {} if self._is_stored(conn, page) else self._differing(conn, shown)
         alike = [c for c in shown if c.id not in differing]
         differing |= self._tampered(conn, alike)
         same = (Compared(c.id, "same", c.created_at, "") for c in shown)
         return [*(differing.get(item.foursquare_id, item) for item in same), *unread]
 
-    def _differing(self, conn: Connection, changes: Changes) -> dict[str, Compared]:
-        """Return the check-ins of a page that are not stored as they are shown, by id."""
+    def _is_stored(self, conn: Connection, page: Page) -> bool:
+        """Return True if all of a page is surely stored as it is shown, as nearly always."""
+        span = Span.of(page.items, top=page.offset == 0, now=self.now)
+        saved = as_shown(conn, self.user.id, page.items, span, now=self.now, known=())
+        return saved is not None
+
+    def _differing(self, conn: Connection, shown: Sequence[Checkin]) -> dict[str, Compared]:
+        """Return the check-ins that are not stored as they are shown, by id."""
+        changes = compare(conn, self.user.id, shown)
         found = {c.id: Compared(c.id, "missing", c.created_at, "not stored") for c in changes.add}
         deleted = {row.foursquare_id: row for row in changes.restore if row.deleted_at is not None}
         for item_id, row in deleted.items():
@@ -240,14 +254,13 @@ class _Verification:
 
     def _tampered(self, conn: Connection, alike: Sequence[Checkin]) -> dict[str, Compared]:
         """Return the check-ins whose rows were overwritten though their fingerprints match."""
-        rows = queries.columns(conn, self.user.id, [c.id for c in alike])
         found = {}
-        for c in alike:
-            row = rows.get(c.id, {})
-            what = [name for name, value in row.items() if getattr(c, name) != value]
-            if what:
-                detail = f"overwritten since it was stored: {', '.join(what)}"
-                found[c.id] = Compared(c.id, "different", c.created_at, detail)
+        rows = queries.overwritten(conn, self.user.id, alike)
+        for c in (each for each in alike if each.id in rows):
+            pairs = zip(queries.COLUMNS, rows[c.id], queries.values(c), strict=True)
+            what = ", ".join(name for name, stored, value in pairs if stored != value)
+            detail = f"overwritten since it was stored: {what}"
+            found[c.id] = Compared(c.id, "different", c.created_at, detail)
         if self.repair and found:
             queries.clear_fingerprints(conn, self.user.id, list(found))
         return found

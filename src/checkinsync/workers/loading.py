@@ -24,7 +24,16 @@ from checkinsync.store.shared_runs import StoredRun
 from checkinsync.sync.session import Services
 from checkinsync.workers import queue
 from checkinsync.workers.queue import Attempt
-from checkinsync.workers.stored import NOT_DUE, StoredError, StoredOutcome, from_json, to_json
+from checkinsync.workers.stored import (
+    NOT_DUE,
+    StoredError,
+    StoredOutcome,
+    from_json,
+    prepare,
+    to_json,
+)
+
+prepare(RunOptions, Outages, Circumstances)
 
 LATE = timedelta(minutes=10)
 """After the deadline an import that has not ended by itself counts as lost."""
@@ -80,27 +89,29 @@ def load(
     ids: Collection[int] | None,
     found: Circumstances = UNKNOWN,
 ) -> Loaded:
-    """Return a run with these users; None: all. `found`: needed at its end only."""
-    users = shared_run_users.users(conn, row.run_id, ids)
-    skipped = [user for user in users if _kind(user) == NOT_DUE]
-    due = [user for user in users if _kind(user) != NOT_DUE]
-    reasons = tuple((_user(user), str(user.outcome["reason"])) for user in skipped)
-    begun = Begun(row.run_id, row.started_at, Selection((), reasons, (), False), found)
-    results = RunResults(pool=services.pool, started=row.started_at)
+    """Return a run with these users; None: all, but not their rows. `found`: needed at its end
+    only."""
     queued: dict[int, datetime] = {}
     course = Course(
-        begun,
+        Begun(row.run_id, row.started_at, Selection((), (), (), False), found),
         from_json(row.options, RunOptions),
-        results,
+        RunResults(pool=services.pool, started=row.started_at),
         services.now,
         again=lambda entry, at: queued.__setitem__(entry.user.id, at),
-        orders={user.user_id: user.place for user in due},
         outages=from_json(row.outages, Outages),
         stop=_stop(row),
     )
-    for user in due:
+    stored, skipped = {}, []
+    for user in shared_run_users.users(conn, row.run_id, ids):
+        if _kind(user) == NOT_DUE:
+            skipped.append((_user(user), str(user.outcome["reason"])))
+            continue
         _restore(course, user)
-    return Loaded(row, {user.user_id: user for user in due}, course, queued)
+        if ids is not None:
+            stored[user.user_id] = user
+    selection = Selection((), tuple(skipped), (), False)
+    course.begun = replace(course.begun, selection=selection)
+    return Loaded(row, stored, course, queued)
 
 
 def store(conn: Connection, loaded: Loaded, *, sent: int) -> None:
@@ -151,7 +162,9 @@ def _left_over(conn: Connection, course: Course) -> list[StoredUser]:
 
 def _restore(course: Course, user: StoredUser) -> None:
     """Let the course know of a user."""
-    course.attempts.restore(user.user_id, user.attempt)
+    course.orders[user.user_id] = user.place
+    if user.attempt > 1:
+        course.attempts.restore(user.user_id, user.attempt)
     if user.saved is not None:
         course.results.add(_user(user), from_json(user.saved, Saved))
     if user.outcome is not None:

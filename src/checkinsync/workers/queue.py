@@ -19,7 +19,7 @@ from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential
 
-from checkinsync.errors import DatabaseError, Interrupted, ValueRefused
+from checkinsync.errors import DatabaseAway, DatabaseBusy, DatabaseError, Interrupted, ValueRefused
 from checkinsync.nightly.outages import DATABASE
 from checkinsync.store.pool import Connection, Pool, transaction
 from checkinsync.workers import queries
@@ -51,7 +51,9 @@ def patience(sleep: Callable[[float], None], *, asked: Callable[[], bool]) -> Re
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.info("database_is_asked_again", extra={"reason": str(error)})
+        usual = isinstance(error, DatabaseAway | DatabaseBusy)
+        level = logging.INFO if usual else logging.WARNING
+        log.log(level, "database_is_asked_again", extra={"reason": str(error)})
 
     return Retrying(
         retry=retry_if_exception(_may_pass),

@@ -97,3 +97,13 @@ def to_json(value: object) -> Any:
 def from_json(value: Any, kind: type[T]) -> T:
     """Return the value of that type that `to_json` made into this."""
     return msgspec.convert(value, kind, strict=False, str_keys=True)
+
+
+def prepare(*kinds: type) -> None:
+    """Let msgspec look at these types, and those of their fields, before any thread begins: two
+    threads that convert into a type for the first time can crash the process (msgspec 0.22.0)."""
+    for kind in kinds:
+        msgspec.json.Decoder(kind)
+
+
+prepare(Saved, StoredError, StoredOutcome)

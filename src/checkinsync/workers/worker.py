@@ -25,6 +25,9 @@ from checkinsync.sync.session import Hooks, Services
 from checkinsync.workers.queue import QUEUE, TASK, Connector, patience
 from checkinsync.workers.shared import Admitted, Closed, SharedRuns, ignore
 
+NAME = "checkinsync"
+"""Of the worker in Procrastinate's log."""
+
 SPARE_THREADS = 6
 """Beside those of the imports: for what Procrastinate and `tend` say to the database."""
 
@@ -69,13 +72,25 @@ def work(
     `closed` is called with each run that this worker closes, and its pings' id; `alive` as long as
     it is responsive.
     """
-    logging.getLogger("procrastinate").setLevel(logging.ERROR)
+    hear_errors_only()
     patiently = patience(shutdown.sleep, asked=shutdown.asked)
     runs = SharedRuns(services, asked=shutdown.asked)
     jobs = Jobs(services, runs, shutdown, patiently, closed)
     log.info("worker_started", extra={"concurrency": concurrency})
     asyncio.run(_Worker(jobs, concurrency, alive, pace).run())
     log.info("worker_stopped")
+
+
+def hear_errors_only() -> None:
+    """Let Procrastinate log nothing but errors, and none about a database that is away, which we
+    tell ourselves."""
+    logging.getLogger("procrastinate").setLevel(logging.ERROR)
+    for name in ("utils", "worker", f"worker.{NAME}"):
+        logging.getLogger(f"procrastinate.{name}").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], DatabaseError))
 
 
 class ImportsOf(Protocol):
@@ -208,7 +223,7 @@ class _Worker:
     async def _procrastinate(self, app: App) -> None:
         await app.run_worker_async(
             queues=[QUEUE],
-            name="checkinsync",
+            name=NAME,
             concurrency=self.concurrency,
             listen_notify=False,  # jobs have start times, which no notification tells
             fetch_job_polling_interval=self.pace.looks,
