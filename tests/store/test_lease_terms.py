@@ -108,6 +108,18 @@ def test_a_lease_lasts_for_90_s_from_each_time_it_is_asked_for(moment):
     assert left(moment) == [90]
 
 
+def test_a_lease_that_was_given_back_stays_free(moment):
+    """A renewal that began before would keep the user's next import away."""
+    lease = leases.acquire(moment, ADA, alive=())
+    assert lease is not None
+    leases.release(moment, lease)
+
+    leases.renew(moment, [lease])
+
+    assert leases.held_users(moment) == set()
+    assert left(moment) == [float("-inf")]
+
+
 def test_another_one_s_lease_is_neither_held_nor_renewed_nor_given_back(moment):
     token = hold(moment, ELSEWHERE, left="5 s")
     lost = Lease(ADA, token - 1)

@@ -51,6 +51,7 @@ def test_sessions_that_are_cut_off_in_mid_run_cost_nothing(story):
 def test_sessions_that_are_cut_off_while_pages_are_stored_cost_nothing(story):
     people = story.people(1000, 1000, 1000)
     run = story.start("orchestrate", "--workers", "3")
+    story.until(story.requests)  # a run that can not begin says so
     cuts = 0
     while run.popen.poll() is None:
         cuts += cut_off_who_writes(story)

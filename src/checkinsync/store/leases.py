@@ -124,7 +124,8 @@ def held(conn: Connection, leases: Collection[Lease]) -> dict[int, bool]:
 
 
 def renew(conn: Connection, leases: Sequence[Lease]) -> None:
-    """Renew those of all imports of a process; one locked by a page's transaction renews itself."""
+    """Renew those of all imports of a process; one locked by a page's transaction renews itself,
+    and one that was given back a moment ago stays free."""
     conn.execute(
         """
         UPDATE import_leases SET expires_at = now() + '90 s'
@@ -132,6 +133,7 @@ def renew(conn: Connection, leases: Sequence[Lease]) -> None:
                 SELECT user_id FROM import_leases
                   JOIN unnest(%(users)s::bigint[], %(tokens)s::bigint[]) AS ours (user_id, token)
                  USING (user_id, token)
+                 WHERE expires_at > '-infinity'
                    FOR UPDATE OF import_leases SKIP LOCKED)
         """,
         _columns(leases),

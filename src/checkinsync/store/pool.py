@@ -121,7 +121,7 @@ def open_pool(url: str, *, size: int) -> Pool:
         named = conninfo_to_dict(url)
     except psycopg.Error:  # its text repeats the address
         raise SettingsError(_NO_ADDRESS) from None
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say once that it is away
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # we say once that it is away
     pool = Pool(
         url,
         kwargs={
