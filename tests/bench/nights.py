@@ -11,8 +11,8 @@ import psycopg
 from bench.imports import LATENCY, Figures, in_turns
 from bench.places import (
     A_FORTNIGHT,
+    EIGHTEEN_HOURS,
     MIGRATED,
-    TWELVE_HOURS,
     Places,
     clone,
     pages,
@@ -23,7 +23,7 @@ from bench.scale import LONGEST, Scale
 from checkinsync.cli import COMMANDS
 
 RECENT = 20
-"""Check-ins of a caught-up user, all within the window."""
+"""Check-ins of a caught-up user, the last of them past the window: it takes one request."""
 
 OLDER = 60
 """Those of one whose older history is looked back at in slices."""
@@ -38,7 +38,7 @@ RATES = (400, 300, 250, 200, 150)
 def caught_up(places: Places, users: int, *, older: bool = False) -> Iterator[str]:
     """Yield a database of so many users who were imported a moment ago, and of whom nothing older
     is to be looked back at tonight, if `older` does not say so."""
-    count, spacing = (OLDER, A_FORTNIGHT) if older else (RECENT, TWELVE_HOURS)
+    count, spacing = (OLDER, A_FORTNIGHT) if older else (RECENT, EIGHTEEN_HOURS)
     with places.database() as url:
         with pages(count, spacing=spacing) as api:
             for _ in range(2):
@@ -63,10 +63,10 @@ def nights(places: Places, scale: Scale) -> Figures:
     """Return users a second: without latency, with it, and with a slice for each."""
     figures: Figures = {}
     with caught_up(places, scale.users) as url:
-        with pages(RECENT, spacing=TWELVE_HOURS) as api:
+        with pages(RECENT, spacing=EIGHTEEN_HOURS) as api:
             figures["night users/s"] = scale.users / night(url, api, scale.users).seconds
         workers = ("--workers", str(WORKERS))
-        with pages(RECENT, spacing=TWELVE_HOURS, latency=LATENCY) as api:
+        with pages(RECENT, spacing=EIGHTEEN_HOURS, latency=LATENCY) as api:
             ran = night(url, api, scale.users, *workers)
             figures["latency night users/s"] = scale.users / ran.seconds
             figures["latency night of the bound"] = scale.users / ran.seconds * LATENCY / WORKERS
@@ -95,7 +95,7 @@ def round_trips(places: Places, scale: Scale) -> Figures:
     few, many = scale.users // 10, scale.users // 5
     counted: dict[int, int] = {}
     alone = []
-    with pages(RECENT, spacing=TWELVE_HOURS) as api:
+    with pages(RECENT, spacing=EIGHTEEN_HOURS) as api:
         for users in (few, many):
             with caught_up(places, users) as url, counting(url) as (proxy, count):
                 night(proxy, api, users)
@@ -117,7 +117,7 @@ def growing(places: Places, scale: Scale) -> Figures:
     """Return seconds and peak memory of nights of more and more users."""
     figures: Figures = {}
     slowest = 0.0
-    with pages(RECENT, spacing=TWELVE_HOURS) as api:
+    with pages(RECENT, spacing=EIGHTEEN_HOURS) as api:
         for users in scale.nights:
             if slowest * users > LONGEST:
                 continue

@@ -27,7 +27,7 @@ ROOT = TESTS.parent
 PAGE = 250
 KEY = "00" * 32
 MIGRATED, IMPORTED = "bench_migrated", "bench_imported"
-FORTY_MINUTES, TWELVE_HOURS, A_FORTNIGHT = 2400, 12 * 3600, 14 * 86_400
+FORTY_MINUTES, EIGHTEEN_HOURS, A_FORTNIGHT = 2400, 18 * 3600, 14 * 86_400
 """Seconds between two check-ins of a history, of a caught-up user, and of one with older ones."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]

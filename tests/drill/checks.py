@@ -34,6 +34,9 @@ OVERLAP = timedelta(days=14)
 SKEWED = timedelta(minutes=15)
 """More than the clocks of two hosts differ by."""
 TWENTY_HOURS = timedelta(hours=20)
+A_WEEK = timedelta(days=6.5)
+"""After so long, what follows the end of the list is asked for, too."""
+
 LOOKED_FOR = timedelta(days=3)
 """Time for which a check-in that exists may be marked as missing: below a short page that looked
 like the end of the list."""
@@ -326,7 +329,8 @@ class Checks:
                 continue
             looked_for = [r for r in was.rows.values() if r.missing_since and not r.deleted_at]
             late = was.verified_at is not None and was.verified_at < at - LATE_AFTER
-            most = 2 + len(looked_for) + late + _missed(played, person.id)
+            old = any(at - row.missing_since > A_WEEK for row in looked_for)
+            most = 2 + len(looked_for) + old + late + _missed(played, person.id)
             asked = [r for r in self.foursquare.server.requests if r.token == person.token]
             if len(asked) > most:
                 paths = [f"{r.path}?{r.params.get('offset')}" for r in asked]

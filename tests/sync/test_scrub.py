@@ -217,6 +217,26 @@ def test_without_the_endpoint_two_looks_are_enough_in_a_list_by_id(env, ada):
     assert gone(env) == {deleted}
 
 
+@pytest.mark.parametrize("order", ["id", "created"])
+def test_without_the_endpoint_the_oldest_of_all_is_gone_once_the_end_was_looked_behind(
+    env, ada, order
+):
+    env.simulator.switches.order = order
+    env.simulator.switches.checkin_by_id = False
+    user = ada(60)
+    oldest = env.simulator.world.accounts[ADA].newest_first()[-1].id
+    env.simulator.world.delete(ADA, oldest)
+
+    requests = []
+    for _ in range(20):
+        env.night(user)
+        requests.append(env.requests)
+
+    assert gone(env) == {oldest}
+    assert max(requests) == 4
+    assert requests.count(4) == 1
+
+
 def test_without_the_endpoint_a_moved_one_is_no_deletion_and_a_deleted_one_is(env, ada):
     env.simulator.switches.checkin_by_id = False
     user = ada(1500)

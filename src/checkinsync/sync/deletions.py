@@ -98,9 +98,17 @@ def judge(unseen: Unseen, recent: RecentDeletions, *, now: datetime) -> Deletion
 
 def is_due(row: Stored, *, now: datetime) -> bool:
     """Return True if a missing check-in is to be looked for, or asked about, tonight."""
+    return is_due_each_night(row, now=now) or _nights(row, now=now) % A_WEEK == 0
+
+
+def is_due_each_night(row: Stored, *, now: datetime) -> bool:
+    """Return True within the first week."""
+    return _nights(row, now=now) < A_WEEK
+
+
+def _nights(row: Stored, *, now: datetime) -> int:
     assert row.missing_since is not None
-    nights = round((now - row.missing_since) / DAY)
-    return nights < A_WEEK or nights % A_WEEK == 0
+    return round((now - row.missing_since) / DAY)
 
 
 def unseen(

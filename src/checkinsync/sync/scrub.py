@@ -28,7 +28,7 @@ from checkinsync.store.pool import Connection
 from checkinsync.store.sync_state import Slices
 from checkinsync.sync.confirm_deletions import confirm_missing
 from checkinsync.sync.coverage import covered
-from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, OWN_WORD, is_due
+from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, OWN_WORD, is_due, is_due_each_night
 from checkinsync.sync.save_page import as_shown, mark_unshown, save_page
 from checkinsync.sync.session import Session
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
@@ -172,12 +172,13 @@ class _Scrub:
             length = max(length, PAGE - 2 * MARGIN)
         self._read(start, above, length=length, moves=True)
 
-    def _read(self, start: datetime, above: Above, *, length: int, moves: bool) -> None:
-        """Page after page; `moves`: the next slice begins where this one ends."""
+    def _read(self, start: datetime, above: Above, *, length: int, moves: bool) -> Page | None:
+        """Page after page; `moves`: the next slice begins where this one ends. Return the page with
+        which the list seems to end."""
         over = above.under(self.slices.order)
         shift = self.reached_at - over if start == self.reached else self.slices.shift
         reading = Slice(start, offset=over + shift, length=length)
-        self.stretch = None
+        self.stretch = page = None
         aims = 1
         while (request := reading.request) is not None and self._may_ask():
             page = self.session.client.page(offset=request.offset, limit=request.limit)
@@ -190,6 +191,7 @@ class _Scrub:
                 aims -= 1
                 reading.aim(over + learnt)
                 log.info("slice_missed", extra={"user_id": self.user_id, "by": learnt - shift})
+        return page if reading.ended else None
 
     def _end(self, conn: Connection) -> None:
         """End the job with the last page: nothing else is to be done."""
@@ -278,6 +280,22 @@ class _Scrub:
         start = row.second + timedelta(seconds=1)
         with self.session.services.reading() as conn:
             [above] = deletions.above(conn, self.user_id, [start])
-        self._read(start, above, length=2 * LEAST, moves=False)
+        end = self._read(start, above, length=2 * LEAST, moves=False)
+        if end is not None and not is_due_each_night(row, now=self.now):
+            self._look_below(end)
         if self.session.client.requests > before:
             self.unsure = row
+
+    def _look_below(self, end: Page) -> None:
+        """Ask for what follows the end of the list: an empty page proves that what is stored below
+        is not shown. Only if Foursquare has said nothing about it for a week."""
+        if self.stretch is None or not self._may_ask():
+            return
+        place = end.offset + len(end.items)
+        if not self.session.client.page(offset=place, limit=LEAST).items:
+            span, shown = self.stretch
+            with self.session.transaction() as conn:
+                whole = span.to_the_end(complete=True)
+                mark_unshown(conn, self.user_id, shown, whole, now=self.now)
+                if span.oldest is not None:
+                    self._verify(conn, VerifiedSpan(span.oldest, None, self.now))
