@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import certifi
@@ -217,14 +218,28 @@ def test_the_requests_left_are_known_whatever_the_headers_case(client, simulator
     assert client.remaining == 499
 
 
-def test_no_cookie_of_one_user_goes_with_the_next(answering, connect):
-    cookie = "Set-Cookie: user=12; Path=/"
-    foursquare = connect(answering(http("200 OK", cookie, body=ME)))
+def test_no_cookie_of_one_user_goes_with_the_next(connect):
+    cookies = []
 
-    foursquare.user_client("a-token").who_is()
+    class Baker(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
 
-    with foursquare.transport._session() as session:
-        assert not session.cookies
+        def do_GET(self):
+            cookies.append(self.headers["Cookie"])
+            self.wfile.write(http("200 OK", "Set-Cookie: user=12; Path=/", body=ME))
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Baker) as server:
+        threading.Thread(target=server.serve_forever).start()
+        foursquare = connect(f"http://127.0.0.1:{server.server_port}/v2")
+        for token in ("a-token", "another-token"):
+            foursquare.user_client(token).who_is()
+        foursquare.close()
+        server.shutdown()
+
+    assert cookies == [None, None]
 
 
 # --- how the token travels -----------------------------------------------------------------------
@@ -846,7 +861,8 @@ def test_threads_share_what_is_known_and_nothing_else(foursquare, simulator):
 
     assert counts == {"token-1": 10, "token-2": 10}
     assert foursquare.requests == len(simulator.requests) == 20
-    assert len(foursquare.transport._free) in {1, 2}
+    [pool] = connection_pools(foursquare)
+    assert pool.num_connections in {1, 2}
 
 
 def test_a_closed_client_holds_no_connection(foursquare, client):
@@ -855,4 +871,10 @@ def test_a_closed_client_holds_no_connection(foursquare, client):
     foursquare.close()
     foursquare.close()
 
-    assert foursquare.transport._free == []
+    assert connection_pools(foursquare) == []
+
+
+def connection_pools(foursquare):
+    """Return what holds the connections, for each address."""
+    pools = foursquare.transport._adapter.poolmanager.pools
+    return [pools[key] for key in pools.keys()]  # noqa: SIM118 - its iterator is not safe

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
-import requests
 import urllib3
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from checkinsync import __version__
@@ -41,6 +38,9 @@ Auth = Callable[[PreparedRequest], PreparedRequest]
 
 CHUNK = 64 * 1024
 
+MOST_CONNECTIONS = 80
+"""Connections that are kept: as many as there can be workers, and pages asked for ahead."""
+
 MOST_PRELIMINARY = 20
 """Preliminary responses before the one that counts."""
 
@@ -58,13 +58,6 @@ class Patience:
     whenever bytes come, so that an answer may take `silence` more."""
     size: int = 64 * 1024 * 1024
     """Bytes of one answer, unpacked; a page of 250 has about 430 KB."""
-
-
-class _WithoutToken:
-    """No token at all. Without an `auth`, `requests` would look for one in a `.netrc`."""
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        return request
 
 
 class _Response(http.client.HTTPResponse):
@@ -99,15 +92,13 @@ class _Adapter(HTTPAdapter):
         return pool
 
 
-class _Session(requests.Session):
-    """A session that follows no redirect, nor even reads one: it would take the token along."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
 class Transport:
-    """Gets answers from below one address; a session of connections for each request at work."""
+    """Gets answers from below one address, by connections that all threads share.
+
+    Past `requests.Session`, which would merge its settings, cookies and a `.netrc` into each of
+    them, for a third of what a request costs. No redirect is followed: it would take the token
+    along.
+    """
 
     def __init__(
         self,
@@ -126,9 +117,9 @@ class Transport:
         self._trusted: str | bool = True if ca_file is None else _trusted(ca_file)
         self.patience = Patience()
         # In the clear, which is for this machine only, a proxy would carry the token elsewhere.
-        self._trust_env = proxies_from_environment and self._base.startswith("https:")
-        self._free: list[requests.Session] = []
-        self._lock = threading.Lock()
+        by_proxy = proxies_from_environment and self._base.startswith("https:")
+        self._proxies = get_environ_proxies(self._base) if by_proxy else {}
+        self._adapter = _Adapter(pool_maxsize=MOST_CONNECTIONS)
         redaction.install()
 
     def get(self, path: str, query: Mapping[str, str | int], auth: Auth) -> Answer:
@@ -136,12 +127,12 @@ class Transport:
 
         Raises FoursquareAway, CertificateRejected.
         """
-        return self._asked("GET", path, params=query, auth=auth)
+        return self._asked("GET", path, params=dict(query), auth=auth)
 
     def post(self, path: str, form: Mapping[str, str]) -> Answer:
         """Return the answer to `POST base/path` with a form, sent without a token. Raises as `get`
         does."""
-        return self._asked("POST", path, data=form, auth=_WithoutToken())
+        return self._asked("POST", path, data=dict(form))
 
     def _asked(self, method: str, path: str, **sent: Any) -> Answer:
         try:
@@ -160,19 +151,15 @@ class Transport:
 
     def _answer(self, method: str, url: str, **sent: Any) -> Answer:
         deadline = time.monotonic() + self.patience.whole
-        timeout = (self.patience.connect, self.patience.silence)
-        with (
-            self._session() as session,
-            session.request(
-                method,
-                url,
-                timeout=timeout,
-                stream=True,
-                allow_redirects=False,
-                verify=self._trusted,
-                **sent,
-            ) as response,
-        ):
+        request = PreparedRequest()
+        request.prepare(method, url, headers=dict(HEADERS), **sent)
+        with self._adapter.send(
+            request,
+            stream=True,
+            timeout=(self.patience.connect, self.patience.silence),
+            verify=self._trusted,
+            proxies=self._proxies,
+        ) as response:
             body = self._body(response.raw, deadline)
             encodings = response.headers.get("Content-Encoding", "")
             body = encoding.unpacked(body, encodings, most=self.patience.size)
@@ -193,33 +180,9 @@ class Transport:
                 )
         return bytes(body)
 
-    @contextmanager
-    def _session(self) -> Iterator[requests.Session]:
-        """A session that no other thread uses: the last that became free, or a new one."""
-        with self._lock:
-            session = self._free.pop() if self._free else self._new_session()
-        try:
-            yield session
-        finally:
-            with self._lock:
-                self._free.append(session)
-
-    def _new_session(self) -> requests.Session:
-        session = _Session()
-        session.headers.update(HEADERS)
-        session.trust_env = self._trust_env
-        session.mount("https://", _Adapter())
-        session.mount("http://", _Adapter())
-        # One user's cookies must not go along with the next one's token.
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        return session
-
     def close(self) -> None:
         """Close all connections that are not in use; who asks again gets a new one."""
-        with self._lock:
-            sessions, self._free = self._free, []
-        for session in sessions:
-            session.close()
+        self._adapter.close()
 
 
 def _trusted(ca_file: Path) -> str:
