@@ -29,7 +29,7 @@ from checkinsync.sync.session import Hooks, Services
 LATELY = timedelta(seconds=1)
 """The time in which a worker may finish all users that it takes at a time."""
 
-MOST = 32
+MOST = 16
 """Users that a worker takes at a time, at most."""
 
 PAGES = 256
