@@ -20,6 +20,10 @@ ENDS = {b"Q", b"S"}
 """Messages of a client after which the server answers up to ReadyForQuery."""
 
 
+ROWS_END = {b"c", b"f"}
+"""Messages of a client that end the rows of a COPY, or break it off."""
+
+
 class Pooler:
     """Listens on a loopback port; `transactional`: another server connection per transaction."""
 
@@ -131,6 +135,13 @@ class Peer:
             if kind in ENDS:
                 return said
 
+    def pass_rows_to(self, server: Peer) -> None:
+        """Pass on rows, to their end."""
+        kind = b""
+        while kind not in ROWS_END:
+            kind, body = self.message()
+            server.send(kind + body)
+
     def relay(self, server: Peer) -> tuple[bytes, bytes]:
         """Pass on an answer; return its last message, after which the client goes on, and the
         server's state: `I` outside a transaction."""
@@ -138,6 +149,10 @@ class Peer:
             kind, body = server.message()
             if kind == b"Z":
                 return kind + body, body[4:]
+            if kind == b"G":  # COPY: the server waits for rows
+                self.send(kind + body)
+                self.pass_rows_to(server)
+                continue
             self.send(kind + body)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from operator import itemgetter
 
 import psycopg
 import pytest
 
-from checkinsync.sync import import_user as imports
-from checkinsync.sync.importing import Import
+from checkinsync.errors import AtWork
+from checkinsync.foursquare.responses import InvalidAuth
+from checkinsync.nightly.run import run
+from checkinsync.sync.import_user import AT_MOST, Imports
+from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Full, Nightly
 from checkinsync.sync.session import Hooks
+from support.nightly import OPTIONS
 
 USERS = 40
 WINDOW = Nightly(timedelta(days=14))
@@ -85,36 +91,67 @@ def test_without_any_history_nothing_is_looked_for_in_it(env, trips):
     assert taken[0] == taken[1]
 
 
+def each(env, users, *hooks):
+    """Import them in one go; return what came of each, in their order."""
+    imports = Imports(env.services, WINDOW, in_run=True)
+    tried = [(user, hooks[0] if hooks else Hooks()) for user in users]
+    return [result for _, result in sorted(imports.each(tried, run_id=1), key=itemgetter(0))]
+
+
 def test_many_at_once_take_no_more_than_one(env, trips):
     users = caught_up(env, USERS)
     trips.clear()
 
-    opened = env.services.open(users, for_import=True)
-    work = [Import(each, WINDOW, Hooks(), None, env.at) for each in opened]
-    for each in work:
-        each.ask()
-    imports.finish_unchanged(work)
+    results = each(env, users)
 
-    assert all(each.run().saved.unchanged for each in work)
+    assert all(result.saved.unchanged for result in results)
     assert len(trips) == 10
     states = env.conn.execute("SELECT status, count(*) FROM import_jobs GROUP BY 1").fetchall()
     assert states == [("completed", 3 * USERS)]
     assert env.lease_renewer.tokens() == set()
 
 
-def test_one_with_news_leaves_the_others_alone(env):
-    users = caught_up(env, 3)
+def test_one_with_news_or_in_trouble_leaves_the_others_alone(env):
+    users = caught_up(env, 5)
     env.simulator.world.add("token-1", created_at=int(env.at.timestamp()))
-    opened = env.services.open(users, for_import=True)
-    work = [Import(each, WINDOW, Hooks(), None, env.at) for each in opened]
-    for each in work:
-        each.ask()
+    env.simulator.world.revoke("token-2")
+    with env.services.session(users[3]):
+        results = each(env, users)
 
-    imports.finish_unchanged(work)
+    assert [type(result) for result in results] == [
+        Imported, Imported, InvalidAuth, AtWork, Imported
+    ]  # fmt: skip
+    assert [results[n].saved.new for n in (0, 1, 4)] == [0, 1, 0]
+    assert env.lease_renewer.tokens() == set()
 
-    done = [each.received is None for each in work]
-    assert done == [True, False, True]
-    assert [each.run().saved.new for each in work] == [0, 1, 0]
+
+def test_those_who_are_there_are_finished_after_a_second(env):
+    users = caught_up(env, 4)
+    told = []
+
+    def check_stop():
+        told.append("asked")
+        env.at += AT_MOST / 2
+
+    imports = Imports(env.services, WINDOW, in_run=True)
+    for number, _ in imports.each(
+        [(user, Hooks(check_stop=check_stop)) for user in users], run_id=1
+    ):
+        told.append(number)
+
+    assert told == ["asked", "asked", 0, 1, "asked", "asked", 2, 3]
+
+
+def test_a_worker_takes_more_users_at_a_time_the_faster_they_are_done(env, trips):
+    caught_up(env, USERS)
+    env.conn.execute("UPDATE users SET last_login_at = %s", [env.at.replace(tzinfo=None)])
+    options = replace(OPTIONS, stagger=timedelta(0), workers=1)
+    trips.clear()
+
+    summary = run(env.services, options=options, check_stop=lambda: None)
+
+    assert summary.synced == USERS
+    assert len(trips) < 5 * USERS  # alone each takes ten
 
 
 def test_a_page_takes_ten_and_five_if_it_is_stored(env, trips):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 
-from checkinsync.nightly.attempt import Ended, ImportOne, attempt
+from checkinsync.nightly.attempt import Ended, ImportEach, ImportOne, attempts, one_by_one
 from checkinsync.nightly.begin import Begun, begin, store_end
 from checkinsync.nightly.course import SPARE, Course
 from checkinsync.nightly.outages import CircuitBreaker
@@ -24,7 +25,15 @@ from checkinsync.store.pool import probe
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
-from checkinsync.sync.turns import MOST_AHEAD, Turns
+
+LATELY = timedelta(seconds=1)
+"""The time in which a worker may finish all users that it takes at a time."""
+
+MOST = 16
+"""Users that a worker takes at a time, at most."""
+
+PAGES = 256
+"""Users whom all workers have at a time, at most: each holds a page, up to 0.1 MB."""
 
 
 def run(
@@ -44,12 +53,11 @@ def run(
     Raises AtWork where a run is at work already, SettingsError, DatabaseError at the start.
     """
     wait = wait or partial(wait_for, now=services.now, check_stop=check_stop)
-    turns = Turns(options.workers, now=services.now)
-    if import_one is None:
-        import_one = Imports(services, Nightly(options.overlap), in_run=True, turns=turns)
+    imports = Imports(services, Nightly(options.overlap), in_run=True)
+    import_each: ImportEach = imports.each if import_one is None else one_by_one(import_one)
     with begin(services, options=options, wait=wait, check_stop=check_stop) as begun:
         on_begun()
-        work = _Run(begun, services, options, check_stop, import_one, turns, wait)
+        work = _Run(begun, services, options, check_stop, import_each, wait)
         work.run()
         return close(work.course, services)
 
@@ -77,13 +85,17 @@ class _Run:
     services: Services
     options: RunOptions
     asked_to_stop: Callable[[], None]
-    import_one: ImportOne
-    turns: Turns
+    import_each: ImportEach
     wait: Wait
     course: Course = field(init=False)
     queue: Queue = field(init=False)
     inbox: Inbox = field(default_factory=SimpleQueue)
     running: int = 0
+    """Users at work."""
+    busy: int = 0
+    """Workers that have them."""
+    ends: deque[datetime] = field(default_factory=deque)
+    """When the last users were done, for as long as `LATELY`."""
     notes: Notes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,8 +121,7 @@ class _Run:
 
     def run(self) -> None:
         """Start what is due, handle what comes back, until nothing is left or the run must end."""
-        threads = self.options.workers + MOST_AHEAD
-        with ThreadPoolExecutor(threads, thread_name_prefix="import") as executor:
+        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="import") as executor:
             while self._goes_on():
                 self.course.check_end(self._check_stop)
                 self._start_what_is_due(executor)
@@ -145,9 +156,25 @@ class _Run:
             self._start_all(executor)
 
     def _start_all(self, executor: ThreadPoolExecutor) -> None:
-        now, ahead = self.now, self.turns.ahead
-        while (entry := self.queue.take(now, running=self.running - ahead)) is not None:
-            self._start(executor, entry)
+        now, size = self.now, self._size()
+        while entries := self._take(now, size):
+            self._start(executor, entries)
+
+    def _size(self) -> int:
+        """Return how many users a worker takes at a time: as many as it did within a second, so
+        that nobody waits for much longer than their own import takes; few where workers are many,
+        since each user holds a page meanwhile."""
+        while self.ends and self.now - self.ends[0] > LATELY:
+            self.ends.popleft()
+        most = min(MOST, PAGES // self.options.workers)
+        return max(1, min(most, len(self.ends) // self.options.workers))
+
+    def _take(self, now: datetime, size: int) -> list[Entry]:
+        """Take users who are due for one worker, if one is free."""
+        taken: list[Entry] = []
+        while len(taken) < size and (entry := self.queue.take(now, running=self.busy)):
+            taken.append(entry)
+        return taken
 
     def _look_for_foursquare(self, service: CircuitBreaker, executor: ThreadPoolExecutor) -> None:
         """Probe with one user at a time."""
@@ -155,7 +182,7 @@ class _Run:
             return
         entry = self.queue.take_any()
         if entry is not None:
-            self._start(executor, entry)
+            self._start(executor, [entry])
 
     def _look_for_database(self, service: CircuitBreaker) -> None:
         if not service.looks(self.now):
@@ -167,26 +194,33 @@ class _Run:
         else:
             service.away(self.now)
 
-    def _start(self, executor: ThreadPoolExecutor, entry: Entry) -> None:
-        self.running += 1
+    def _start(self, executor: ThreadPoolExecutor, entries: Sequence[Entry]) -> None:
+        self.running += len(entries)
+        self.busy += 1
         with signals_deferred():  # an exception while a thread starts breaks that thread
-            executor.submit(self._attempt, entry, probes=bool(self.course.outages.away))
+            executor.submit(self._attempt, entries, probes=bool(self.course.outages.away))
 
-    def _attempt(self, entry: Entry, *, probes: bool) -> None:
-        hooks = Hooks(
-            check_start=(lambda: None) if probes else self.course.check_start,
-            check_stop=self._check_stop,
-            may_scrub=partial(self._may_look_back, entry.user.id),
-        )
-        self.inbox.put(attempt(entry, self.import_one, run_id=self.course.run_id, hooks=hooks))
+    def _attempt(self, entries: Sequence[Entry], *, probes: bool) -> None:
+        check_start = (lambda: None) if probes else self.course.check_start
+        tried = [
+            (entry, Hooks(check_start, self._check_stop, may_scrub=self._may_scrub(entry, entries)))
+            for entry in entries
+        ]
+        ends = attempts(tried, self.import_each, run_id=self.course.run_id)
+        for number, ended in enumerate(ends, start=1):
+            self.inbox.put(replace(ended, last=number == len(entries)))
 
-    def _may_look_back(self, user_id: int) -> bool:
+    def _may_scrub(self, entry: Entry, entries: Sequence[Entry]) -> Callable[[], bool]:
+        return partial(self._may_look_back, entry.user.id, others=entry is not entries[-1])
+
+    def _may_look_back(self, user_id: int, *, others: bool) -> bool:
         """Return True if no user's window has to wait, since none's start is due; or if it is this
         user's turn. Never when the deadline is near."""
         now = self.now
         if self.course.stop is not None:
             return False
-        turn = user_id in self.begun.found.look_back or not self.queue.start_is_due(now)
+        waiting = others or self.queue.start_is_due(now)
+        turn = user_id in self.begun.found.look_back or not waiting
         if turn and now < self.course.deadline - SPARE:
             return True
         self.course.no_time_for.add(user_id)
@@ -198,8 +232,7 @@ class _Run:
             return self.course.deadline + timedelta(days=1)  # only what still runs is waited for
         times = [self.course.deadline]
         if not self.course.outages.away:
-            busy = self.running - self.turns.ahead
-            times.append(self.queue.next_at(running=busy) or self.course.deadline)
+            times.append(self.queue.next_at(running=self.busy) or self.course.deadline)
         elif not self.running:
             times.append(self.course.outages.next_look or self.course.deadline)
         return min(times)
@@ -224,6 +257,8 @@ class _Run:
         """Handle this one, and those that have come back besides."""
         while ended is not None:
             self.running -= 1
+            self.busy -= ended.last
+            self.ends.append(self.now)
             self.course.handle(ended)
             self.course.results.record_failures()
             ended = None if self.inbox.empty() else self.inbox.get()

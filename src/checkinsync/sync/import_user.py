@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 
-from checkinsync.errors import DatabaseError, sentence
+from checkinsync.errors import CheckinsyncError, DatabaseError, sentence
 from checkinsync.model.user import User
 from checkinsync.store import checkins, walks
-from checkinsync.sync.grouped import Grouped
 from checkinsync.sync.importing import Import
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Scope
 from checkinsync.sync.session import Hooks, Services, Session, together
-from checkinsync.sync.turns import Turns
 
 NO_HOOKS = Hooks()
+
+AT_MOST = timedelta(seconds=1)
+"""After so long those who are there are finished, and no longer wait for others."""
 
 log = logging.getLogger(__name__)
 
@@ -41,51 +42,90 @@ def import_user(
 
 
 class Imports:
-    """Imports of one process: those that coincide are begun together, and those that find nothing
-    new are finished together."""
+    """Imports of one process: of one user, or of several, one after the other, who are begun
+    together, and finished together where they have nothing new."""
 
-    def __init__(
-        self, services: Services, scope: Scope, *, in_run: bool, turns: Turns | None = None
-    ) -> None:
-        """`in_run`: other users' imports may show how tokens are to be sent; `turns`: for those
-        who may ask Foursquare at a time; None: no limit."""
+    def __init__(self, services: Services, scope: Scope, *, in_run: bool) -> None:
+        """`in_run`: other users' imports may show how tokens are to be sent."""
         self._now = services.now
         self._scope = scope
-        self._turns = turns or Turns(now=services.now)
-        begin = partial(services.open, for_import=True, defer_retry=in_run)
-        self._open = Grouped(begin, patience=lambda: self._turns.patience)
-        self._finish = Grouped(finish_unchanged, patience=lambda: self._turns.patience)
+        self._open = partial(services.open, for_import=True, defer_retry=in_run)
 
     def __call__(self, user: User, *, run_id: int | None, hooks: Hooks) -> Imported:
         """Import a user; see `import_user`."""
-        started = self._now()
-        opened = self._open(user)
-        if not isinstance(opened, Session):
-            fields = {"run_id": run_id, "user_id": user.id, "reason": sentence(opened)}
-            log.info("import_failed", extra={**fields, "requests": 0})
-            raise opened
-        work = Import(opened, self._scope, hooks, run_id, started)
+        [(_, result)] = self.each([(user, hooks)], run_id=run_id)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def each(
+        self, users: Sequence[tuple[User, Hooks]], *, run_id: int | None
+    ) -> Iterator[tuple[int, Imported | Exception]]:
+        """Import these users; yield how that went for each, by their number, in any order."""
+        started, asked, since = self._now(), dict[int, Import](), self._now()
+        opened = self._open([user for user, _ in users])
         try:
-            with self._turns:
-                work.ask()
-            self._finish(work)
-            with self._turns if work.goes_on else nullcontext():
-                return work.run()
+            for number, ((user, hooks), session) in enumerate(zip(users, opened, strict=True)):
+                work = self._asked(user, session, hooks, run_id, started)
+                if isinstance(work, Exception):
+                    yield number, work
+                elif work.candidate is None:
+                    yield number, _result(work)
+                else:
+                    asked[number] = work
+                if self._now() - since >= AT_MOST:
+                    yield from _finished(asked)
+                    asked, since = {}, self._now()
+            yield from _finished(asked)
         finally:
-            opened.close()
-            self._turns.note_end()
+            for session in opened:
+                if isinstance(session, Session):
+                    session.close()
+
+    def _asked(
+        self,
+        user: User,
+        session: Session | CheckinsyncError,
+        hooks: Hooks,
+        run_id: int | None,
+        started: datetime,
+    ) -> Import | Exception:
+        """Return the import with its first page, or why there is none."""
+        if not isinstance(session, Session):
+            fields = {"run_id": run_id, "user_id": user.id, "reason": sentence(session)}
+            log.info("import_failed", extra={**fields, "requests": 0})
+            return session
+        work = Import(session, self._scope, hooks, run_id, started)
+        try:
+            work.ask()
+        except Exception as error:  # noqa: BLE001 - it is this user's result
+            return error
+        return work
 
 
-def finish_unchanged(imports: Sequence[Import]) -> Sequence[None]:
+def _finished(asked: Mapping[int, Import]) -> Iterator[tuple[int, Imported | Exception]]:
+    """Finish imports whose first pages are there, and yield how they went."""
+    finish_unchanged(list(asked.values()))
+    for number, work in asked.items():
+        yield number, _result(work)
+
+
+def _result(work: Import) -> Imported | Exception:
+    """Go on to the end, and give the lease back."""
+    try:
+        return work.run()
+    except Exception as error:  # noqa: BLE001 - it is this user's result
+        return error
+    finally:
+        work.session.close()
+
+
+def finish_unchanged(imports: Sequence[Import]) -> None:
     """Finish, in one transaction, the imports whose only page is stored as it is shown: those of
     users who have nothing new. The others, and all if that fails, are for `run`."""
     candidates = {each.user_id: each for each in imports if each.candidate is not None}
-    if candidates:
-        _finish(candidates)
-    return [None] * len(imports)
-
-
-def _finish(candidates: Mapping[int, Import]) -> None:
+    if not candidates:
+        return
     try:
         with together([each.session for each in candidates.values()]) as (conn, held):
             chosen = [candidates[user] for user in sorted(held) if held[user]]
