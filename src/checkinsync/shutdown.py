@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from checkinsync.errors import Interrupted
+
+LOOK = 0.25
+"""Seconds after which a sleeper looks for a signal: one that comes just before the system begins
+to wait does not wake it."""
 
 EXIT_BASE = 128
 """A process ended by signal N exits with 128 + N: 130 for SIGINT, 143 for SIGTERM."""
@@ -36,7 +41,9 @@ class Shutdown:
     `gracefully`, finishes its page first. Asked twice, all is cut at once."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        """Wakes who sleeps. Not an Event: a signal that comes as its own thread begins to wait for
+        one would wait for that thread's lock, for ever."""
         self._reason: Interrupted | None = None
         self._graceful = False
 
@@ -62,12 +69,16 @@ class Shutdown:
 
     def asked(self) -> bool:
         """Return True if a signal has asked to stop."""
-        return self._asked.is_set()
+        return self._reason is not None
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raise Interrupted as soon as a signal asks to stop."""
-        if self._asked.wait(max(0.0, seconds)):
-            self.check()
+        until = time.monotonic() + seconds
+        while self._reason is None and (left := until - time.monotonic()) > 0:
+            with suppress(Empty):
+                self._bell.get(timeout=min(LOOK, left))
+                self._bell.put(None)  # for others who sleep
+        self.check()
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         first = self._reason is None
@@ -76,6 +87,6 @@ class Shutdown:
             f"interrupted by {name}; what was committed stays, and the next run goes on from there",
             exit_code=EXIT_BASE + number,
         )
-        self._asked.set()
+        self._bell.put(None)
         if not (first and self._graceful):
             raise self._reason
