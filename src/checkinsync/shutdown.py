@@ -80,13 +80,18 @@ class Shutdown:
                 self._bell.put(None)  # for others who sleep
         self.check()
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        first = self._reason is None
+    def ask(self, number: int) -> None:
+        """Ask to stop, as that signal does, from any thread."""
         name = signal.Signals(number).name
         self._reason = Interrupted(
             f"interrupted by {name}; what was committed stays, and the next run goes on from there",
             exit_code=EXIT_BASE + number,
         )
         self._bell.put(None)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        first = self._reason is None
+        self.ask(number)
+        assert self._reason is not None
         if not (first and self._graceful):
             raise self._reason

@@ -184,7 +184,7 @@ def test_a_worker_asked_to_stop_while_the_database_is_away_leaves_its_user_to_ot
 
     def trouble() -> None:
         place.outage.stop(seconds=1)
-        shutdown._asked.set()  # as by SIGTERM
+        shutdown.ask(signal.SIGTERM)
 
     place.story.at_request(2, trouble)
     machines_of(place).hand_over(stagger=0 * MINUTE)
@@ -201,7 +201,7 @@ def test_a_worker_asked_to_stop_while_the_database_is_away_leaves_its_user_to_ot
     worker.start()
     ended = "SELECT synced, failed, outcome FROM sync_runs WHERE outcome <> 'running'"
     place.story.until(lambda: place.story.rows(ended))
-    another._asked.set()
+    another.ask(signal.SIGTERM)
     worker.join()
 
     assert caplog.records == []

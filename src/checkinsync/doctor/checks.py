@@ -308,8 +308,7 @@ class _Visit:
         """Return the first active user whose token can be decrypted."""
         assert self.keyring is not None
         with server.reading_tables(conn):
-            days = self.examined.settings.active_days
-            candidates = users.active(conn, at=self.now(), days=days)
+            candidates = users.active(conn, at=self.now(), days=self.examined.settings.active_days)
         encrypted = ((c.user.id, c.user.encrypted_token or "") for c in candidates)
         return [str(number) for number, text in encrypted if self.keyring.can_decrypt(text)][:1]
 

@@ -268,12 +268,8 @@ class Course:
         )
         found = replace(begun.found, overdue=begun.found.overdue & self.no_time_for)
         said = notices(begun.started, found, begun.selection, summary)
-        news = alerts(
-            summary.reports,
-            at=begun.started,
-            before=begun.found.before,
-            streaks=begun.found.streaks,
-        )
+        before, streaks = begun.found.before, begun.found.streaks
+        news = alerts(summary.reports, at=begun.started, before=before, streaks=streaks)
         return replace(summary, notices=said, alerts=news)
 
     def log(self, event: str, **fields: object) -> None:

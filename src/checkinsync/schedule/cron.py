@@ -40,9 +40,8 @@ class Cron:
 
     def parts(self) -> list[Part]:
         """Return the lines, and for root's log file the rotation. Raises ScheduleRefused."""
-        there = BLOCK.findall(self._read()) if shutil.which("crontab") else []
-        place = " ".join(self._command)
-        lines = Part(place, self.installation.crontab(), "".join(there) or None)
+        there = "".join(BLOCK.findall(self._read())) if shutil.which("crontab") else ""
+        lines = Part(" ".join(self._command), self.installation.crontab(), there or None)
         if not self._rotates:
             return [lines]
         return [lines, parts.file(self.logrotate, self.installation.logrotate())]

@@ -107,8 +107,7 @@ def choose(candidates: Sequence[Candidate], *, role: str) -> str | None:
             raise SettingsError(_SHADOWED.format(visible[0].schema, with_rows[0], role))
         return visible[0].schema
     if len(candidates) > 1:
-        names = ", ".join(c.schema for c in candidates)
-        raise SettingsError(_SEVERAL.format(names, role))
+        raise SettingsError(_SEVERAL.format(", ".join(c.schema for c in candidates), role))
     if candidates and not candidates[0].usable:
         raise SettingsError(_NOT_USABLE.format(candidates[0].schema, role))
     return candidates[0].schema if candidates else None

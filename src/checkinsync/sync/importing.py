@@ -200,12 +200,11 @@ class Import:
 
     def _save(self, conn: Connection, received: _Received, known: Collection[str]) -> Saved:
         items, span, at = received.page.items, received.span, received.at
-        saved = None
         if self.may_be_unchanged:
             saved = as_shown(conn, self.user_id, items, span, now=at, known=known)
-        if saved is None:
-            saved = save_page(conn, self.user_id, items, now=at, span=span, known=known)
-        return saved
+            if saved is not None:
+                return saved
+        return save_page(conn, self.user_id, items, now=at, span=span, known=known)
 
     def _took(self, received: _Received, saved: Saved) -> None:
         """Note a page that is stored."""

@@ -138,8 +138,7 @@ def add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: dateti
     if same:
         _add_same(conn, user_id, same, at=at)
     if len(same) < len(items):
-        others = [item for item in items if item.finding != "same" or item.detail]
-        _add_others(conn, user_id, others, at=at)
+        _add_others(conn, user_id, [i for i in items if i.finding != "same" or i.detail], at=at)
 
 
 def _add_same(conn: Connection, user_id: int, ids: Sequence[str], *, at: datetime) -> None:

@@ -247,9 +247,8 @@ class _Verification:
         raw = {row.row: row.raw for row in before}
         for rewrite in changes.change:
             c = rewrite.checkin
-            found[c.id] = Compared(
-                c.id, "different", c.created_at, _difference(raw.get(rewrite.row), c)
-            )
+            detail = _difference(raw.get(rewrite.row), c)
+            found[c.id] = Compared(c.id, "different", c.created_at, detail)
         return found
 
     def _tampered(self, conn: Connection, alike: Sequence[Checkin]) -> dict[str, Compared]:
