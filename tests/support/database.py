@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from checkinsync.embedded import Running, serving
 from checkinsync.migrations import migrate
@@ -147,4 +148,10 @@ def open_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder)
+        removed(folder)
+
+
+@retry(retry=retry_if_exception_type(OSError), stop=stop_after_delay(30), wait=wait_fixed(0.1))
+def removed(folder: Path) -> None:
+    """Remove a folder; again where a server that was killed is just writing its last files."""
+    shutil.rmtree(folder)
