@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from checkinsync.cli.orchestrate import orchestrate
 from checkinsync.errors import (
     AccountSuspended,
     ApiGone,
@@ -39,10 +40,11 @@ from checkinsync.errors import (
     TokenUnreadable,
 )
 from checkinsync.foursquare.client import Foursquare, UserClient
-from checkinsync.foursquare.transport import Patience
+from checkinsync.foursquare.transport import MOST_CONNECTIONS, Patience
 from checkinsync.model.checkin import Checkin
 from checkinsync.simulator.server import Fault, Seen, Server
 from checkinsync.simulator.world import World
+from checkinsync.sync.ahead import MOST
 
 TOKEN = "token-1"
 NOW = datetime(2025, 6, 15, 2, 0, tzinfo=UTC)
@@ -878,3 +880,9 @@ def connection_pools(foursquare):
     """Return what holds the connections, for each address."""
     pools = foursquare.transport._adapter.poolmanager.pools
     return [pools[key] for key in pools.keys()]  # noqa: SIM118 - its iterator is not safe
+
+
+def test_as_many_connections_are_kept_as_workers_may_need():
+    [workers] = [option for option in orchestrate.params if option.name == "workers"]
+
+    assert workers.type.max * (1 + MOST) <= MOST_CONNECTIONS

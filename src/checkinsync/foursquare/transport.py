@@ -38,8 +38,9 @@ Auth = Callable[[PreparedRequest], PreparedRequest]
 
 CHUNK = 64 * 1024
 
-MOST_CONNECTIONS = 80
-"""Connections that are kept: as many as there can be workers, and pages asked for ahead."""
+MOST_CONNECTIONS = 600
+"""Connections that are kept: 64 workers may have eight pages each asked for ahead, and one that is
+not kept is a warning of urllib3 in a good night."""
 
 MOST_PRELIMINARY = 20
 """Preliminary responses before the one that counts."""

@@ -13,7 +13,7 @@ from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 from checkinsync.nightly.schedule import Entry
 from checkinsync.store.jobs import Progress
-from checkinsync.sync.outcome import Imported, Outcome, ended_with
+from checkinsync.sync.outcome import Imported, Outcome, attempted, ended_with
 from checkinsync.sync.session import Hooks
 
 log = logging.getLogger(__name__)
@@ -83,10 +83,7 @@ def one_by_one(import_one: ImportOne) -> ImportEach:
 
     def import_each(users: Tried, *, run_id: int) -> Results:
         for number, (user, hooks) in enumerate(users):
-            try:
-                yield number, import_one(user, run_id=run_id, hooks=hooks)
-            except Exception as error:  # noqa: BLE001 - it is this user's result
-                yield number, error
+            yield number, attempted(partial(import_one, user, run_id=run_id, hooks=hooks))
 
     return import_each
 

@@ -11,7 +11,7 @@ from checkinsync.errors import CheckinsyncError, DatabaseError, sentence
 from checkinsync.model.user import User
 from checkinsync.store import checkins, walks
 from checkinsync.sync.importing import Import
-from checkinsync.sync.outcome import Imported
+from checkinsync.sync.outcome import Imported, attempted
 from checkinsync.sync.scope import Scope
 from checkinsync.sync.session import Hooks, Services, Session, together
 
@@ -96,11 +96,7 @@ class Imports:
             log.info("import_failed", extra={**fields, "requests": 0})
             return session
         work = Import(session, self._scope, hooks, run_id, started)
-        try:
-            work.ask()
-        except Exception as error:  # noqa: BLE001 - it is this user's result
-            return error
-        return work
+        return attempted(work.ask) or work
 
 
 def _finished(asked: Mapping[int, Import]) -> Iterator[tuple[int, Imported | Exception]]:
@@ -113,9 +109,7 @@ def _finished(asked: Mapping[int, Import]) -> Iterator[tuple[int, Imported | Exc
 def _result(work: Import) -> Imported | Exception:
     """Go on to the end, and give the lease back."""
     try:
-        return work.run()
-    except Exception as error:  # noqa: BLE001 - it is this user's result
-        return error
+        return attempted(work.run)
     finally:
         work.session.close()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from checkinsync.errors import (
     AtWork,
@@ -16,6 +18,8 @@ from checkinsync.errors import (
 )
 from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
+
+T = TypeVar("T")
 
 TOKEN_TROUBLE = (TokenRejected, TokenUnreadable, NoToken)
 """Stored at the end of a run, when it is known that our own settings are not to blame."""
@@ -65,6 +69,15 @@ def ended_with(error: Exception) -> Outcome:
         case RateLimited(until=until):
             return RetryAt(until, str(error))
     return Failed(error)
+
+
+def attempted(do: Callable[[], T]) -> T | Exception:
+    """Do a part of one user's import, and return what came of it, be it an error: of whatever kind,
+    it is this user's, and keeps no other from being imported."""
+    try:
+        return do()
+    except Exception as error:  # noqa: BLE001 - see above
+        return error
 
 
 @dataclass(frozen=True, slots=True)
