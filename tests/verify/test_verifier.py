@@ -9,8 +9,10 @@ import pytest
 from checkinsync.cli.render import verify as render
 from checkinsync.errors import AtWork, FoursquareAway, Interrupted, RateLimited, TokenRejected
 from checkinsync.foursquare import parse
+from checkinsync.model.listing import PAGE
 from checkinsync.simulator.faults import Fault
 from checkinsync.sync.session import Hooks
+from checkinsync.sync.walk import OVERLAP
 from checkinsync.verify import queries
 from checkinsync.verify.result import Kind, Unfinished, VerificationResult
 from checkinsync.verify.verifier import verify
@@ -19,6 +21,8 @@ from support.factories import NOW
 NEWEST = int(NOW.timestamp()) - 3600
 ADA = "token-ada"
 CHECKINS = "users/self/checkins"
+STEP = PAGE - OVERLAP
+"""From page to page; several may be asked for at a time, so that a place tells which one it is."""
 WEEK = timedelta(days=7)
 ORDERS = pytest.mark.parametrize("order", ["created", "id"])
 
@@ -189,7 +193,7 @@ def test_it_goes_on_where_a_rate_limit_cut_it_off(env, ada, prove, order):
     user = ada(3000)
     lost = env.simulator.world.accounts[ADA].ids[50]
     forget(env, lost)
-    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=6, seconds=600))
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, offset=5 * STEP, seconds=600))
 
     first = prove(user)
 
@@ -218,7 +222,7 @@ def test_it_is_resumed_for_a_week_and_by_one_that_does_the_same(
     env, ada, prove, later, repair, resumed
 ):
     user = ada(1500)
-    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, offset=3 * STEP, seconds=600))
     begun = env.at
     assert isinstance(prove(user), Unfinished)
     env.at = begun + later
@@ -232,7 +236,7 @@ def test_it_is_resumed_for_a_week_and_by_one_that_does_the_same(
 
 def test_it_waits_for_the_reset_if_told_to(env, ada, prove):
     user = ada(1500)
-    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, nth=4, seconds=600))
+    env.simulator.fail(Fault("rate_limit_exceeded", path=CHECKINS, offset=3 * STEP, seconds=600))
     waited = []
 
     proof = prove(user, wait=waited.append)

@@ -154,12 +154,6 @@ class Import:
         self.coverage.take(received.page, received.span)
         self._took(received, Saved(unchanged=len(received.page.items)))
 
-    @property
-    def goes_on(self) -> bool:
-        """True until all is stored that the walk has received and is still to ask for, and checked
-        what is older."""
-        return self.received is not None or self.walk.request is not None or self.scrubs
-
     # --- page after page --------------------------------------------------------------------------
 
     def run(self) -> Imported:

@@ -21,7 +21,7 @@ from checkinsync.errors import (
 )
 from checkinsync.model.changes import Saved, Stored
 from checkinsync.model.listing import PAGE, Page
-from checkinsync.model.span import PageOrder, Span, VerifiedSpan, first_at
+from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
 from checkinsync.store import checkins, deletions, jobs, sync_state, verified_spans
 from checkinsync.store.deletions import Above
 from checkinsync.store.pool import Connection
@@ -207,8 +207,9 @@ class _Scrub:
     def _take(self, conn: Connection, page: Page, reading: Slice, *, moves: bool) -> int | None:
         """One page, one transaction: its rows, what it does not show, what it verifies. Return what
         it shows of the list, see `_learn`."""
-        at, order = self.now, self.slices.order
-        span = Span.of(page.items, top=page.offset == 0, now=at, known=order)
+        at, known = self.now, self.slices.order
+        listed = PageOrder.of(page.items, now=at)
+        span = listed.span(top=page.offset == 0, known=known)
         self._save(conn, page, span, now=at)
         lower = 0
         if span is not None and span.oldest is not None and len(page.items) < page.limit:
@@ -222,10 +223,10 @@ class _Scrub:
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
         )
-        learnt = self._learn(conn, page, span)
+        learnt = self._learn(conn, page, span, known or listed.order)
         self._note(
             conn,
-            order=PageOrder.of(page.items, now=at).order or order,
+            order=listed.order or known,
             shift=self.slices.shift if learnt is None else learnt,
             **({"start": reading.next_start, "sliced_at": at, "owed": False} if moves else {}),
         )
@@ -238,13 +239,14 @@ class _Scrub:
             saved = save_page(conn, self.user_id, page.items, now=now, span=span, known=known)
         self.saved += saved
 
-    def _learn(self, conn: Connection, page: Page, span: Span | None) -> int | None:
+    def _learn(
+        self, conn: Connection, page: Page, span: Span | None, order: Order | None
+    ) -> int | None:
         """Return by how many places the list is longer here than what is stored (items in
         quarantine, and those that are counted but never shown, less deletions not noticed yet).
         None: the page does not show it."""
         if span is None or span.oldest is None:
             return None
-        order = self.slices.order or PageOrder.of(page.items, now=self.now).order
         [above] = deletions.above(conn, self.user_id, [span.oldest])
         return page.offset + first_at(page.items, span.oldest, now=self.now) - above.under(order)
 
