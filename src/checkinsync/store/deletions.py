@@ -5,12 +5,11 @@ A row is never deleted. What is written here is decided in `sync.deletions`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from datetime import datetime
 
 from checkinsync.model.changes import DeletionMarks, RecentDeletions, Stored
-from checkinsync.model.span import Borders, Order, id_from
+from checkinsync.model.span import Borders
 from checkinsync.store.checkins import stored_row
 from checkinsync.store.pool import Connection
 
@@ -185,52 +184,3 @@ def one_that_is_there(conn: Connection, user_id: int) -> str | None:
         {"user": user_id},
     ).fetchone()
     return None if row is None else str(row[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Above:
-    """The number of a user's check-ins above a second of the list, under either order; those of the
-    second itself may be many, and are not counted."""
-
-    created: int
-    entered: int
-
-    def under(self, order: Order | None) -> int:
-        """Return the number; None: under the order in which the place is higher up."""
-        both = {Order.CREATED: self.created, Order.ENTERED: self.entered}
-        return min(both.values()) if order is None else both[order]
-
-
-def above(conn: Connection, user_id: int, places: Sequence[datetime]) -> list[Above]:
-    """Count above each of these places."""
-    after = [at.replace(microsecond=0) + timedelta(seconds=1) for at in places]
-    rows = conn.execute(
-        """
-        SELECT (SELECT count(*) FROM checkins
-                 WHERE user_id = %(user)s AND foursquare_id IS NOT NULL AND deleted_at IS NULL
-                   AND checkin_date >= p.after AT TIME ZONE 'UTC'),
-               (SELECT count(*) FROM checkins
-                 WHERE user_id = %(user)s AND deleted_at IS NULL AND foursquare_id >= p.first_id)
-          FROM unnest(%(after)b::timestamptz[], %(first_id)b::text[])
-               WITH ORDINALITY AS p (after, first_id, number)
-         ORDER BY p.number
-        """,
-        {"user": user_id, "after": after, "first_id": [id_from(at) for at in after]},
-    )
-    return [Above(*row) for row in rows]
-
-
-def below(conn: Connection, user_id: int, at: datetime, *, most: int) -> int:
-    """Count, up to `most`, the rows that are older than that instant by both their instants."""
-    row = conn.execute(
-        """
-        SELECT count(*)
-          FROM (SELECT FROM checkins
-                 WHERE user_id = %(user)s AND deleted_at IS NULL
-                   AND checkin_date < %(at)s::timestamptz AT TIME ZONE 'UTC'
-                   AND foursquare_id < %(last_id)s
-                 ORDER BY checkin_date LIMIT %(most)s) AS c
-        """,
-        {"user": user_id, "at": at, "last_id": id_from(at), "most": most},
-    ).fetchone()
-    return int(row[0]) if row else 0

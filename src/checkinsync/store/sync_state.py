@@ -104,26 +104,6 @@ def _state(row: tuple[Any, ...]) -> SyncState:
     )
 
 
-def set_slices(conn: Connection, user_id: int, slices: Slices) -> None:
-    """Store how far a scrub has come, and what it has seen of the list."""
-    conn.execute(
-        """
-        UPDATE sync_state
-           SET slice_from = %(start)s, sliced_at = %(sliced_at)s, slice_owed = %(owed)s,
-               list_order = %(order)s, list_shift = %(shift)s
-         WHERE user_id = %(user)s
-        """,
-        {
-            "user": user_id,
-            "start": slices.start,
-            "sliced_at": slices.sliced_at,
-            "owed": slices.owed,
-            "order": slices.order.value if slices.order else None,
-            "shift": slices.shift,
-        },
-    )
-
-
 def record_answered(conn: Connection, user_id: int) -> None:
     """Store that the token works, after a walk with `--since`; the cursor stays as it is."""
     conn.execute(

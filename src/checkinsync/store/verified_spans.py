@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from checkinsync.model.span import VerifiedSpan
+from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection
+
+
+class Compared(Protocol):
+    """What an import stores of its user's spans."""
+
+    @property
+    def lease(self) -> Lease:
+        """Of the user."""
+
+    @property
+    def before(self) -> Sequence[VerifiedSpan]:
+        """Those that are stored."""
+
+    @property
+    def after(self) -> Sequence[VerifiedSpan]:
+        """Those that are to be stored."""
 
 
 def load(conn: Connection, user_id: int) -> list[VerifiedSpan]:
@@ -44,3 +62,28 @@ def keep(conn: Connection, user_id: int, spans: Iterable[VerifiedSpan]) -> None:
         """,
         columns,
     )
+
+
+def changes(users: Sequence[Compared]) -> dict[str, list[Any]]:
+    """Return, as columns, the spans that are no longer there, and those that are new or have
+    changed: for a statement that stores more than these."""
+    dropped = [
+        (user.lease.user_id, span.newest)
+        for user in users
+        for span in user.before
+        if span.newest not in {after.newest for after in user.after}
+    ]
+    kept = [
+        (user.lease.user_id, span)
+        for user in users
+        for span in user.after
+        if span not in user.before
+    ]
+    return {
+        "dropped_user": [user for user, _ in dropped],
+        "dropped": [newest for _, newest in dropped],
+        "kept_user": [user for user, _ in kept],
+        "newest": [span.newest for _, span in kept],
+        "oldest": [span.oldest for _, span in kept],
+        "verified_at": [span.at for _, span in kept],
+    }

@@ -9,6 +9,7 @@ from typing import Any
 
 from checkinsync.model.listing import Checkpoint
 from checkinsync.model.span import Order, VerifiedSpan
+from checkinsync.store import verified_spans
 from checkinsync.store.jobs import Progress
 from checkinsync.store.leases import Lease
 from checkinsync.store.pool import Connection
@@ -159,7 +160,7 @@ def finish(conn: Connection, ends: Sequence[Finished]) -> None:
           FROM done AS d
          WHERE d.release AND l.user_id = d.user_id AND l.token = d.token
         """,
-        {**_ends(ends), **_spans(ends)},
+        {**_ends(ends), **verified_spans.changes(ends)},
     )
 
 
@@ -180,25 +181,4 @@ def _ends(ends: Sequence[Finished]) -> dict[str, list[Any]]:
         "requests": [end.progress.requests for end in ends],
         "new": [end.progress.saved.new for end in ends],
         "changed": [end.progress.saved.changed for end in ends],
-    }
-
-
-def _spans(ends: Sequence[Finished]) -> dict[str, list[Any]]:
-    """The spans that are no longer there, and those that are new or have changed."""
-    dropped = [
-        (end.lease.user_id, span.newest)
-        for end in ends
-        for span in end.before
-        if span.newest not in {after.newest for after in end.after}
-    ]
-    kept = [
-        (end.lease.user_id, span) for end in ends for span in end.after if span not in end.before
-    ]
-    return {
-        "dropped_user": [user for user, _ in dropped],
-        "dropped": [newest for _, newest in dropped],
-        "kept_user": [user for user, _ in kept],
-        "newest": [span.newest for _, span in kept],
-        "oldest": [span.oldest for _, span in kept],
-        "verified_at": [span.at for _, span in kept],
     }

@@ -92,12 +92,16 @@ def has_no_endpoint(refusal: RequestRefused | TokenRejected) -> bool:
 
 
 def confirm_missing(
-    session: Session, *, unsure: Stored | None, check_stop: Callable[[], None]
+    session: Session,
+    *,
+    order: Order | None,
+    unsure: Stored | None,
+    check_stop: Callable[[], None],
 ) -> Saved:
     """Ask Foursquare about each check-in that was missed twice, and about `unsure`, if it is still
-    missing. One without an answer stays marked, and is asked about again."""
+    missing. One without an answer stays marked, and is asked about again. `order`: of the list."""
     with session.services.reading() as conn:
-        night = _Night.load(conn, session, check_stop)
+        night = _Night.load(conn, session, order, check_stop)
         once = deletions.missing_once(
             conn, session.user.id, before=session.now - AGAIN_AFTER, now=session.now
         )
@@ -119,14 +123,20 @@ class _Night:
     truthful: bool = field(default=False, init=False)
 
     @classmethod
-    def load(cls, conn: Connection, session: Session, check_stop: Callable[[], None]) -> _Night:
+    def load(
+        cls,
+        conn: Connection,
+        session: Session,
+        order: Order | None,
+        check_stop: Callable[[], None],
+    ) -> _Night:
         user_id, now = session.user.id, session.now
         return cls(
             session,
             check_stop,
             {row.row: row for row in deletions.missing_twice(conn, user_id, now=now)},
             deletions.recent(conn, user_id, since=now - LATELY, now=now),
-            session.state.slices.order,
+            order,
             verified_spans.load(conn, user_id),
         )
 

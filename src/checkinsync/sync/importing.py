@@ -27,7 +27,7 @@ from checkinsync.sync.coverage import WalkCoverage, covered
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.save_page import as_shown, save_page, shown_as
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
-from checkinsync.sync.scrub import is_scrub_due, scrub
+from checkinsync.sync.scrub import Scrub, is_scrub_due
 from checkinsync.sync.session import Hooks, Session
 from checkinsync.sync.walk import Walk
 
@@ -310,17 +310,19 @@ class Import:
     def _scrub(self) -> None:
         """Check what is older than the window; the import has succeeded whatever comes of it."""
         state = self.session.state
-        slices = replace(state.slices, order=self.order)
-        self.session.state = replace(state, slices=slices, spans=self.spans)
+        work = Scrub(
+            self.session,
+            replace(state.slices, order=self.order),
+            self.spans,
+            reached=self._oldest,
+            reached_at=self.coverage.place(now=self.session.now),
+            before=self.saved,
+            check_stop=self.hooks.check_stop,
+        )
         try:
-            self.saved += scrub(
-                self.session,
-                reached=self._oldest,
-                reached_at=self.coverage.place(now=self.session.now),
-                before=self.saved,
-                check_stop=self.hooks.check_stop,
-            )
+            work.run()
         finally:
+            self.saved += work.saved
             self.session.close(
                 lambda conn: jobs.set_totals(
                     conn, self.session.job, self.saved, requests=self.requests

@@ -7,10 +7,10 @@ fails an import: the window is stored already.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from checkinsync.errors import (
     CheckinsyncError,
@@ -20,11 +20,11 @@ from checkinsync.errors import (
     UserFailed,
 )
 from checkinsync.model.changes import Saved, Stored
-from checkinsync.model.listing import PAGE, Page
+from checkinsync.model.listing import PAGE, Page, PageRequest
 from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
-from checkinsync.store import checkins, deletions, jobs, sync_state, verified_spans
-from checkinsync.store.deletions import Above
+from checkinsync.store import deletions, slices
 from checkinsync.store.pool import Connection
+from checkinsync.store.slices import Counted, Place, Read
 from checkinsync.store.sync_state import Slices
 from checkinsync.sync.confirm_deletions import confirm_missing
 from checkinsync.sync.coverage import covered
@@ -50,30 +50,6 @@ a database that is away: if it stays away, the run says so."""
 log = logging.getLogger(__name__)
 
 
-def scrub(
-    session: Session,
-    *,
-    reached: datetime | None,
-    reached_at: int,
-    before: Saved,
-    check_stop: Callable[[], None],
-) -> Saved:
-    """Read again what is older than `reached`, down to which tonight's window has been compared;
-    None: there is nothing older. `reached_at`: the place in the list where that was; `before`: what
-    the walk has stored, for the job's totals.
-
-    Raises nothing of ours: what comes in the way ends the scrub, and is logged.
-    """
-    work = _Scrub(session, reached, reached_at, before, check_stop)
-    try:
-        work.run()
-    except CheckinsyncError as reason:
-        odd = isinstance(reason, UNEXPECTED) and not isinstance(reason, DatabaseAway)
-        level = logging.WARNING if odd else logging.INFO
-        log.log(level, "slice_dropped", extra={"user_id": work.user_id, "reason": str(reason)})
-    return work.saved
-
-
 def is_scrub_due(last: datetime | None, *, now: datetime) -> bool:
     """Return True if the last scrub was long enough ago; a time far in the future was written by a
     clock that went wrong."""
@@ -93,20 +69,57 @@ class _Marked:
 NOTHING = _Marked([], missed_twice=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A page that was received, and what it shows of the list."""
+
+    page: Page
+    listed: PageOrder
+    span: Span | None
+    at: datetime
+
+    @classmethod
+    def of(cls, page: Page, *, known: Order | None, now: datetime) -> _Received:
+        """Return the page as received now, of a list in that order."""
+        listed = PageOrder.of(page.items, now=now)
+        return cls(page, listed, listed.span(top=page.offset == 0, known=known), now)
+
+    def places(self, user_id: int) -> list[Place]:
+        """Return where the page ends, if that can be told, for what is stored around it."""
+        if self.span is None or self.span.oldest is None:
+            return []
+        short = len(self.page.items) < self.page.limit
+        return [Place(user_id, self.span.oldest, below=FEW + 1 if short else 0)]
+
+
 @dataclass(slots=True)
-class _Scrub:
-    """The state that a scrub carries from page to page."""
+class Scrub:
+    """A look at what is older than tonight's window, from page to page."""
 
     session: Session
+    slices: Slices
+    spans: tuple[VerifiedSpan, ...]
+    """What has been compared so far, with the window."""
     reached: datetime | None
+    """Down to where tonight's window has been compared; None: there is nothing older."""
     reached_at: int
+    """The place in the list where that is."""
     before: Saved
+    """What the walk has stored, for the job's totals."""
     check_stop: Callable[[], None]
     saved: Saved = field(default_factory=Saved)
+    reading: Slice | None = None
+    over: int = 0
+    """Check-ins stored above the place where the reading begins."""
+    may_aim: bool = True
+    """A page that misses the place may be asked for again."""
+    moves: bool = True
+    """It is the next slice: another one begins where this one ends."""
     stretch: tuple[Span, set[str]] | None = None
     """The span that the slice's pages prove together so far, and the keys of all that they show."""
     unsure: Stored | None = None
     """The check-in that was looked for again, whether or not it had to be shown."""
+    dropped: bool = False
 
     @property
     def user_id(self) -> int:
@@ -116,26 +129,48 @@ class _Scrub:
     def now(self) -> datetime:
         return self.session.now
 
-    @property
-    def slices(self) -> Slices:
-        return self.session.state.slices
-
     def run(self) -> None:
         """Look for what is missing, or read a slice if that is owed; then ask for what was missed
-        twice. So a missing one costs one more request in the night in which it is asked for."""
-        marked = self._marked() if self.session.state.missing else NOTHING
+        twice. So a missing one costs one more request in the night in which it is asked for.
+
+        Raises nothing of ours: what comes in the way ends the scrub, and is logged.
+        """
+        with self._dropped_on_error():
+            if self.session.state.missing:
+                self._run(self._marked())
+                self.saved += confirm_missing(
+                    self.session,
+                    order=self.slices.order,
+                    unsure=self.unsure,
+                    check_stop=self.check_stop,
+                )
+            elif not self.dropped:
+                self._run(NOTHING)
+
+    @contextmanager
+    def _dropped_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except CheckinsyncError as reason:
+            self.dropped = True
+            odd = isinstance(reason, UNEXPECTED) and not isinstance(reason, DatabaseAway)
+            level = logging.WARNING if odd else logging.INFO
+            log.log(level, "slice_dropped", extra={"user_id": self.user_id, "reason": str(reason)})
+
+    def _run(self, marked: _Marked) -> None:
         owed = self.slices.owed and self.reached is not None
         if marked.waiting and not owed:  # another one each night, so that none waits for ever
             number = self.now.toordinal() % len(marked.waiting)
             self._look_again(marked.waiting[number])
+            self.slices = replace(self.slices, sliced_at=self.now, owed=True)
             with self.session.transaction() as conn:
-                self._note(conn, sliced_at=self.now, owed=True)
+                slices.store(conn, [self._state(self.spans)])
         elif self.reached is not None:
-            self._read_slice(self.reached, missed_twice=marked.missed_twice)
-        if self.session.state.missing:
-            self.saved += confirm_missing(
-                self.session, unsure=self.unsure, check_stop=self.check_stop
-            )
+            with self.session.services.reading() as conn:
+                window, above = slices.counted(conn, self.places())
+            # what was moved may turn up the sooner
+            self.begin(window, above, least=PAGE - 2 * MARGIN if marked.missed_twice else 0)
+            self._read()
 
     def _marked(self) -> _Marked:
         """Return the rows to be looked for again; none where more is missing than any answer about
@@ -150,110 +185,131 @@ class _Scrub:
                 waiting = [] if OWN_WORD.holds(recent) else waiting
         return _Marked(waiting, missed_twice)
 
-    def _note(self, conn: Connection, **changes: Any) -> None:
-        """Store how far the slices have come, and what was seen of the list."""
-        slices = replace(self.slices, **changes)
-        if slices != self.slices:
-            sync_state.set_slices(conn, self.user_id, slices)
-            self.session.state = replace(self.session.state, slices=slices)
-
     # --- the next slice ---------------------------------------------------------------------------
 
-    def _read_slice(self, reached: datetime, *, missed_twice: bool) -> None:
-        start = self.slices.start
-        if start is None or start > reached:
-            start = reached
-        with self.session.services.reading() as conn:
-            stored = checkins.count(conn, self.user_id)
-            window, above = deletions.above(conn, self.user_id, [reached, start])
-        late = any(abs(self.now - span.at) > LATE_AFTER for span in self.session.state.spans)
-        length = share(stored - window.under(self.slices.order)) * (2 if late else 1)
-        if missed_twice:  # what was moved may turn up the sooner
-            length = max(length, PAGE - 2 * MARGIN)
-        self._read(start, above, length=length, moves=True)
+    def places(self) -> list[Place]:
+        """Return where the older history begins, and where its next slice does."""
+        assert self.reached is not None
+        return [
+            Place(self.user_id, self.reached, whole=True),
+            Place(self.user_id, self._start(self.reached)),
+        ]
 
-    def _read(self, start: datetime, above: Above, *, length: int, moves: bool) -> Page | None:
-        """Page after page; `moves`: the next slice begins where this one ends. Return the page with
-        which the list seems to end."""
-        over = above.under(self.slices.order)
-        shift = self.reached_at - over if start == self.reached else self.slices.shift
-        reading = Slice(start, offset=over + shift, length=length)
-        self.stretch = page = None
-        aims = 1
-        while (request := reading.request) is not None and self._may_ask():
-            page = self.session.client.page(offset=request.offset, limit=request.limit)
-            with self.session.transaction() as conn:
-                learnt = self._take(conn, page, reading, moves=moves)
-                again = reading.missed and learnt is not None and aims > 0
-                if reading.request is None and not again and not self.session.state.missing:
-                    self._end(conn)
-            if again and learnt is not None:
-                aims -= 1
-                reading.aim(over + learnt)
-                log.info("slice_missed", extra={"user_id": self.user_id, "by": learnt - shift})
+    def _start(self, reached: datetime) -> datetime:
+        start = self.slices.start
+        return reached if start is None or start > reached else start
+
+    def begin(self, window: Counted, above: Counted, *, least: int = 0) -> None:
+        """Begin the next slice, given what is stored around these places."""
+        assert self.reached is not None
+        late = any(abs(self.now - span.at) > LATE_AFTER for span in self.spans)
+        older = window.stored - window.above(self.slices.order)
+        length = max(share(older) * (2 if late else 1), least)
+        self._begin(self._start(self.reached), above, length=length)
+
+    def _begin(self, start: datetime, above: Counted, *, length: int) -> None:
+        """Read `length` check-ins from there on, of a list that is longer than what is stored by as
+        much as it was seen to be."""
+        self.over = above.above(self.slices.order)
+        shift = self.reached_at - self.over if start == self.reached else self.slices.shift
+        self.reading = Slice(start, offset=self.over + shift, length=length)
+
+    def _read(self) -> Page | None:
+        """Page after page. Return the page with which the list seems to end."""
+        reading, page = self.reading, None
+        assert reading is not None
+        while reading.request is not None and self._may_ask():
+            received = self._receive(reading.request)
+            self._store(received, reading)
+            page = received.page
         return page if reading.ended else None
 
-    def _end(self, conn: Connection) -> None:
-        """End the job with the last page: nothing else is to be done."""
-        totals = self.before + self.saved
-        jobs.set_totals(conn, self.session.job, totals, requests=self.session.client.requests)
-        self.session.release(conn)
+    def _receive(self, request: PageRequest) -> _Received:
+        page = self.session.client.page(offset=request.offset, limit=request.limit)
+        return _Received.of(page, known=self.slices.order, now=self.now)
 
     def _may_ask(self) -> bool:
         self.check_stop()
         left = self.session.client.remaining
         return left is None or left > RESERVE
 
-    def _take(self, conn: Connection, page: Page, reading: Slice, *, moves: bool) -> int | None:
-        """One page, one transaction: its rows, what it does not show, what it verifies. Return what
-        it shows of the list, see `_learn`."""
-        at, known = self.now, self.slices.order
-        listed = PageOrder.of(page.items, now=at)
-        span = listed.span(top=page.offset == 0, known=known)
-        self._save(conn, page, span, now=at)
-        lower = 0
-        if span is not None and span.oldest is not None and len(page.items) < page.limit:
-            lower = deletions.below(conn, self.user_id, span.oldest, most=FEW + 1)
-        reading.take(page, span, below=lower)
+    def _store(self, received: _Received, reading: Slice) -> None:
+        """One page, one transaction: its rows, what it does not show, what it verifies. The job
+        ends with the last one, if nothing else is to be done."""
+        with self.session.transaction() as conn:
+            saved = self._save(conn, received)
+            around = slices.counted(conn, received.places(self.user_id))
+            slices.store(conn, [self._take(conn, received, reading, saved, *around)])
+
+    def _save(self, conn: Connection, received: _Received) -> Saved:
+        items, span, at = received.page.items, received.span, received.at
+        known = self.stretch[1] if self.stretch else ()
+        saved = as_shown(conn, self.user_id, items, span, now=at, known=known)
+        if saved is not None:
+            return saved
+        return save_page(conn, self.user_id, items, now=at, span=span, known=known)
+
+    def _take(
+        self,
+        conn: Connection,
+        received: _Received,
+        reading: Slice,
+        saved: Saved,
+        around: Counted | None = None,
+    ) -> Read:
+        """Take the page in, mark what it does not show, and return what is to be stored with it.
+        `around`: where it ends."""
+        page, span, at = received.page, received.span, received.at
+        self.saved += saved
+        reading.take(page, span, below=around.below if around else 0)
         if reading.taken and span is not None:
             self._note_stretch(conn, page, span, ended=reading.ended, now=at)
+        before = self.spans
         if reading.compared is not None:
-            self._verify(conn, VerifiedSpan(*reading.compared, at))
+            self.spans = tuple(covered(before, VerifiedSpan(*reading.compared, at)))
+        self._learn(received, reading, around)
+        if self.moves:
+            self.slices = replace(self.slices, start=reading.next_start, sliced_at=at, owed=False)
         log.info(
             "slice_read",
             extra={"user_id": self.user_id, "offset": page.offset, "items": len(page.items)},
         )
-        learnt = self._learn(conn, page, span, known or listed.order)
-        self._note(
-            conn,
-            order=listed.order or known,
-            shift=self.slices.shift if learnt is None else learnt,
-            **({"start": reading.next_start, "sliced_at": at, "owed": False} if moves else {}),
+        ends = reading.request is None and not self.session.state.missing
+        self.session.gives_back = ends
+        return self._state(before, ends=ends)
+
+    def _learn(self, received: _Received, reading: Slice, around: Counted | None) -> None:
+        """Note the list's order, and by how many places it is longer here than what is stored
+        (items in quarantine, and those that are counted but never shown, less deletions not noticed
+        yet), if the page shows it. If it missed the place, ask for that again, once."""
+        known, shown = self.slices.order, received.listed.order
+        self.slices = replace(self.slices, order=shown or known)
+        [*places] = received.places(self.user_id)
+        if around is None:
+            return
+        [place] = places
+        page = received.page
+        at = page.offset + first_at(page.items, place.at, now=received.at)
+        shift = at - around.above(known or shown)
+        self.slices = replace(self.slices, shift=shift)
+        if reading.missed and self.may_aim:
+            self.may_aim = False
+            by = self.over + shift - reading.offset
+            reading.aim(self.over + shift)
+            log.info("slice_missed", extra={"user_id": self.user_id, "by": by})
+
+    def _state(self, before: tuple[VerifiedSpan, ...], *, ends: bool = False) -> Read:
+        """Return what is to be stored. `ends`: nothing else is to be done."""
+        return Read(
+            self.session.lease,
+            self.session.job,
+            self.slices,
+            before,
+            self.spans,
+            self.before + self.saved,
+            self.session.client.requests,
+            ends,
         )
-        return learnt
-
-    def _save(self, conn: Connection, page: Page, span: Span | None, *, now: datetime) -> None:
-        known = self.stretch[1] if self.stretch else ()
-        saved = as_shown(conn, self.user_id, page.items, span, now=now, known=known)
-        if saved is None:
-            saved = save_page(conn, self.user_id, page.items, now=now, span=span, known=known)
-        self.saved += saved
-
-    def _learn(
-        self, conn: Connection, page: Page, span: Span | None, order: Order | None
-    ) -> int | None:
-        """Return by how many places the list is longer here than what is stored (items in
-        quarantine, and those that are counted but never shown, less deletions not noticed yet).
-        None: the page does not show it."""
-        if span is None or span.oldest is None:
-            return None
-        [above] = deletions.above(conn, self.user_id, [span.oldest])
-        return page.offset + first_at(page.items, span.oldest, now=self.now) - above.under(order)
-
-    def _verify(self, conn: Connection, compared: VerifiedSpan) -> None:
-        spans = covered(self.session.state.spans, compared)
-        verified_spans.keep(conn, self.user_id, spans)
-        self.session.state = replace(self.session.state, spans=tuple(spans))
 
     def _note_stretch(
         self, conn: Connection, page: Page, span: Span, *, ended: bool, now: datetime
@@ -278,14 +334,16 @@ class _Scrub:
         """Read the place of this one again. If it is still not shown, Foursquare is asked about it,
         even where it need not have been shown, as below the end of a short page. A place that
         proves nothing changes nothing: the mark stays until the check-in is shown."""
-        before = self.session.client.requests
+        requests = self.session.client.requests
         start = row.second + timedelta(seconds=1)
         with self.session.services.reading() as conn:
-            [above] = deletions.above(conn, self.user_id, [start])
-        end = self._read(start, above, length=2 * LEAST, moves=False)
+            [above] = slices.counted(conn, [Place(self.user_id, start)])
+        self.moves = False
+        self._begin(start, above, length=2 * LEAST)
+        end = self._read()
         if end is not None and not is_due_each_night(row, now=self.now):
             self._look_below(end)
-        if self.session.client.requests > before:
+        if self.session.client.requests > requests:
             self.unsure = row
 
     def _look_below(self, end: Page) -> None:
@@ -300,4 +358,7 @@ class _Scrub:
                 whole = span.to_the_end(complete=True)
                 mark_unshown(conn, self.user_id, shown, whole, now=self.now)
                 if span.oldest is not None:
-                    self._verify(conn, VerifiedSpan(span.oldest, None, self.now))
+                    before = self.spans
+                    compared = VerifiedSpan(span.oldest, None, self.now)
+                    self.spans = tuple(covered(before, compared))
+                    slices.store(conn, [self._state(before)])

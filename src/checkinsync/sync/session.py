@@ -159,7 +159,7 @@ class Session:
 
     services: Services
     state: SyncState
-    """As it was when the lease was taken, and as a scrub has left it."""
+    """As it was when the lease was taken."""
     client: UserClient
     lease: Lease
     job: int

@@ -57,6 +57,7 @@ class Slice:
     def __init__(self, start: datetime, *, offset: int, length: int) -> None:
         """`offset`: expected number of items above `start`; `length`: check-ins to read."""
         self.start = start
+        self.offset = offset
         self.request: PageRequest | None = PageRequest(
             max(0, offset - MARGIN), min(PAGE, length + 2 * MARGIN)
         )
