@@ -35,7 +35,8 @@ SKEWED = timedelta(minutes=15)
 """More than the clocks of two hosts differ by."""
 TWENTY_HOURS = timedelta(hours=20)
 A_WEEK = timedelta(days=6.5)
-"""After so long, what follows the end of the list is asked for, too."""
+"""After so long, what follows the end of the list is asked for, too: of a missing check-in, or
+where Foursquare's count is too high to tell that this is the end."""
 
 LOOKED_FOR = timedelta(days=3)
 """Time for which a check-in that exists may be marked as missing: below a short page that looked
@@ -330,7 +331,9 @@ class Checks:
             looked_for = [r for r in was.rows.values() if r.missing_since and not r.deleted_at]
             late = was.verified_at is not None and was.verified_at < at - LATE_AFTER
             old = any(at - row.missing_since > A_WEEK for row in looked_for)
-            most = 2 + len(looked_for) + old + late + _missed(played, person.id)
+            doubted = any(row.held_back for row in looked_for)
+            most = 2 + len(looked_for) + old + doubted + late + _missed(played, person.id)
+            most += bool(switches.count_excess) and _end_is_old(was, at)
             asked = [r for r in self.foursquare.server.requests if r.token == person.token]
             if len(asked) > most:
                 paths = [f"{r.path}?{r.params.get('offset')}" for r in asked]
@@ -432,6 +435,11 @@ TEXTS = {
 def well(stored: Stored, at: datetime) -> bool:
     """Return True if a walk of this user has finished since then."""
     return stored.checked_at is not None and stored.checked_at >= at - SKEWED
+
+
+def _end_is_old(stored: Stored, at: datetime) -> bool:
+    """Return True if it was long ago that it was seen where the list ends."""
+    return stored.ended_at is None or at - stored.ended_at > A_WEEK
 
 
 def _kept(item_id: str, stored: Stored) -> bool:

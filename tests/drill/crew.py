@@ -147,7 +147,10 @@ class CrewPlayer(Player):
                 )
         run = self._real(*words, *WITH_WORKERS)
         run.crew.extend(crew)
+        deadline = time.monotonic() + PATIENCE
         while run.popen.poll() is None:
+            if time.monotonic() > deadline:
+                run.popen.kill()
             if crew[-1].popen.poll() is not None:
                 crew.append(self._real("worker"))
                 run.crew.append(crew[-1])
@@ -156,8 +159,7 @@ class CrewPlayer(Player):
         return self._over(run, clean=not kill_at)
 
     def _real(self, *words: str) -> _Process:
-        self.number += 1
-        log = self.folder / f"{self.number}.log"
+        log = self._next_log(words)
         options = ["--log-format", "json", "--log-file", str(log)]
         return self._popen("checkinsync", [*options, *words], words, log)
 

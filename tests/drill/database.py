@@ -44,6 +44,8 @@ class Database:
     url: str
     small_disk: bool
     """The disk is one of its own that can be filled up."""
+    programs: Path
+    """Where pg_dump is."""
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -67,6 +69,11 @@ class Database:
         """Return True if the table exists."""
         [(there,)] = self.rows("SELECT to_regclass(%s) IS NOT NULL", table)
         return bool(there)
+
+    def dump(self, file: Path) -> None:
+        """Write everything into a file, for `pg_restore`."""
+        pg_dump = [self.programs / "pg_dump", "--format=custom", f"--file={file}", self.url]
+        subprocess.run(pg_dump, check=True, capture_output=True)
 
     # --- harm -------------------------------------------------------------------------------------
 
@@ -151,7 +158,7 @@ def open_database() -> Iterator[Database]:
             stack.callback(subprocess.run, ["umount", "-l", home], check=False)
         home.chmod(0o711)  # started by root, the server runs under another account
         running = stack.enter_context(serving(home, allow_nobody=True, for_tests=True))
-        database = Database(home, running.url, small_disk)
+        database = Database(home, running.url, small_disk, running.bindir)
         stack.callback(database.heal)  # it may be down, and `serving` has to stop it
         for setting in SETTINGS:
             database.do(setting)

@@ -31,6 +31,7 @@ from checkinsync.errors import CheckinsyncError
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.wait import LOOK, Inbox
 from checkinsync.shutdown import Shutdown
+from checkinsync.store import lease_owner
 from checkinsync.store.lease_renewal import EVERY
 from checkinsync.store.pool import transaction
 from checkinsync.workers.shared import Admitted, SharedRuns
@@ -41,7 +42,8 @@ from drill.clock import Clock
 A_BUG = 1
 
 TURN = 1.0
-"""Seconds that an attempt waits for those that are to begin before it."""
+"""Seconds without an import at work after which an attempt no longer waits for those that are to
+begin before it: they may have to wait until it has made room for them."""
 
 PACE = Pace(looks=0.05, heartbeat=0.2, dead_after=1.0, tends=0.2, wakes=0.02)
 """Of a worker whose clock skips all waits."""
@@ -122,8 +124,10 @@ def worker(context: HandedContext) -> None:
     def admit_on_time(runs: SharedRuns, run_id: int, user_id: int, turn: int) -> Admitted | None:
         gives_up_at = time.monotonic() + TURN
         while True:
-            left, others = until_due(runs, run_id, user_id, turn, now=context.clock.now())
-            if left <= timedelta() or not others or time.monotonic() > gives_up_at:
+            left, first, at_work = until_due(runs, run_id, user_id, turn, now=context.clock.now())
+            if at_work:
+                gives_up_at = time.monotonic() + TURN
+            if left <= timedelta() or not (first or at_work) or time.monotonic() > gives_up_at:
                 break
             time.sleep(0.005)
         context.clock.skip(left)
@@ -138,26 +142,32 @@ def worker(context: HandedContext) -> None:
 
 def until_due(
     runs: SharedRuns, run_id: int, user_id: int, turn: int, *, now: datetime
-) -> tuple[timedelta, bool]:
-    """Return the time until a user's attempt is due, and True if others come first or are at it.
+) -> tuple[timedelta, bool, bool]:
+    """Return the time until a user's attempt is due, whether others come first, and whether
+    others are at work; one whose process is dead or stopped is not.
 
     The queue goes by the machine's clock, which is far ahead, and gives out all jobs at once.
     """
     with transaction(runs._services.pool) as conn:
         row = conn.execute(
             """
-            SELECT due_at, EXISTS (
-                   SELECT FROM checkinsync_queue.users AS o
-                    WHERE o.run_id = u.run_id AND o.user_id <> u.user_id AND o.outcome IS NULL
-                      AND (o.running OR o.due_at < u.due_at))
+            SELECT due_at,
+                   EXISTS (SELECT FROM checkinsync_queue.users AS o
+                            WHERE o.run_id = u.run_id AND o.user_id <> u.user_id
+                              AND o.outcome IS NULL AND (o.running OR o.due_at < u.due_at)),
+                   ARRAY (SELECT l.owner FROM checkinsync_queue.users AS o
+                            JOIN import_leases AS l USING (user_id)
+                           WHERE o.run_id = u.run_id AND o.user_id <> u.user_id
+                             AND o.outcome IS NULL AND o.running AND l.expires_at > now())
               FROM checkinsync_queue.users AS u
              WHERE run_id = %s AND user_id = %s AND turn = %s AND outcome IS NULL
             """,
             [run_id, user_id, turn],
         ).fetchone()
     if row is None or row[0] is None:
-        return timedelta(), False
-    return row[0] - now, row[1]
+        return timedelta(), False, False
+    due, first, owners = row
+    return due - now, first, not all(map(lease_owner.is_dead, owners))
 
 
 def run(context: HandedContext, words: list[str]) -> int:

@@ -18,6 +18,7 @@ class Row:
     """Number of rows."""
     missing_since: datetime | None
     deleted_at: datetime | None
+    held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Stored:
     checked_at: datetime | None = None
     verified_at: datetime | None = None
     """Time of the oldest comparison of any span."""
+    ended_at: datetime | None = None
+    """Time at which it was last seen where the list ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +69,22 @@ def stored(database: Database, people: list[Person]) -> dict[int, Stored]:
     rows: dict[int, dict[str, Row]] = {person.id: {} for person in people}
     quarantined: dict[int, set[str]] = {person.id: set() for person in people}
     states: dict[int, tuple[Any, ...]] = {}
-    for user, item_id, times, missing, deleted in database.rows(
+    for user, item_id, *row in database.rows(
         """
-        SELECT user_id, foursquare_id, count(*), max(missing_since), max(deleted_at)
+        SELECT user_id, foursquare_id, count(*), max(missing_since), max(deleted_at),
+               bool_or(withheld_since IS NOT NULL)
           FROM checkins WHERE foursquare_id IS NOT NULL GROUP BY 1, 2
         """
     ):
-        rows[user][item_id] = Row(times, missing, deleted)
+        rows[user][item_id] = Row(*row)
     for user, item_id in database.rows("SELECT user_id, foursquare_id FROM quarantined_checkins"):
         quarantined[user].add(item_id)
     for user, *state in database.rows(
         """
         SELECT user_id, state, cursor, walk_started_at, walk_since, last_checked_at,
-               (SELECT min(verified_at) FROM verified_spans AS v WHERE v.user_id = s.user_id)
+               (SELECT min(verified_at) FROM verified_spans AS v WHERE v.user_id = s.user_id),
+               (SELECT verified_at FROM verified_spans AS v
+                 WHERE v.user_id = s.user_id AND v.oldest IS NULL)
           FROM sync_state AS s
         """
     ):

@@ -186,8 +186,7 @@ class Player:
         return self._begin(words, errand, strike)
 
     def _begin(self, words: tuple[str, ...], errand: Errand, strike: Strike) -> _Process:
-        self.number += 1
-        log = self.folder / f"{self.number}.log"
+        log = self._next_log(words)
         command = ["--clock", str(self.clock_path)]
         command += ["--skew", str(errand.skew), "--renewed-every", str(errand.renewed_every)]
         command += ["--log", str(log)]
@@ -197,10 +196,14 @@ class Player:
             command += ["--signal", sign, "--hits", str(self.hits)]
         return self._popen("drill.night", [*command, "--", *words], words, log)
 
+    def _next_log(self, words: tuple[str, ...]) -> Path:
+        self.number += 1
+        return self.folder / f"{self.number}-{words[0]}.log"
+
     def _popen(
         self, module: str, command: list[str], words: tuple[str, ...], log: Path
     ) -> _Process:
-        out = self.folder / f"{self.number}.out"
+        out = log.with_suffix(".out")
         with out.open("wb") as file:
             popen = forked.start(command, module=module, stdout=file, stderr=file, env=self.environ)
         self.process = _Process(popen, words, out, log)
@@ -221,8 +224,7 @@ class Player:
 
     def by_command_line(self, *words: str, kill_at: int = 0) -> Ended:
         """Run the real command line on the real clock; kill it at a request, if one is given."""
-        self.number += 1
-        log = self.folder / f"{self.number}.log"
+        log = self._next_log(words)
         options = ["--log-format", "json", "--log-file", str(log)]
         server = self.foursquare.server
         with server.lock:

@@ -42,7 +42,7 @@ class Report:
     """Number of strikes, by seam."""
     violations: list[Violation] = field(default_factory=list)
     kept: str = ""
-    """Folder of all output and logs, after a violation."""
+    """Folder of all output, logs and databases, after a violation."""
     notes: set[str] = field(default_factory=set)
 
 
@@ -114,15 +114,14 @@ class World:
 
     def _settled(self, number: int, before: Look) -> None:
         """Check that everything was compared, before and after an operator accepts deletions."""
-        self.report.violations += self.checks.settled(
-            number, self.begins + timedelta(days=number), before
-        )
+        at = self.begins + timedelta(days=number)
+        self._report(number, list(self.checks.settled(number, at, before)))
         self.player.in_peace("verify", "all", "--repair", "--accept-deletions")
         now = look(self.foursquare, self.database)
         self.checks.ordered.update(now.gone - before.gone)
         ended = self.player.in_peace("verify", "all")
         after = look(self.foursquare, self.database)
-        self.report.violations += self.checks.verified(number, after, ended)
+        self._report(number, list(self.checks.verified(number, after, ended)))
 
     def _outstanding(self, before: Look) -> int:
         """Return the additional nights needed: those that look for deletions read no slice."""
@@ -148,23 +147,29 @@ class World:
         """Check a night, and return what there is after it."""
         after = look(self.foursquare, self.database)
         found = list(self.checks.after(played, at, before, after))
+        self._note(f"\n{played.night}", f"at {at}; {dict(played.deeds)}")
+        self._note(*(f"{' '.join(ended.words)}: {ended.code}" for ended in played.ended))
+        self._report(played.night.number, found)
+        self.report.nights += 1
+        self.report.kinds.update(played.deeds)
+        self.report.kinds.update(fault.kind for fault in played.night.faults)
+        return after
+
+    def _report(self, number: int, found: list[Violation]) -> None:
+        """Note violations; keep the database as it is then, and all output of the night."""
         for violation in found:
             if len(self.report.violations) < MOST_TOLD:
                 self.report.violations.append(violation)
                 print(f"world {self.seed}: {violation}", flush=True)
-        self.report.nights += 1
-        self.report.kinds.update(played.deeds)
-        self.report.kinds.update(fault.kind for fault in played.night.faults)
-        self._forget(played.night.number, keep=bool(found))
-        return after
-
-    def _forget(self, number: int, *, keep: bool) -> None:
-        """Delete the output of a night, or keep it under the night's number."""
+            self._note(f"{violation.kind}: {violation.text}")
+        if found:
+            self.database.dump(self.player.folder / f"night-{number}.dump")
         for path in self.player.folder.glob("[0-9]*.*"):
-            if keep:
-                path.rename(path.with_name(f"night-{number}-{path.name}"))
-            else:
-                path.unlink()
+            path.rename(path.with_name(f"night-{number}-{path.name}"))
+
+    def _note(self, *lines: str) -> None:
+        with (self.player.folder / NIGHTS).open("a") as file:
+            print(*lines, sep="\n", file=file)
 
     def _day_before(self, night: script.Night, at: datetime) -> None:
         self.clock.set(at - timedelta(minutes=10))
@@ -293,6 +298,9 @@ class World:
             self.report.hits.update(self.player.hits.read_text().splitlines())
 
 
+NIGHTS = "nights.txt"
+"""The nights, their commands with exit codes, and the violations, in the folder that is kept."""
+
 MOST_OUTSTANDING = 30
 
 SETTLES = 30
@@ -308,11 +316,15 @@ ENGINES: dict[str, type[Player]] = {"embedded": Player, "procrastinate": CrewPla
 def play(seed: int, storm: int, calm: int, engine: str) -> Report:
     """Play a world in a folder and a database of its own."""
     folder = Path(tempfile.mkdtemp(prefix=f"checkinsync-drill-{seed}-"))
-    with open_database() as database:
-        if engine != "embedded":
-            schema.up(database.url, sleep=time.sleep)
-        plays = ENGINES[engine]
-        report = World(seed, database, folder, storm=storm, calm=calm, plays=plays).play()
+    try:
+        with open_database() as database:
+            if engine != "embedded":
+                schema.up(database.url, sleep=time.sleep)
+            plays = ENGINES[engine]
+            report = World(seed, database, folder, storm=storm, calm=calm, plays=plays).play()
+    except BaseException as error:
+        error.add_note(f"what was said lies in {folder}")
+        raise
     if report.violations:
         report.kept = str(folder)
     else:

@@ -17,7 +17,7 @@ from drill.crew import CrewPlayer
 from drill.database import open_database
 from drill.observe import Look
 from drill.play import Played
-from drill.world import World
+from drill.world import NIGHTS, World
 
 TESTS = Path(__file__).parent.parent
 SEED = 9
@@ -89,8 +89,15 @@ def test_a_drill_sees_what_was_done_behind_its_back(tmp_path):
             assert world.harmed_by("SELECT 1") == set()
 
             found = {statement: world.harmed_by(statement) for statement in HARM}
+        kept = {path.name for path in tmp_path.iterdir()}
 
     assert found == HARM
+    assert {f"night-{number}.dump" for number in range(2, 10)} <= kept
+    assert "night-1.dump" not in kept
+    assert {name.partition("-orchestrate")[2] for name in kept} == {"", ".log", ".out"}
+    nights = (tmp_path / NIGHTS).read_text().splitlines()
+    assert sum(line.startswith("orchestrate --stagger 0s") for line in nights) == 9
+    assert [line.partition(":")[0] for line in nights if "rows vanished" in line] == ["lost"]
 
 
 def test_a_night_of_workers_outlives_one_that_is_killed(tmp_path):

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from checkinsync.model.checkin import Photo
 from checkinsync.store.pool import transaction
 from checkinsync.sync.save_page import save_page
 from support.environment import add_users
@@ -111,6 +112,49 @@ def test_a_check_in_that_the_database_refuses_is_quarantined_and_the_others_are_
     [(key, problem)] = conn.execute("SELECT foursquare_id, problem FROM quarantined_checkins")
     assert key == refused.id
     assert "the database refused a value" in problem
+
+
+SILENT = """
+    CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+    CREATE TRIGGER guard BEFORE {what} FOR EACH ROW WHEN ({which}) EXECUTE FUNCTION skip()
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "which"),
+    [
+        ("UPDATE ON checkins", "OLD.foursquare_id = '{id}'"),
+        ("INSERT ON checkin_photos", "NEW.foursquare_photo_id = 'the other'"),
+    ],
+)
+def test_what_a_trigger_leaves_out_of_an_edit_is_quarantined_and_comes_with_the_next_import(
+    conn, pool, what, which
+):
+    [user] = add_users(conn, 1)
+    page = history(4)
+    save_page(conn, user, page, now=NOW)
+    photos = tuple(Photo(name, f"https://img/{name}", 1, 1) for name in ("one", "the other"))
+    edited = [
+        replace(page[0], shout="edited", fingerprint=b"edited"),
+        replace(page[1], shout="edited", fingerprint=b"edited", photos=photos),
+        *page[2:],
+    ]
+    conn.execute(SILENT.format(what=what, which=which.format(id=page[1].id)))
+
+    with transaction(pool) as own:
+        saved = save_page(own, user, edited, now=NOW)
+
+    assert (saved.changed, saved.quarantined) == (1, 1)
+    [(key, problem)] = conn.execute("SELECT foursquare_id, problem FROM quarantined_checkins")
+    assert key == page[1].id
+    assert problem.endswith(
+        " left it out; once the trigger lets it pass, the next import stores it"
+    )
+
+    conn.execute("DROP FUNCTION skip CASCADE")
+    with transaction(pool) as own:
+        assert save_page(own, user, edited, now=NOW).changed == 1
+    assert conn.execute("SELECT FROM quarantined_checkins").fetchall() == []
 
 
 def test_a_row_that_the_application_adds_meanwhile_is_taken_over(db, conn, pool):

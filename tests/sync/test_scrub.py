@@ -96,6 +96,33 @@ def test_a_month_of_nights_sees_what_was_entered_edited_or_deleted_years_ago(env
     assert env.at - oldest < timedelta(days=A_MONTH)
 
 
+def test_an_entry_older_than_all_others_is_seen_though_a_short_page_ends_above_it(env, ada):
+    env.simulator.switches.page_cap = 40
+    user = ada(328)  # so that a page of a slice ends with the oldest of them
+    oldest = env.simulator.world.accounts[ADA].newest_first()[-1].created_at
+    late = env.simulator.world.add(
+        ADA, created_at=oldest - 86_400, entered_at=int(NOW.timestamp()) + 60
+    )
+
+    for _ in range(A_MONTH):
+        env.night(user)
+
+    assert late in env.stored(user)
+
+
+def test_a_count_that_is_too_high_costs_one_more_request_a_week(env, ada):
+    env.simulator.switches.count_excess = 7
+    user = ada(60)
+    costs = []
+
+    for _ in range(A_MONTH):
+        env.night(user)
+        costs.append(env.requests)
+
+    assert max(costs) == 3
+    assert costs.count(3) <= A_MONTH // 7
+
+
 @ORDERS
 def test_a_time_edited_far_back_is_one_revision_and_no_deletion(env, ada, order):
     env.simulator.switches.order = order

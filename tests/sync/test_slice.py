@@ -22,9 +22,16 @@ def read(reading: Slice, listed: list, **more) -> int:
 
 
 def offsets(
-    reading: Slice, listed: list, *, stored: list | None = None, cap: int = PAGE
+    reading: Slice,
+    listed: list,
+    *,
+    stored: list | None = None,
+    cap: int = PAGE,
+    too_many: int = 0,
+    shown: set[str] | None = None,
 ) -> list[int]:
-    """Do the same; return the offsets of the requests."""
+    """Do the same; return the offsets of the requests, and add to `shown` what they showed.
+    `too_many`: by how much Foursquare's count is too high."""
     held = listed if stored is None else stored
     asked = []
     while reading.request is not None:
@@ -32,10 +39,13 @@ def offsets(
         offset, limit = reading.request.offset, min(reading.request.limit, cap)
         asked.append(offset)
         items = tuple(listed[offset : offset + limit])
+        if shown is not None:
+            shown.update(item.key for item in items)
         span = Span.of(items, top=offset == 0, now=NOW)
         deepest = span.oldest if span else None
         below = sum(item.created_at < deepest for item in held) if deepest else 0
-        reading.take(Page(offset, reading.request.limit, items, None), span, below=below)
+        total = len(listed) + too_many
+        reading.take(Page(offset, reading.request.limit, items, total), span, below=below)
     return asked
 
 
@@ -192,3 +202,37 @@ def test_a_page_in_no_order_is_passed_by(begins, next_start):
     assert reading.request is None
     assert reading.proves_nothing
     assert reading.next_start == (next_start and whole[next_start].created_at)
+
+
+@given(st.integers(20, 60), st.integers(1, 6), st.integers(150, 400))
+def test_what_is_not_stored_at_the_very_end_is_reached_whatever_the_size_of_pages(
+    cap, count, stored
+):
+    whole = history(stored + count)
+    start, shown = whole[20].created_at, set()
+
+    while start is not None:
+        above = sum(item.created_at >= start for item in whole)
+        reading = Slice(start, offset=above, length=25)
+        offsets(reading, whole, stored=whole[:stored], cap=cap, shown=shown)
+        assert reading.next_start is None or reading.next_start < start
+        start = reading.next_start
+
+    assert {item.key for item in whole[20:]} <= shown
+    assert reading.ended
+    assert reading.oldest is None
+
+
+@pytest.mark.parametrize(
+    ("too_many", "end_is_known", "requests", "to_the_beginning"),
+    [(0, False, 1, True), (7, False, 2, True), (7, True, 1, False), (0, True, 1, True)],
+)
+def test_what_follows_a_short_page_is_asked_for_where_the_count_is_higher_and_it_was_not_lately(
+    too_many, end_is_known, requests, to_the_beginning
+):
+    whole = history(300)
+    reading = Slice(whole[280].created_at, offset=281, length=60, end_is_known=end_is_known)
+
+    assert len(offsets(reading, whole, too_many=too_many)) == requests
+    assert reading.ended
+    assert (reading.oldest is None) == to_the_beginning

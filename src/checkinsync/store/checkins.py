@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from checkinsync.errors import ValueRefused
 from checkinsync.model.changes import Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
 from checkinsync.model.span import Borders
+from checkinsync.store.driver_errors import left_out
 from checkinsync.store.pool import Connection
 
 
@@ -249,7 +249,7 @@ def add(
                 rf"\x{c.fingerprint.hex()}", now, _in_utc(now),
             ))  # fmt: skip
     if cursor.rowcount != len(checkins):
-        raise ValueRefused("the database refused a value: a trigger of table checkins left it out")
+        raise left_out("checkins")
 
 
 def rewrite(
@@ -259,11 +259,11 @@ def rewrite(
     moments: Mapping[str, datetime],
     now: datetime,
 ) -> None:
-    """Give rows the values of their check-ins."""
+    """Give rows the values of their check-ins. Raises ValueRefused, also where a row has gone."""
     if not rewrites:
         return
     checkins = [rewrite.checkin for rewrite in rewrites]
-    conn.execute(
+    done = conn.execute(
         """
         UPDATE checkins
            SET foursquare_id = c.id, kind = c.kind, venue_id = c.venue_id,
@@ -297,6 +297,8 @@ def rewrite(
         """,
         {"now": now, "row": [r.row for r in rewrites], **_columns(checkins, moments)},
     )
+    if done.rowcount != len(rewrites):
+        raise left_out("checkins")
 
 
 def former(conn: Connection, rows: Collection[int]) -> list[Former]:

@@ -83,6 +83,14 @@ def meaning(error: psycopg.Error, source: str) -> CheckinsyncError:
     return DatabaseError(f"unexpected error of the database: {words} (SQLSTATE {state or 'none'})")
 
 
+def left_out(table: str) -> ValueRefused:
+    """Return the error that means that a trigger has left out a row without a word."""
+    return ValueRefused(
+        f"the database refused a value: a trigger of table {table} left it out; once the trigger "
+        "lets it pass, the next import stores it"
+    )
+
+
 def primary(error: psycopg.Error) -> str:
     """Return the server's one-line message, bounded; never DETAIL, which quotes rows."""
     words = error.diag.message_primary or type(error).__name__

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from checkinsync.model.checkin import Checkin
+from checkinsync.store.driver_errors import left_out
 from checkinsync.store.pool import Connection
 
 
@@ -40,10 +41,10 @@ def adopt(conn: Connection, user_id: int, checkins: Iterable[Checkin]) -> None:
 
 
 def save(conn: Connection, user_id: int, checkins: Iterable[Checkin]) -> None:
-    """Store the photos of these check-ins, which are stored already."""
+    """Store the photos of these check-ins, which are stored already. Raises ValueRefused."""
     if not (columns := _columns(user_id, checkins)):
         return
-    conn.execute(
+    written = conn.execute(
         """
         WITH shown AS MATERIALIZED (
             SELECT (SELECT c.id FROM checkins AS c
@@ -64,6 +65,24 @@ def save(conn: Connection, user_id: int, checkins: Iterable[Checkin]) -> None:
         """,
         columns,
     )
+    shown = set(zip(columns["checkin"], columns["photo"], strict=True))
+    if written.rowcount != len(shown) and _stored(conn, columns) != len(shown):
+        raise left_out("checkin_photos")
+
+
+def _stored(conn: Connection, columns: dict[str, Any]) -> int:
+    """Count the photos that are stored of those shown."""
+    row = conn.execute(
+        """
+        SELECT count(*)
+          FROM (SELECT DISTINCT *
+                  FROM unnest(%(checkin)b::text[], %(photo)b::text[])) AS s (id, photo)
+          JOIN checkins AS c ON c.user_id = %(user)s AND c.foursquare_id = s.id
+          JOIN checkin_photos AS p ON p.checkin_id = c.id AND p.foursquare_photo_id = s.photo
+        """,
+        columns,
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _columns(user_id: int, checkins: Iterable[Checkin]) -> dict[str, Any]:

@@ -40,6 +40,11 @@ LATE_AFTER = timedelta(days=25)
 """A stretch that was not compared for so long shows that slices were missed: two are read. So does
 one that was compared so far in the future: a wrong clock dated it."""
 
+END_KNOWN_FOR = timedelta(days=6.5)
+"""After so long a slice that comes to the end of the list asks for what follows, unless the count
+says that nothing does: once a week, as a user whose count is too high would cost a request more
+each night."""
+
 RESERVE = 30
 """Requests of the hour that a scrub leaves for others."""
 
@@ -212,7 +217,14 @@ class Scrub:
         much as it was seen to be."""
         self.over = above.above(self.slices.order)
         shift = self.reached_at - self.over if start == self.reached else self.slices.shift
-        self.reading = Slice(start, offset=self.over + shift, length=length)
+        known = not self.moves or self._end_is_known()
+        self.reading = Slice(start, offset=self.over + shift, length=length, end_is_known=known)
+
+    def _end_is_known(self) -> bool:
+        """Return True if it was seen lately where the list ends."""
+        if not self.spans or self.spans[-1].oldest is not None:
+            return False
+        return abs(self.now - self.spans[-1].at) < END_KNOWN_FOR
 
     def _read(self) -> Page | None:
         """Page after page. Return the page with which the list seems to end."""

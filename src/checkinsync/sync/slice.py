@@ -54,8 +54,11 @@ def _pages(length: int) -> int:
 class Slice:
     """Reads down from a place in the history: pass each page to `take`; `request` is the next."""
 
-    def __init__(self, start: datetime, *, offset: int, length: int) -> None:
-        """`offset`: expected number of items above `start`; `length`: check-ins to read."""
+    def __init__(
+        self, start: datetime, *, offset: int, length: int, end_is_known: bool = False
+    ) -> None:
+        """`offset`: expected number of items above `start`; `length`: check-ins to read;
+        `end_is_known`: what follows a short page at the end was asked for lately."""
         self.start = start
         self.offset = offset
         self.request: PageRequest | None = PageRequest(
@@ -66,7 +69,7 @@ class Slice:
         self.oldest: datetime | None = None
         """Lower end of what was compared; None with `ended`: the beginning of the history."""
         self.ended = False
-        """The list ends here, as far as a slice can tell."""
+        """The list ends here, or seems to where its end is known."""
         self.missed = False
         """The last page missed its place: see `aim`."""
         self.taken = False
@@ -75,6 +78,7 @@ class Slice:
         """A page was in no known order, or empty."""
         self.next_start: datetime | None = start
         """Start of the next slice; None: the top of the older history."""
+        self._end_is_known = end_is_known
         self._length = length
         self._pages_planned = _pages(length)
         self._pages = 0
@@ -142,8 +146,10 @@ class Slice:
         self.oldest = self.next_start = oldest
         self._pages += 1
         self._read += self._fresh(page)
-        if nothing_more or self._ends(page, below):
-            self._end(below)
+        seems_to_end = self._ends(page, below)
+        proved = nothing_more or (seems_to_end and _shows_the_last(page))
+        if proved or (seems_to_end and self._end_is_known):
+            self._end(below, proved=proved)
         elif self._pages >= MOST * self._pages_planned or (self._enough() and oldest < self.start):
             self.request = None
         else:
@@ -155,13 +161,19 @@ class Slice:
         self._seen.update(item.key for item in page.items)
         return fresh
 
-    def _end(self, below: int) -> None:
+    def _end(self, below: int, *, proved: bool) -> None:
         self.request = self.next_start = None
         self.ended = True
-        if not below:
+        if proved and not below:
             self.oldest = None
 
     def _enough(self) -> bool:
         """Return True if the slice is long enough; small pages allow for a few more of them."""
         planned = self._pages >= self._pages_planned and 2 * self._read >= self._length
         return self._read >= self._length or planned
+
+
+def _shows_the_last(page: Page) -> bool:
+    """Return True if Foursquare counts no more than the page reaches to. It may count too many, and
+    pages may be short anywhere: then only the next page tells whether this is the end."""
+    return page.total is not None and page.total <= page.offset + len(page.items)
