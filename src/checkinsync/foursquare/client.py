@@ -256,9 +256,9 @@ class UserClient:
     def _response(self, path: str, query: Mapping[str, str | int], way: auth.Way) -> bytes:
         """One request, one answer, its `response`; or the error that the answer means."""
         self._foursquare.count(self)
-        sender = auth.WAYS[way](self._token)
+        headers, token = auth.placed(self._token, way)
         before = self._foursquare.now()
-        answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)
+        answer = self._foursquare.transport.get(path, {**ALWAYS, **query, **token}, headers)
         if (theirs := limits.date(answer.headers)) is not None:
             self._foursquare.heard = (theirs, before, self._foursquare.now())
         remaining = limits.remaining(answer.headers)
