@@ -876,6 +876,15 @@ def test_a_closed_client_holds_no_connection(foursquare, client):
     assert connection_pools(foursquare) == []
 
 
+def test_a_closed_client_that_asks_again_gets_a_new_connection(foursquare, client):
+    before = page(client)
+
+    foursquare.close()
+
+    assert page(client) == before
+    assert len(connection_pools(foursquare)) == 1
+
+
 def connection_pools(foursquare):
     """Return what holds the connections, for each address."""
     pools = foursquare.transport._adapter.poolmanager.pools

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ class Transport:
         self._proxies = get_environ_proxies(self._base) if by_proxy else {}
         self._adapter = _Adapter(pool_maxsize=MOST_CONNECTIONS)
         self._pool: urllib3.HTTPConnectionPool | None = None
+        self._lock = threading.Lock()
         redaction.install()
 
     def get(self, path: str, query: Mapping[str, str | int], headers: Mapping[str, str]) -> Answer:
@@ -186,30 +188,33 @@ class Transport:
 
     @property
     def _connections(self) -> urllib3.HTTPConnectionPool:
-        """Chosen with the first request; two threads that choose at once choose the same."""
-        if self._pool is None:
-            self._pool = self._adapter.pool(self._base, verify=self._trusted, proxies=self._proxies)
-        return self._pool
+        """Chosen with the first request, so that what is wrong with a proxy is an error of it."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = self._adapter.pool(
+                    self._base, verify=self._trusted, proxies=self._proxies
+                )
+            return self._pool
 
     def _body(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         """The body as sent. `read1` comes back with what is there; `read` would wait for a whole
         chunk. It is unpacked later, so that its size is bounded before it is taken."""
-        chunks, size = [], 0
+        body = bytearray()
         while chunk := response.read1(CHUNK, decode_content=False):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self.patience.size:
+            body += chunk
+            if len(body) > self.patience.size:
                 raise encoding.too_large(self.patience.size)
             if time.monotonic() > deadline:
                 raise FoursquareAway(
                     f"Foursquare's answer took longer than {self.patience.whole:g} s; "
                     "try again later"
                 )
-        return b"".join(chunks)
+        return bytes(body)
 
     def close(self) -> None:
         """Close all connections that are not in use; who asks again gets a new one."""
-        self._pool = None
+        with self._lock:
+            self._pool = None
         self._adapter.close()
 
 
