@@ -128,6 +128,49 @@ def tls(tmp_path) -> Iterator[Tls]:
     listener.close()
 
 
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy that opens tunnels."""
+
+    address: str
+    asked: list[bytes]
+    """What it was sent itself, for each tunnel."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def talk() -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = listener.accept()
+                with peer:
+                    asked.append(peer.recv(65536))
+                    host, port = asked[-1].split()[1].decode().split(":")
+                    with socket.create_connection((host, int(port))) as server:
+                        peer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                        back = threading.Thread(target=pump, args=(server, peer), daemon=True)
+                        back.start()
+                        pump(peer, server)
+                        back.join(5)
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    yield Proxy(f"127.0.0.1:{listener.getsockname()[1]}", asked)
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+    listener.close()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
 def self_signed(folder: Path) -> Path:
     """A certificate for `localhost` and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -843,6 +886,23 @@ def test_a_proxy_is_used_on_purpose_only(connect, monkeypatch, on_purpose, reaso
         foursquare.user_client(TOKEN).who_is()
 
 
+@pytest.mark.parametrize("no_proxy", ["", "localhost"])
+def test_a_proxy_opens_a_tunnel_and_is_shown_no_token(connect, tls, proxy, monkeypatch, no_proxy):
+    monkeypatch.setenv("https_proxy", f"http://me:word@{proxy.address}")
+    monkeypatch.setenv("no_proxy", no_proxy)
+    foursquare = connect(tls.url, ca_file=tls.certificate, proxies_from_environment=True)
+
+    for _ in range(2):
+        assert foursquare.user_client(TOKEN).who_is().foursquare_user_id == "12"
+    foursquare.close()
+
+    assert len(proxy.asked) == (0 if no_proxy else 2)
+    for asked in proxy.asked:
+        assert asked.startswith(b"CONNECT localhost:")
+        assert b"Proxy-Authorization: Basic bWU6d29yZA==" in asked
+        assert TOKEN.encode() not in asked
+
+
 # --- threads -------------------------------------------------------------------------------------
 
 
@@ -874,6 +934,15 @@ def test_a_closed_client_holds_no_connection(foursquare, client):
     foursquare.close()
 
     assert connection_pools(foursquare) == []
+
+
+def test_a_closed_client_that_asks_again_gets_a_new_connection(foursquare, client):
+    before = page(client)
+
+    foursquare.close()
+
+    assert page(client) == before
+    assert len(connection_pools(foursquare)) == 1
 
 
 def connection_pools(foursquare):

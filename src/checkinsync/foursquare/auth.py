@@ -1,48 +1,27 @@
-"""Sends a token: in a header, or in the query where the header is not understood.
-
-As the `auth` of a request, since `requests` lets a `.netrc` replace an `Authorization` header that
-is given as a header.
-"""
+"""Sends a token: in a header, or in the query where the header is not understood."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, get_args
 
 from checkinsync.config.validators import is_word
 from checkinsync.errors import SettingsError, TokenRejected, TokenUnreadable
 
-if TYPE_CHECKING:
-    from requests import PreparedRequest
-
 Way = Literal["header", "query"]
+"""`Authorization: Bearer`, which is documented, and no log on the way shows it; or `oauth_token=`,
+the form that recorded clients send."""
 
-
-class InHeader:
-    """`Authorization: Bearer`: documented, and no log on the way shows it."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-class InQuery:
-    """`oauth_token=`: the form that recorded clients send."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.prepare_url(request.url, {"oauth_token": self._token})
-        return request
-
+WAYS: tuple[Way, ...] = get_args(Way)
 
 CHECKINS = "users/self/checkins"
 """The endpoint whose way is kept from run to run."""
 
-WAYS: dict[Way, type[InHeader] | type[InQuery]] = {"header": InHeader, "query": InQuery}
+
+def placed(token: str, way: Way) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the headers and the parameters of a query that send the token."""
+    if way == "header":
+        return {"Authorization": f"Bearer {token}"}, {}
+    return {}, {"oauth_token": token}
 
 
 def sendable(token: str) -> str:

@@ -84,7 +84,14 @@ class Foursquare:
         if ca_file is not None:
             self._opened = self._connect()
         self.ways = auth.TokenPlacement(token_in, remembered_way)
-        self.sleep = sleep
+        self.retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(FoursquareAway),
+            stop=tenacity.stop_after_attempt(TRIES),
+            wait=WAITS,
+            sleep=sleep,
+            reraise=True,
+        )
+        """Asks again while the service fails; what it knows of an attempt is its thread's."""
         self.now = now
         self._requests = 0
         self.heard: tuple[datetime, datetime, datetime] | None = None
@@ -244,21 +251,14 @@ class UserClient:
         self, path: str, query: Mapping[str, str | int], way: auth.Way, read: Callable[[bytes], T]
     ) -> T:
         """Ask again while the service fails, a few times within seconds."""
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(FoursquareAway),
-            stop=tenacity.stop_after_attempt(TRIES),
-            wait=WAITS,
-            sleep=self._foursquare.sleep,
-            reraise=True,
-        )
-        return retrying(lambda: read(self._response(path, query, way)))
+        return self._foursquare.retrying(lambda: read(self._response(path, query, way)))
 
     def _response(self, path: str, query: Mapping[str, str | int], way: auth.Way) -> bytes:
         """One request, one answer, its `response`; or the error that the answer means."""
         self._foursquare.count(self)
-        sender = auth.WAYS[way](self._token)
+        headers, token = auth.placed(self._token, way)
         before = self._foursquare.now()
-        answer = self._foursquare.transport.get(path, {**ALWAYS, **query}, sender)
+        answer = self._foursquare.transport.get(path, {**ALWAYS, **query, **token}, headers)
         if (theirs := limits.date(answer.headers)) is not None:
             self._foursquare.heard = (theirs, before, self._foursquare.now())
         remaining = limits.remaining(answer.headers)

@@ -10,9 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
+
+from checkinsync.foursquare import schema
 
 IN_COLUMNS = frozenset(
     {"id", "createdAt", "type", "timeZone", "timeZoneOffset", "shout", "private", "visibility"}
@@ -45,9 +48,35 @@ TAKEN = {"kind", "other", "time"}
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 """Foursquare's keys look like this; parts are told by them, so that any other key is not used."""
 
+_Known: Any = msgspec.defstruct(
+    "_Known",
+    [
+        *((key, msgspec.Raw, msgspec.Raw()) for key in (LEFT_OUT | NAMED.keys()) - IN_COLUMNS),
+        ("entities", tuple[()], ()),  # mostly empty, and then as good as missing
+    ],
+    bases=(schema.Item,),
+    frozen=True,
+    forbid_unknown_fields=True,
+)
+_known = msgspec.json.Decoder(_Known).decode
+_named = attrgetter(*NAMED)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value = msgspec.json.Decoder().decode
 _in_one_spelling = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def known(text: bytes) -> tuple[schema.Item, str]:
+    """Return the shape of an item's JSON text, and these parts as JSON in one spelling: in one
+    reading, where all of its keys are named here and the types of its fields are as documented.
+
+    Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError.
+    """
+    item: schema.Item = _known(text)
+    found = _named(item)
+    if not any(found):
+        return item, "{}"
+    parts = [(key, bytes(raw)) for key, raw in zip(NAMED, found, strict=True) if raw]
+    return item, _of_parts(tuple(parts))
 
 
 def of_json(text: bytes) -> str:

@@ -32,6 +32,8 @@ NORTH_POLE, DATE_LINE = 90, 180
 DECIMALS = Decimal("1E-8")
 """Of the columns, DECIMAL(10, 8) and DECIMAL(11, 8)."""
 
+ZERO = Decimal("0E-8")
+
 SHOWN_TO_OTHERS = {None, "friends", "public"}
 """Values of `visibility` that do not make a check-in private. `closeFriends` does, for it is not
 shown to all friends; and so does a value that we do not know."""
@@ -72,26 +74,26 @@ def checkin(key: str, at: datetime, item: schema.Item, raw: str, *, extras: str 
     venue = item.venue or schema.Venue()
     place = venue.location or item.location or schema.Location()
     latitude, longitude = _position(place)
-    values = Checkin(
-        id=key,
-        created_at=at,
-        kind=_cut(item.type) or "checkin",
-        venue_id=_cut(venue.id),
-        venue_name=_named(venue.name) or _named(place.name) or UNKNOWN,
-        venue_category=_cut(_category(venue.categories or ())) or UNKNOWN,
-        latitude=latitude,
-        longitude=longitude,
-        city=_cut(_named(place.city)) or UNKNOWN,
-        country=_cut(_named(place.country) or _named(place.cc)) or UNKNOWN,
-        time_zone=_cut(item.time_zone, LONGEST_TIME_ZONE),
-        time_zone_offset=_within(item.time_zone_offset, -LARGEST_OFFSET, LARGEST_OFFSET),
-        shout=item.shout or None,
-        is_private=item.private is True or item.visibility not in SHOWN_TO_OTHERS,
-        photos=tuple(_photos(item.photos.items)) if item.photos and item.photos.items else (),
-        raw=raw,
-        fingerprint=b"",
-        visibility=None if item.visibility is None else item.visibility[:LONGEST_TEXT],
-        extras=extras,
+    values = Checkin(  # in order, which is four times as fast as by name
+        key,
+        at,
+        _cut(item.type) or "checkin",
+        _cut(venue.id),
+        _named(venue.name) or _named(place.name) or UNKNOWN,
+        _cut(_category(venue.categories or ())) or UNKNOWN,
+        latitude,
+        longitude,
+        _cut(_named(place.city)) or UNKNOWN,
+        _cut(_named(place.country) or _named(place.cc)) or UNKNOWN,
+        _cut(item.time_zone, LONGEST_TIME_ZONE),
+        _within(item.time_zone_offset, -LARGEST_OFFSET, LARGEST_OFFSET),
+        item.shout or None,
+        item.private is True or item.visibility not in SHOWN_TO_OTHERS,
+        tuple(_photos(item.photos.items)) if item.photos and item.photos.items else (),
+        raw,
+        b"",
+        None if item.visibility is None else item.visibility[:LONGEST_TEXT],
+        extras,
     )
     force_setattr(values, "fingerprint", fingerprint(values))  # a hash of all the others
     return values
@@ -149,7 +151,7 @@ def _degrees(written: Decimal | None, most: int) -> Decimal | None:
     """Degrees as the column holds them: rounded as PostgreSQL rounds, half away from zero."""
     if written is None or not written.is_finite() or not -most <= written <= most:
         return None
-    return written.quantize(DECIMALS, ROUND_HALF_UP) + 0  # without the sign of -0
+    return written.quantize(DECIMALS, ROUND_HALF_UP) or ZERO  # without the sign of -0
 
 
 def _category(categories: Iterable[schema.Category]) -> str | None:
@@ -220,4 +222,7 @@ def _text(text: str | None) -> str:
 
 
 def _written(degrees: Decimal | None) -> str:
-    return "null" if degrees is None else f'"{degrees:f}"'
+    if degrees is None:
+        return "null"
+    text = str(degrees)  # in a third of the time that a format takes
+    return f'"{degrees:f}"' if "E" in text else f'"{text}"'

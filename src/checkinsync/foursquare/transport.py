@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from requests import PreparedRequest
@@ -33,8 +35,7 @@ HEADERS: Mapping[str, str] = {
     "Accept-Language": "en",  # with another, every city, country and category would "change"
 }
 
-Auth = Callable[[PreparedRequest], PreparedRequest]
-"""Adds the token to a request."""
+FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
 CHUNK = 64 * 1024
 
@@ -85,20 +86,26 @@ class _SecureConnection(HTTPSConnection):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that read such responses, also through proxies."""
+    """Chooses connections as `requests` does: by proxies and certificates."""
 
-    def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
-        pool: Any = super().get_connection_with_tls_context(*args, **more)
+    def pool(
+        self, url: str, *, verify: str | bool, proxies: dict[str, str]
+    ) -> urllib3.HTTPConnectionPool:
+        """Return the connections to an address, which read such responses, also through proxies."""
+        request = PreparedRequest()
+        request.prepare("GET", url)
+        pool: Any = self.get_connection_with_tls_context(request, verify, proxies=proxies)
+        self.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
         pool.ConnectionCls = _SecureConnection if pool.scheme == "https" else _Connection
-        return pool
+        return pool  # type: ignore[no-any-return]
 
 
 class Transport:
     """Gets answers from below one address, by connections that all threads share.
 
-    Past `requests.Session`, which would merge its settings, cookies and a `.netrc` into each of
-    them, for a third of what a request costs. No redirect is followed: it would take the token
-    along.
+    Past `requests.Session` and `HTTPAdapter.send`, which would choose the connection, prepare the
+    address, and merge settings, cookies and a `.netrc` anew for each request, for twice of what it
+    costs. No redirect is followed: it would take the token along.
     """
 
     def __init__(
@@ -115,29 +122,34 @@ class Transport:
         Raises SettingsError where the address would give tokens away, or `ca_file` can't be used.
         """
         self._base = validators.base_url(url, setting=setting)
+        self._path = urlsplit(self._base).path
         self._trusted: str | bool = True if ca_file is None else _trusted(ca_file)
         self.patience = Patience()
         # In the clear, which is for this machine only, a proxy would carry the token elsewhere.
         by_proxy = proxies_from_environment and self._base.startswith("https:")
         self._proxies = get_environ_proxies(self._base) if by_proxy else {}
         self._adapter = _Adapter(pool_maxsize=MOST_CONNECTIONS)
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        self._lock = threading.Lock()
         redaction.install()
 
-    def get(self, path: str, query: Mapping[str, str | int], auth: Auth) -> Answer:
+    def get(self, path: str, query: Mapping[str, str | int], headers: Mapping[str, str]) -> Answer:
         """Return the answer to `GET base/path?query`, whatever its status.
 
         Raises FoursquareAway, CertificateRejected.
         """
-        return self._asked("GET", path, params=dict(query), auth=auth)
+        return self._asked("GET", f"{path}?{urlencode(query)}", headers)
 
     def post(self, path: str, form: Mapping[str, str]) -> Answer:
         """Return the answer to `POST base/path` with a form, sent without a token. Raises as `get`
         does."""
-        return self._asked("POST", path, data=dict(form))
+        return self._asked("POST", path, FORM, urlencode(form))
 
-    def _asked(self, method: str, path: str, **sent: Any) -> Answer:
+    def _asked(
+        self, method: str, path: str, headers: Mapping[str, str], body: str | None = None
+    ) -> Answer:
         try:
-            return self._answer(method, f"{self._base}/{path}", **sent)
+            return self._answer(method, f"{self._path}/{path}", {**HEADERS, **headers}, body)
         except transport_errors.FAULTS as fault:
             certificate = transport_errors.certificate_problem(fault)
             problem = transport_errors.told(fault)
@@ -150,27 +162,45 @@ class Transport:
             )
         raise FoursquareAway(f"Foursquare can't be reached: {problem}; try again later")
 
-    def _answer(self, method: str, url: str, **sent: Any) -> Answer:
+    def _answer(
+        self, method: str, target: str, headers: dict[str, str], body: str | None
+    ) -> Answer:
         deadline = time.monotonic() + self.patience.whole
-        request = PreparedRequest()
-        request.prepare(method, url, headers=dict(HEADERS), **sent)
-        with self._adapter.send(
-            request,
-            stream=True,
-            timeout=(self.patience.connect, self.patience.silence),
-            verify=self._trusted,
-            proxies=self._proxies,
-        ) as response:
-            body = self._body(response.raw, deadline)
-            encodings = response.headers.get("Content-Encoding", "")
-            body = encoding.unpacked(body, encodings, most=self.patience.size)
-            return Answer(response.status_code, response.headers, body)
+        response = self._connections.urlopen(
+            method,
+            target,
+            body,
+            headers,
+            retries=self._adapter.max_retries,
+            redirect=False,
+            assert_same_host=False,
+            timeout=urllib3.Timeout(connect=self.patience.connect, read=self.patience.silence),
+            preload_content=False,
+            decode_content=False,
+        )
+        try:
+            packed = self._body(response, deadline)
+        finally:
+            response.close()  # with its connection, unless all was read
+        encodings = response.headers.get("Content-Encoding", "")
+        unpacked = encoding.unpacked(packed, encodings, most=self.patience.size)
+        return Answer(response.status, response.headers, unpacked)
 
-    def _body(self, stream: urllib3.HTTPResponse, deadline: float) -> bytes:
+    @property
+    def _connections(self) -> urllib3.HTTPConnectionPool:
+        """Chosen with the first request, so that what is wrong with a proxy is an error of it."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = self._adapter.pool(
+                    self._base, verify=self._trusted, proxies=self._proxies
+                )
+            return self._pool
+
+    def _body(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         """The body as sent. `read1` comes back with what is there; `read` would wait for a whole
         chunk. It is unpacked later, so that its size is bounded before it is taken."""
         body = bytearray()
-        while chunk := stream.read1(CHUNK, decode_content=False):
+        while chunk := response.read1(CHUNK, decode_content=False):
             body += chunk
             if len(body) > self.patience.size:
                 raise encoding.too_large(self.patience.size)
@@ -183,6 +213,8 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections that are not in use; who asks again gets a new one."""
+        with self._lock:
+            self._pool = None
         self._adapter.close()
 
 
