@@ -99,8 +99,7 @@ def test_the_command_says_what_it_has_deleted(story: Story):
     story.conn.execute(OLD)
 
     assert story.run("prune", "--runs", "600d").out.startswith("deleted 0 runs, 0 imports, ")
-    done = story.run("prune", "--quarantine", "1d")
+    counts = "1 run, 0 imports, 0 check-ins in quarantine, 0 interrupted verifications\n"
 
-    assert done.out == (
-        "deleted 1 run, 0 imports, 0 check-ins in quarantine, 0 interrupted verifications\n"
-    )
+    assert story.run("prune", "--quarantine", "1d", "--dry-run").out == f"would delete {counts}"
+    assert story.run("prune", "--quarantine", "1d").out == f"deleted {counts}"

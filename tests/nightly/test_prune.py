@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
-from checkinsync.nightly.prune import Ages, Pruned, prune
+from checkinsync.nightly.prune import Ages, Pruned, preview, prune
 from checkinsync.store import jobs
 from checkinsync.store.pool import Pool, transaction
 from support.environment import add_users
@@ -133,6 +133,19 @@ def test_what_proves_completeness_stays_whatever_its_age(conn, pool: Pool, user:
 
 def contents(conn: psycopg.Connection, table: str) -> list[str]:
     return sorted(row[0] for row in conn.execute(f"SELECT t::text FROM {table} AS t".encode()))
+
+
+def test_a_preview_tells_what_would_go_and_deletes_nothing(conn, pool: Pool, user: int):
+    for days in (500, 450, 1):
+        add_run(conn, ago(days))
+        add_job(conn, user, "completed", ago(days))
+    before = ids(conn, "sync_runs"), ids(conn, "import_jobs")
+
+    expected = preview(pool=pool, now=NOW, ages=Ages())
+
+    assert (expected.runs, expected.jobs) == (2, 2)
+    assert (ids(conn, "sync_runs"), ids(conn, "import_jobs")) == before
+    assert prune(pool=pool, now=NOW, ages=Ages(), batch=1) == expected
 
 
 def test_quarantine_is_pruned_only_where_an_operator_gives_an_age(conn, pool: Pool, user: int):

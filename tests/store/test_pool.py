@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import psycopg
 import pytest
 
-from checkinsync.errors import DatabaseAway
+from checkinsync.errors import DatabaseAway, Interrupted
 from checkinsync.store.pool import Pool, open_pool, transaction
 
 
@@ -25,6 +28,33 @@ def sleep_in_a_transaction(pool: Pool, conn: psycopg.Connection) -> None:
         while conn.execute("SELECT FROM pg_stat_activity WHERE pid = %s", session).fetchall():
             pass
         own.execute("SELECT 1")
+
+
+def begin_until_a_signal_comes(pool: Pool) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with transaction(pool):
+        pass
+
+
+def interrupt(*_: object) -> None:
+    raise Interrupted("asked to stop", exit_code=130)
+
+
+def test_a_signal_that_comes_while_the_server_does_not_answer_is_not_lost(pool):
+    with transaction(pool) as own:
+        server = own.info.backend_pid
+    before = signal.signal(signal.SIGALRM, interrupt)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with pytest.raises(Interrupted):
+            begin_until_a_signal_comes(pool)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        os.kill(server, signal.SIGCONT)
+
+    with transaction(pool) as own:
+        assert own.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(("named", "expected"), [("", "30000"), ("&tcp_user_timeout=2000", "2000")])

@@ -36,9 +36,15 @@ def _age(text: str) -> timedelta:
     type=Duration(_age),
     help="Also check-ins in quarantine first met before; they are stored nowhere else (off).",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be deleted; delete nothing.")
 @click.pass_obj
 def prune(
-    context: Context, *, runs: timedelta, jobs: timedelta, quarantine: timedelta | None
+    context: Context,
+    *,
+    runs: timedelta,
+    jobs: timedelta,
+    quarantine: timedelta | None,
+    dry_run: bool,
 ) -> None:
     """Delete old records of runs and imports; each good night does that by itself.
 
@@ -53,11 +59,13 @@ def prune(
     with context.pool() as (_, pool):
         listening()
         ages = records.Ages(runs=runs, jobs=jobs, quarantine=quarantine)
-        click.echo(in_one_line(records.prune(pool=pool, now=utc_now(), ages=ages)))
+        delete = records.preview if dry_run else records.prune
+        done = counted(delete(pool=pool, now=utc_now(), ages=ages))
+    click.echo(f"{'would delete' if dry_run else 'deleted'} {done}")
 
 
-def in_one_line(pruned: Pruned) -> str:
-    """`deleted 12 runs, 340 imports, …`."""
+def counted(pruned: Pruned) -> str:
+    """`12 runs, 340 imports, …`."""
     from checkinsync.cli.render.table import many
 
     counts = (
@@ -66,4 +74,4 @@ def in_one_line(pruned: Pruned) -> str:
         f"{many(pruned.quarantine, 'check-in')} in quarantine",
         many(pruned.verifications, "interrupted verification"),
     )
-    return f"deleted {', '.join(counts)}"
+    return ", ".join(counts)

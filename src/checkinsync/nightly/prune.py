@@ -51,6 +51,9 @@ class Pruned:
 
 Delete = Callable[[Connection], int]
 
+ALL = 2**31 - 1
+"""Rows at most, where there is no batch."""
+
 
 def prune(*, pool: Pool, now: datetime, ages: Ages, batch: int = BATCH) -> Pruned:
     """Delete what is older than `ages`, batch by batch; if interrupted, the next time goes on.
@@ -67,12 +70,26 @@ def prune(*, pool: Pool, now: datetime, ages: Ages, batch: int = BATCH) -> Prune
             if count < batch:
                 return total
 
+    return Pruned(*map(all_of, _deletions(now, ages, most=batch)))
+
+
+def preview(*, pool: Pool, now: datetime, ages: Ages) -> Pruned:
+    """Return what `prune` would delete: all of it is deleted, and that is taken back.
+
+    Raises DatabaseError and its kinds.
+    """
+    with transaction(pool) as conn:
+        found = Pruned(*(delete(conn) for delete in _deletions(now, ages, most=ALL)))
+        conn.rollback()
+    return found
+
+
+def _deletions(now: datetime, ages: Ages, *, most: int) -> tuple[Delete, ...]:
+    """Return what deletes up to `most` rows each, in the order of `Pruned`."""
     kept = ages.quarantine
-    return Pruned(
-        all_of(lambda conn: queries.prune(conn, before=now - ages.runs, most=batch)),
-        all_of(lambda conn: jobs.prune(conn, before=now - ages.jobs, most=batch)),
-        0
-        if kept is None
-        else all_of(lambda conn: quarantine.forget(conn, before=now - kept, most=batch)),
-        all_of(lambda conn: verifications.forget(conn, before=now - ages.verifications)),
+    return (
+        lambda conn: queries.prune(conn, before=now - ages.runs, most=most),
+        lambda conn: jobs.prune(conn, before=now - ages.jobs, most=most),
+        lambda conn: 0 if kept is None else quarantine.forget(conn, before=now - kept, most=most),
+        lambda conn: verifications.forget(conn, before=now - ages.verifications),
     )

@@ -212,9 +212,9 @@ def _begin(pool: Pool, mode: LiteralString) -> Connection:
         conn = pool.getconn()
         try:
             conn.execute(_beginning(mode, pool.search_path, conn.info.server_version))
-        except BaseException:
-            pool.putconn(conn)
-            if left and conn.closed:
+        except BaseException as error:
+            pool.putconn(conn)  # which closes one that a signal has left in mid-statement
+            if left and conn.closed and isinstance(error, psycopg.Error):
                 continue
             raise
         return conn
