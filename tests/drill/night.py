@@ -78,7 +78,7 @@ class HandedWait:
     clock: Clock
     shutdown: Shutdown
 
-    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> list[Ended]:
         while not self.shutdown.asked():
             left = LOOK if until is None else (until - self.clock.now()).total_seconds()
             if not running and until is not None:
@@ -87,10 +87,10 @@ class HandedWait:
             with suppress(queue.Empty):
                 return inbox.get(timeout=max(0.0, min(LOOK, left)))
             if until is not None and self.clock.now() >= until:
-                return None
+                return []
         with suppress(queue.Empty):
             return inbox.get(timeout=LOOK)
-        return None
+        return []
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,13 @@ class HandedClock:
     def now(self) -> datetime:
         return self.at
 
-    def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
+    def wait(self, inbox: Inbox, *, until: datetime | None, running: int) -> list[Ended]:
         try:
             return inbox.get(timeout=60) if running else inbox.get_nowait()
         except queue.Empty:
             assert until is not None, "the run waits for nothing"
             self.at = max(self.at, until)
-            return None
+            return []
 
     def sleep(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from operator import itemgetter
@@ -12,7 +14,9 @@ import pytest
 from checkinsync.errors import AtWork
 from checkinsync.foursquare.responses import InvalidAuth
 from checkinsync.nightly.run import run
-from checkinsync.sync.import_user import AT_MOST, Imports
+from checkinsync.store import walks
+from checkinsync.sync import import_user
+from checkinsync.sync.import_user import Imports
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Full, Nightly
 from checkinsync.sync.session import Hooks
@@ -91,11 +95,17 @@ def test_without_any_history_nothing_is_looked_for_in_it(env, trips):
     assert taken[0] == taken[1]
 
 
-def each(env, users, *hooks):
+def at_once(work):
+    work()
+
+
+def each(env, users, *hooks, submit=at_once):
     """Import them in one go; return what came of each, in their order."""
     imports = Imports(env.services, WINDOW, in_run=True)
     tried = [(user, hooks[0] if hooks else Hooks()) for user in users]
-    return [result for _, result in sorted(imports.each(tried, run_id=1), key=itemgetter(0))]
+    results = []
+    imports.each(tried, run_id=1, submit=submit, end=results.extend)
+    return [result for _, result in sorted(results, key=itemgetter(0))]
 
 
 def test_many_at_once_take_no_more_than_one(env, trips):
@@ -125,33 +135,51 @@ def test_one_with_news_or_in_trouble_leaves_the_others_alone(env):
     assert env.lease_renewer.tokens() == set()
 
 
-def test_those_who_are_there_are_finished_after_a_second(env):
+def test_those_who_are_there_are_finished_while_another_waits_for_an_answer(env, monkeypatch):
+    monkeypatch.setattr(import_user, "AT_MOST", 0.01)
     users = caught_up(env, 4)
-    told = []
+    others_are_done = threading.Event()
+    results = []
 
-    def check_stop():
-        told.append("asked")
-        env.at += AT_MOST / 2
+    def end(done):
+        results.extend(number for number, _ in done)
+        if len(results) == len(users) - 1:
+            others_are_done.set()
 
-    imports = Imports(env.services, WINDOW, in_run=True)
-    for number, _ in imports.each(
-        [(user, Hooks(check_stop=check_stop)) for user in users], run_id=1
-    ):
-        told.append(number)
+    waits = Hooks(check_stop=lambda: others_are_done.wait(60))
+    tried = [(user, Hooks() if number else waits) for number, user in enumerate(users)]
+    with ThreadPoolExecutor(2) as workers:
+        Imports(env.services, WINDOW, in_run=True).each(
+            tried, run_id=1, submit=workers.submit, end=end
+        )
 
-    assert told == ["asked", "asked", 0, 1, "asked", "asked", 2, 3]
+    assert results[-1] == 0
 
 
-def test_a_worker_takes_more_users_at_a_time_the_faster_they_are_done(env, trips):
+def test_what_fails_where_users_are_finished_together_is_each_ones_failure(env, monkeypatch):
+    users = caught_up(env, 3)
+    bug = RuntimeError("bug")
+
+    def fails(conn, ends):
+        raise bug
+
+    monkeypatch.setattr(walks, "finish", fails)
+
+    assert each(env, users) == [bug, bug, bug]
+    assert env.lease_renewer.tokens() == set()
+
+
+def test_a_run_begins_and_finishes_users_together_where_they_are_done_fast(env, trips):
     caught_up(env, USERS)
     env.conn.execute("UPDATE users SET last_login_at = %s", [env.at.replace(tzinfo=None)])
-    options = replace(OPTIONS, stagger=timedelta(0), workers=1)
+    env.conn.execute("UPDATE sync_state SET sliced_at = %s", [env.at])
+    options = replace(OPTIONS, stagger=timedelta(0), workers=2)
     trips.clear()
 
     summary = run(env.services, options=options, check_stop=lambda: None)
 
     assert summary.synced == USERS
-    assert len(trips) < 5 * USERS  # alone each takes ten
+    assert len(trips) < 3 * USERS  # alone each takes ten
 
 
 def test_a_page_takes_ten_and_five_if_it_is_stored(env, trips):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -13,6 +13,7 @@ from checkinsync.model.changes import Saved
 from checkinsync.model.user import User
 from checkinsync.nightly.schedule import Entry
 from checkinsync.store.jobs import Progress
+from checkinsync.sync.import_user import End, Result, Submit
 from checkinsync.sync.outcome import Imported, Outcome, attempted, ended_with
 from checkinsync.sync.session import Hooks
 
@@ -36,54 +37,68 @@ class Ended:
     """Stored by its pages, whatever the outcome."""
     interrupted: Interrupted | None = None
     """The reason if it stopped between two pages."""
-    last: bool = True
-    """Its worker has no other user in hand."""
 
 
 Tried = Sequence[tuple[User, Hooks]]
-
-Results = Iterator[tuple[int, Imported | Exception]]
 
 
 class ImportEach(Protocol):
     """Imports several users: `Imports.each`, or another way to run it."""
 
-    def __call__(self, users: Tried, *, run_id: int) -> Results:
-        """Yield how that went for each, by their number, in any order."""
+    def __call__(self, users: Tried, *, run_id: int, submit: Submit, end: End) -> None:
+        """See `Imports.each`."""
 
 
 def attempt(entry: Entry, import_one: ImportOne, *, run_id: int, hooks: Hooks) -> Ended:
     """Import the user; never raises, so that one user's failure affects no other."""
-    [ended] = attempts([(entry, hooks)], one_by_one(import_one), run_id=run_id)
-    return ended
+    ends: list[Ended] = []
+    attempts(
+        [(entry, hooks)],
+        one_by_one(import_one),
+        run_id=run_id,
+        submit=lambda work: work(),
+        end=ends.extend,
+    )
+    return ends[0]
 
 
 def attempts(
-    tried: Sequence[tuple[Entry, Hooks]], import_each: ImportEach, *, run_id: int
-) -> Iterator[Ended]:
-    """Import the users; never raises, and yields how it ended for each."""
-    stored = [[Saved()] for _ in tried]
+    tried: Sequence[tuple[Entry, Hooks]],
+    import_each: ImportEach,
+    *,
+    run_id: int,
+    submit: Submit,
+    end: Callable[[list[Ended]], None],
+) -> None:
+    """Import the users; never raises, and `end` is given how it ended once for each, by any
+    thread."""
+    left = {number: (entry, [Saved()]) for number, (entry, _) in enumerate(tried)}
     users = [
-        (entry.user, replace(hooks, on_page=partial(_note, saved)))
-        for (entry, hooks), saved in zip(tried, stored, strict=True)
+        (entry.user, replace(hooks, on_page=partial(_note, left[number][1])))
+        for number, (entry, hooks) in enumerate(tried)
     ]
-    left = dict(enumerate(tried))
+
+    def ended(results: Sequence[Result]) -> None:
+        done = [(left.pop(number), result) for number, result in results]
+        end([_ended(entry, result, saved[-1], run_id=run_id) for (entry, saved), result in done])
+
     try:
         for _, hooks in users[:1]:
             hooks.check_stop()
-        for number, result in import_each(users, run_id=run_id):
-            yield _ended(left.pop(number)[0], result, stored[number][-1], run_id=run_id)
+        import_each(users, run_id=run_id, submit=submit, end=ended)
     except Exception as error:  # noqa: BLE001 - nobody is left without an end
-        for number, (entry, _) in left.items():
-            yield _ended(entry, error, stored[number][-1], run_id=run_id)
+        ended([(number, error) for number in list(left)])
 
 
 def one_by_one(import_one: ImportOne) -> ImportEach:
-    """Return what imports several users by importing one after the other."""
+    """Return what imports several users by importing each by themselves."""
 
-    def import_each(users: Tried, *, run_id: int) -> Results:
+    def import_each(users: Tried, *, run_id: int, submit: Submit, end: End) -> None:
+        def do(number: int, user: User, hooks: Hooks) -> None:
+            end([(number, attempted(partial(import_one, user, run_id=run_id, hooks=hooks)))])
+
         for number, (user, hooks) in enumerate(users):
-            yield number, attempted(partial(import_one, user, run_id=run_id, hooks=hooks))
+            submit(partial(do, number, user, hooks))
 
     return import_each
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
 
@@ -24,16 +23,17 @@ class RunResults:
         self._pool = pool
         self._started = started
         self._reports: list[UserReport] = []
-        self._saved: defaultdict[int, Saved] = defaultdict(Saved)
+        self._saved: dict[int, Saved] = {}
         self._unrecorded: list[tuple[User, Exception]] = []
 
     def add(self, user: User, saved: Saved) -> None:
         """Add what an attempt stored, however it ended."""
-        self._saved[user.id] += saved
+        before = self._saved.get(user.id)
+        self._saved[user.id] = saved if before is None else before + saved
 
     def report(self, user: User, outcome: Outcome, attempts: int) -> None:
         """Report how the user's import ended."""
-        self._reports.append(UserReport(user, outcome, attempts, self._saved[user.id]))
+        self._reports.append(UserReport(user, outcome, attempts, self.saved(user)))
 
     def fail(self, user: User, error: Exception, attempts: int) -> None:
         """Report that the user failed; why is stored by `record_failures`."""
@@ -61,7 +61,7 @@ class RunResults:
 
     def saved(self, user: User) -> Saved:
         """Return what the user's attempts have stored together."""
-        return self._saved[user.id]
+        return self._saved.get(user.id, Saved())
 
     @property
     def outcomes(self) -> list[Outcome]:

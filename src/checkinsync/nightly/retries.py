@@ -57,7 +57,8 @@ class Attempts:
 
     def number(self, user_id: int) -> int:
         """Return the number of the user's attempt, from 1 on."""
-        return self._state(user_id).attempt_number
+        state = self._states.get(user_id)
+        return state.attempt_number if state else 1
 
     def delay_after(self, user_id: int, error: Exception) -> timedelta | None:
         """Return the time before the next attempt, and count it; None where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
@@ -26,14 +26,11 @@ from checkinsync.sync.import_user import Imports
 from checkinsync.sync.scope import Nightly
 from checkinsync.sync.session import Hooks, Services
 
-LATELY = timedelta(seconds=1)
-"""The time in which a worker may finish all users that it takes at a time."""
+LATELY = timedelta(seconds=0.25)
+"""As many users as were done in this time are begun before a worker is free for them."""
 
-MOST = 16
-"""Users that a worker takes at a time, at most."""
-
-PAGES = 256
-"""Users whom all workers have at a time, at most: each holds a page, up to 0.1 MB."""
+MOST = 100
+"""Users who are begun together, at most."""
 
 
 def run(
@@ -92,11 +89,15 @@ class _Run:
     inbox: Inbox = field(default_factory=SimpleQueue)
     running: int = 0
     """Users at work."""
-    busy: int = 0
-    """Workers that have them."""
+    begun_ahead: set[int] = field(default_factory=set)
+    """Those whose turn to ask Foursquare has not come yet, by id."""
     ends: deque[datetime] = field(default_factory=deque)
     """When the last users were done, for as long as `LATELY`."""
     notes: Notes = field(init=False)
+    workers: ThreadPoolExecutor = field(init=False)
+    """Each asks Foursquare for one user at a time."""
+    beginners: ThreadPoolExecutor = field(init=False)
+    """Each begins users together, and finishes them together."""
 
     def __post_init__(self) -> None:
         self.notes = Notes(self.services.pool, self.begun.run_id)
@@ -121,10 +122,14 @@ class _Run:
 
     def run(self) -> None:
         """Start what is due, handle what comes back, until nothing is left or the run must end."""
-        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="import") as executor:
+        workers = self.options.workers
+        with (
+            ThreadPoolExecutor(workers, thread_name_prefix="import") as self.workers,
+            ThreadPoolExecutor(workers, thread_name_prefix="begin") as self.beginners,
+        ):
             while self._goes_on():
                 self.course.check_end(self._check_stop)
-                self._start_what_is_due(executor)
+                self._start_what_is_due()
                 if self._goes_on():
                     self._note()
                     self._handle_all(
@@ -145,44 +150,46 @@ class _Run:
         self.asked_to_stop()
         self.course.check_stop()
 
-    def _start_what_is_due(self, executor: ThreadPoolExecutor) -> None:
+    def _start_what_is_due(self) -> None:
         if self.course.stop is not None:
             return
         if self.course.outages.database.away_since is not None:
             self._look_for_database(self.course.outages.database)
         elif self.course.outages.foursquare.away_since is not None:
-            self._look_for_foursquare(self.course.outages.foursquare, executor)
+            self._look_for_foursquare(self.course.outages.foursquare)
         else:
-            self._start_all(executor)
+            self._start_all()
 
-    def _start_all(self, executor: ThreadPoolExecutor) -> None:
-        now, size = self.now, self._size()
-        while entries := self._take(now, size):
-            self._start(executor, entries)
+    def _start_all(self) -> None:
+        now, ahead = self.now, self._ahead()
+        while entries := self._take(now, ahead):
+            self._start(entries)
 
-    def _size(self) -> int:
-        """Return how many users a worker takes at a time: as many as it did within a second, so
-        that nobody waits for much longer than their own import takes; few where workers are many,
-        since each user holds a page meanwhile."""
+    def _ahead(self) -> int:
+        """Return how many users may be begun before a worker is free for them: nobody is for much
+        longer than their own import takes. None, while that would be for a few only."""
         while self.ends and self.now - self.ends[0] > LATELY:
             self.ends.popleft()
-        most = min(MOST, PAGES // self.options.workers)
-        return max(1, min(most, len(self.ends) // self.options.workers))
+        ahead = min(2 * MOST, len(self.ends))
+        free = self.options.workers + ahead - self.running
+        return ahead if free >= min(MOST, ahead // 2) else 0
 
-    def _take(self, now: datetime, size: int) -> list[Entry]:
-        """Take users who are due for one worker, if one is free."""
+    def _take(self, now: datetime, ahead: int) -> list[Entry]:
+        """Take users who are due, to be begun together."""
         taken: list[Entry] = []
-        while len(taken) < size and (entry := self.queue.take(now, running=self.busy)):
+        while len(taken) < MOST and (
+            entry := self.queue.take(now, running=self.running + len(taken), ahead=ahead)
+        ):
             taken.append(entry)
         return taken
 
-    def _look_for_foursquare(self, service: CircuitBreaker, executor: ThreadPoolExecutor) -> None:
+    def _look_for_foursquare(self, service: CircuitBreaker) -> None:
         """Probe with one user at a time."""
         if self.running or not service.looks(self.now):
             return
         entry = self.queue.take_any()
         if entry is not None:
-            self._start(executor, [entry])
+            self._start([entry])
 
     def _look_for_database(self, service: CircuitBreaker) -> None:
         if not service.looks(self.now):
@@ -194,32 +201,37 @@ class _Run:
         else:
             service.away(self.now)
 
-    def _start(self, executor: ThreadPoolExecutor, entries: Sequence[Entry]) -> None:
+    def _start(self, entries: Sequence[Entry]) -> None:
         self.running += len(entries)
-        self.busy += 1
+        self.begun_ahead.update(entry.user.id for entry in entries)
         with signals_deferred():  # an exception while a thread starts breaks that thread
-            executor.submit(self._attempt, entries, probes=bool(self.course.outages.away))
+            self.beginners.submit(self._attempt, entries, probes=bool(self.course.outages.away))
 
     def _attempt(self, entries: Sequence[Entry], *, probes: bool) -> None:
-        check_start = (lambda: None) if probes else self.course.check_start
-        tried = [
-            (entry, Hooks(check_start, self._check_stop, may_scrub=self._may_scrub(entry, entries)))
-            for entry in entries
-        ]
-        ends = attempts(tried, self.import_each, run_id=self.course.run_id)
-        for number, ended in enumerate(ends, start=1):
-            self.inbox.put(replace(ended, last=number == len(entries)))
+        tried = [(entry, self._hooks(entry.user.id, probes=probes)) for entry in entries]
+        attempts(
+            tried,
+            self.import_each,
+            run_id=self.course.run_id,
+            submit=self.workers.submit,
+            end=self.inbox.put,
+        )
 
-    def _may_scrub(self, entry: Entry, entries: Sequence[Entry]) -> Callable[[], bool]:
-        return partial(self._may_look_back, entry.user.id, others=entry is not entries[-1])
+    def _hooks(self, user_id: int, *, probes: bool) -> Hooks:
+        def check_start() -> None:
+            self.begun_ahead.discard(user_id)
+            if not probes:
+                self.course.check_start()
 
-    def _may_look_back(self, user_id: int, *, others: bool) -> bool:
+        return Hooks(check_start, self._check_stop, may_scrub=partial(self._may_look_back, user_id))
+
+    def _may_look_back(self, user_id: int) -> bool:
         """Return True if no user's window has to wait, since none's start is due; or if it is this
         user's turn. Never when the deadline is near."""
         now = self.now
         if self.course.stop is not None:
             return False
-        waiting = others or self.queue.start_is_due(now)
+        waiting = bool(self.begun_ahead) or self.queue.start_is_due(now)
         turn = user_id in self.begun.found.look_back or not waiting
         if turn and now < self.course.deadline - SPARE:
             return True
@@ -232,7 +244,8 @@ class _Run:
             return self.course.deadline + timedelta(days=1)  # only what still runs is waited for
         times = [self.course.deadline]
         if not self.course.outages.away:
-            times.append(self.queue.next_at(running=self.busy) or self.course.deadline)
+            ready = self.queue.next_at(running=self.running, ahead=self._ahead())
+            times.append(ready or self.course.deadline)
         elif not self.running:
             times.append(self.course.outages.next_look or self.course.deadline)
         return min(times)
@@ -253,12 +266,13 @@ class _Run:
         away = self.course.outages.away
         return self._wake() if away else self.queue.next_at(running=0) or self.course.deadline
 
-    def _handle_all(self, ended: Ended | None) -> None:
-        """Handle this one, and those that have come back besides."""
-        while ended is not None:
+    def _handle_all(self, ended: list[Ended]) -> None:
+        """Handle these, and those that have come back besides."""
+        while not self.inbox.empty():
+            ended = [*ended, *self.inbox.get()]
+        for each in ended:
             self.running -= 1
-            self.busy -= ended.last
+            self.begun_ahead.discard(each.entry.user.id)
             self.ends.append(self.now)
-            self.course.handle(ended)
-            self.course.results.record_failures()
-            ended = None if self.inbox.empty() else self.inbox.get()
+            self.course.handle(each)
+        self.course.results.record_failures()

@@ -83,9 +83,10 @@ class Queue:
         """The retries, the next one first."""
         return sorted(self._again)
 
-    def take(self, now: datetime, *, running: int) -> Entry | None:
-        """Remove and return the next attempt that is due and has a worker, or None."""
-        if running >= self._workers:
+    def take(self, now: datetime, *, running: int, ahead: int = 0) -> Entry | None:
+        """Remove and return the next attempt that is due and has a worker, or None. `ahead`: as
+        many as may be begun before they have one."""
+        if running >= self._workers + ahead:
             return None
         if self._starts and self._starts[0].at <= now:
             return heapq.heappop(self._starts)
@@ -102,9 +103,9 @@ class Queue:
         heap = min((h for h in (self._starts, self._again) if h), key=lambda h: h[0], default=None)
         return heapq.heappop(heap) if heap else None
 
-    def next_at(self, *, running: int) -> datetime | None:
+    def next_at(self, *, running: int, ahead: int = 0) -> datetime | None:
         """Return the time from which `take` returns something, if no worker becomes free before."""
-        if running >= self._workers:
+        if running >= self._workers + ahead:
             return None
         heaps = [self._starts, self._again if self._room_for_again(running) else []]
         return min((heap[0].at for heap in heaps if heap), default=None)

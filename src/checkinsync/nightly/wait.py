@@ -11,7 +11,7 @@ from typing import Protocol
 from checkinsync.errors import Interrupted
 from checkinsync.nightly.attempt import Ended
 
-Inbox = SimpleQueue[Ended]
+Inbox = SimpleQueue[list[Ended]]
 
 LOOK = 0.25
 """Seconds between two looks for a request to stop, while a run waits."""
@@ -20,8 +20,8 @@ LOOK = 0.25
 class Wait(Protocol):
     """Waits until something arrives or the time has come; the only place where a run sleeps."""
 
-    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> Ended | None:
-        """None where nothing arrived. `running`: how many attempts may still arrive."""
+    def __call__(self, inbox: Inbox, *, until: datetime | None, running: int) -> list[Ended]:
+        """Return what arrived, if anything. `running`: how many attempts may still arrive."""
 
 
 def wait_for(
@@ -31,7 +31,7 @@ def wait_for(
     running: int,
     now: Callable[[], datetime],
     check_stop: Callable[[], None],
-) -> Ended | None:
+) -> list[Ended]:
     """Wait by a real clock, in short looks for a request to stop."""
     del running  # a real clock goes on by itself
     while True:
@@ -39,8 +39,8 @@ def wait_for(
         with suppress(Empty):
             return inbox.get(timeout=max(0.0, left))
         if until is not None and now() >= until:
-            return None
+            return []
         try:
             check_stop()
         except Interrupted:
-            return None  # the pages in hand come back soon
+            return []  # the pages in hand come back soon

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from checkinsync.errors import CheckinsyncError, DatabaseError, sentence
+from checkinsync.errors import DatabaseError, sentence
 from checkinsync.model.user import User
 from checkinsync.store import checkins, walks
 from checkinsync.sync.importing import Import
@@ -17,8 +17,17 @@ from checkinsync.sync.session import Hooks, Services, Session, together
 
 NO_HOOKS = Hooks()
 
-AT_MOST = timedelta(seconds=1)
-"""After so long those who are there are finished, and no longer wait for others."""
+AT_MOST = 1.0
+"""Seconds after which those who are there are finished, and no longer wait for others."""
+
+Submit = Callable[[Callable[[], None]], object]
+"""Has something done: at once, or by another thread."""
+
+Result = tuple[int, Imported | Exception]
+"""The number of a user, and how their import went."""
+
+End = Callable[[Sequence[Result]], None]
+"""Takes the results of those who are done."""
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +51,8 @@ def import_user(
 
 
 class Imports:
-    """Imports of one process: of one user, or of several, one after the other, who are begun
-    together, and finished together where they have nothing new."""
+    """Imports of one process: of one user, or of several, who are begun together, and finished
+    together where they have nothing new."""
 
     def __init__(self, services: Services, scope: Scope, *, in_run: bool) -> None:
         """`in_run`: other users' imports may show how tokens are to be sent."""
@@ -53,57 +62,91 @@ class Imports:
 
     def __call__(self, user: User, *, run_id: int | None, hooks: Hooks) -> Imported:
         """Import a user; see `import_user`."""
-        [(_, result)] = self.each([(user, hooks)], run_id=run_id)
+        results: list[Result] = []
+        self.each([(user, hooks)], run_id=run_id, submit=lambda work: work(), end=results.extend)
+        [(_, result)] = results
         if isinstance(result, Exception):
             raise result
         return result
 
     def each(
-        self, users: Sequence[tuple[User, Hooks]], *, run_id: int | None
-    ) -> Iterator[tuple[int, Imported | Exception]]:
-        """Import these users; yield how that went for each, by their number, in any order."""
-        started, asked, since = self._now(), dict[int, Import](), self._now()
+        self, users: Sequence[tuple[User, Hooks]], *, run_id: int | None, submit: Submit, end: End
+    ) -> None:
+        """Import these users; return when only those are left who go on by themselves.
+
+        `submit` has something done by a thread, or at once; `end` is given each user's result once,
+        in any order and by any thread.
+        """
+        started, asked = self._now(), _Asked(len(users))
         opened = self._open([user for user, _ in users])
-        try:
-            for number, ((user, hooks), session) in enumerate(zip(users, opened, strict=True)):
-                work = self._asked(user, session, hooks, run_id, started)
-                if isinstance(work, Exception):
-                    yield number, work
-                elif work.candidate is None:
-                    yield number, _result(work)
-                else:
-                    asked[number] = work
-                if self._now() - since >= AT_MOST:
-                    yield from _finished(asked)
-                    asked, since = {}, self._now()
-            yield from _finished(asked)
-        finally:
-            for session in opened:
-                if isinstance(session, Session):
-                    session.close()
-
-    def _asked(
-        self,
-        user: User,
-        session: Session | CheckinsyncError,
-        hooks: Hooks,
-        run_id: int | None,
-        started: datetime,
-    ) -> Import | Exception:
-        """Return the import with its first page, or why there is none."""
-        if not isinstance(session, Session):
-            fields = {"run_id": run_id, "user_id": user.id, "reason": sentence(session)}
-            log.info("import_failed", extra={**fields, "requests": 0})
-            return session
-        work = Import(session, self._scope, hooks, run_id, started)
-        return attempted(work.ask) or work
+        for number, ((user, hooks), session) in enumerate(zip(users, opened, strict=True)):
+            if isinstance(session, Session):
+                work = Import(session, self._scope, hooks, run_id, started)
+                submit(partial(_ask, number, work, asked, end))
+            else:
+                fields = {"run_id": run_id, "user_id": user.id, "reason": sentence(session)}
+                log.info("import_failed", extra={**fields, "requests": 0})
+                asked.put(number, None)
+                end([(number, session)])
+        for group in asked:
+            _finish(group, submit, end)
 
 
-def _finished(asked: Mapping[int, Import]) -> Iterator[tuple[int, Imported | Exception]]:
-    """Finish imports whose first pages are there, and yield how they went."""
-    finish_unchanged(list(asked.values()))
-    for number, work in asked.items():
-        yield number, _result(work)
+class _Asked:
+    """Imports that wait with their first page, to be finished together: in groups, the last one as
+    soon as all users have been asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._there: dict[int, Import] = {}
+        self._changed = threading.Condition()
+
+    def put(self, number: int, work: Import | None) -> None:
+        """Add a user's import; None: it does not wait."""
+        with self._changed:
+            self._left -= 1
+            if work is not None:
+                self._there[number] = work
+            if not self._left:
+                self._changed.notify()
+
+    def __iter__(self) -> Iterator[dict[int, Import]]:
+        while True:
+            with self._changed:
+                last = self._changed.wait_for(lambda: not self._left, timeout=AT_MOST)
+                group, self._there = self._there, {}
+            if group:
+                yield group
+            if last:
+                return
+
+
+def _ask(number: int, work: Import, asked: _Asked, end: End) -> None:
+    """Receive a user's first page. If more than that may be needed, go on at once."""
+    problem = attempted(work.ask)
+    waits = problem is None and work.candidate is not None
+    asked.put(number, work if waits else None)
+    if not waits:
+        end([(number, problem or _result(work))])
+
+
+def _finish(group: Mapping[int, Import], submit: Submit, end: End) -> None:
+    """Finish imports whose first pages are there; those that need more go on by themselves."""
+    problem = attempted(partial(finish_unchanged, list(group.values())))
+    done: list[Result] = []
+    for number, work in group.items():
+        if problem is not None:
+            work.session.close()
+            done.append((number, problem))
+        elif work.is_done:
+            done.append((number, _result(work)))
+        else:
+            submit(partial(_go_on, number, work, end))
+    end(done)
+
+
+def _go_on(number: int, work: Import, end: End) -> None:
+    end([(number, _result(work))])
 
 
 def _result(work: Import) -> Imported | Exception:

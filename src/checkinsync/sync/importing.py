@@ -95,6 +95,11 @@ class Import:
     def requests(self) -> int:
         return self.session.client.requests
 
+    @property
+    def is_done(self) -> bool:
+        """True if nothing is left to be asked for."""
+        return self.received is None and self.walk.request is None and not self.scrubs
+
     # --- the first page ---------------------------------------------------------------------------
 
     def ask(self) -> None:
