@@ -157,6 +157,22 @@ def test_what_a_trigger_leaves_out_of_an_edit_is_quarantined_and_comes_with_the_
     assert conn.execute("SELECT FROM quarantined_checkins").fetchall() == []
 
 
+def test_one_that_a_trigger_keeps_marked_as_deleted_is_quarantined(conn, pool):
+    [user] = add_users(conn, 1)
+    page = history(4)
+    save_page(conn, user, page, now=NOW)
+    conn.execute("UPDATE checkins SET deleted_at = now()")
+    which = f"OLD.foursquare_id = '{page[1].id}'"
+    conn.execute(SILENT.format(what="UPDATE ON checkins", which=which))
+
+    with transaction(pool) as own:
+        saved = save_page(own, user, page, now=NOW)
+
+    assert (saved.changed, saved.quarantined) == (3, 1)
+    deleted = "SELECT foursquare_id FROM checkins WHERE deleted_at IS NOT NULL"
+    assert conn.execute(deleted).fetchall() == [(page[1].id,)]
+
+
 def test_a_row_that_the_application_adds_meanwhile_is_taken_over(db, conn, pool):
     """It is not committed yet when the page is compared, so that the page meets it only later."""
     [user] = add_users(conn, 1)

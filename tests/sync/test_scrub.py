@@ -430,11 +430,14 @@ def test_thirty_of_three_hundred_are_believed_once_foursquare_denies_each(env, a
     for item_id in cleared:
         account.delete(item_id)
 
+    questions = []
     for _ in range(A_MONTH):
         env.night(user)
+        questions.append(len(asked(env)))
 
     assert gone(env) == cleared
     assert withheld(env) == set()
+    assert sum(questions) == max(questions) == 31, "and one about a check-in that is there"
 
 
 def test_an_endpoint_that_denies_what_the_list_shows_buries_nothing_held_back(env, ada):

@@ -11,6 +11,7 @@ from datetime import datetime
 from checkinsync.model.changes import DeletionMarks, RecentDeletions, Stored
 from checkinsync.model.span import Borders
 from checkinsync.store.checkins import stored_row
+from checkinsync.store.driver_errors import left_out
 from checkinsync.store.pool import Connection
 
 
@@ -108,8 +109,8 @@ def hold_back(conn: Connection, user_id: int, *, at: datetime) -> None:
 
 
 def clear(conn: Connection, rows: Collection[int]) -> None:
-    """Take all marks off: these check-ins were shown."""
-    conn.execute(
+    """Take all marks off: these check-ins were shown. Raises ValueRefused."""
+    done = conn.execute(
         """
         UPDATE checkins
            SET missing_since = NULL, missing_again_at = NULL, withheld_since = NULL,
@@ -118,6 +119,8 @@ def clear(conn: Connection, rows: Collection[int]) -> None:
         """,
         {"rows": list(rows)},
     )
+    if done.rowcount != len(rows):
+        raise left_out("checkins")
 
 
 def mark_deleted(conn: Connection, rows: Collection[int], *, at: datetime) -> int:
