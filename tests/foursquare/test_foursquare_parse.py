@@ -439,7 +439,7 @@ def test_the_fast_and_the_patient_way_read_the_same():
 
     for value in world.accounts["token-1"].items:
         text = json.dumps(value)
-        ways = (edits.known(text.encode())[0], schema.strictly(text), schema.leniently(value))
+        ways = (edits.read_item(text.encode())[0], schema.strictly(text), schema.leniently(value))
         at = mapping.created_at(ways[0])
         first, *others = [mapping.checkin(ID, at, shape, text) for shape in ways]
         assert others == [first, first]

@@ -65,13 +65,16 @@ _value = msgspec.json.Decoder().decode
 _in_one_spelling = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
-def known(text: bytes) -> tuple[schema.Item, str]:
-    """Return the shape of an item's JSON text, and these parts as JSON in one spelling: in one
-    reading, where all of its keys are named here and the types of its fields are as documented.
+def read_item(text: bytes) -> tuple[schema.Item, str]:
+    """Return the shape of an item's JSON text, and these parts of it as JSON in one spelling; read
+    at once, unless it has a key that is not named here.
 
-    Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError.
+    Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError; see `schema.strictly`.
     """
-    item: schema.Item = _known(text)
+    try:
+        item: schema.Item = _known(text)
+    except msgspec.ValidationError:
+        return schema.strictly(text), of_json(text)
     found = _named(item)
     if not any(found):
         return item, "{}"

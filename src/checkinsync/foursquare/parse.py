@@ -149,15 +149,11 @@ def _shaped(json: bytes, text: str) -> tuple[schema.Item, str, str]:
 
     Raises NotJsonError.
     """
-    if not sanitize.has_endless_number(json):
-        try:
-            return *edits.known(json), text
-        except REFUSALS:
-            pass
-        try:
-            return schema.strictly(json), edits.of_json(json), text
-        except REFUSALS:
-            pass
+    try:
+        if not sanitize.has_endless_number(json):
+            return *edits.read_item(json), text
+    except REFUSALS:
+        pass
     value = sanitize.lenient(json)
     if not isinstance(value, dict):
         raise sanitize.NotJsonError("it is not an object")

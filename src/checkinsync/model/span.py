@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from checkinsync.model.checkin import Checkin, Item, Unreadable, instant_of_id
+from checkinsync.model.checkin import Checkin, Item, instant_of_id
 
 AFTER_ALL_IDS = "\U0010ffff"
 """Sorts after all there are, those that are no hex digits too."""
@@ -44,9 +44,10 @@ class PageOrder:
         """Return the instants of a page; unreadable items are ignored."""
         checkins = [item for item in items if isinstance(item, Checkin)]
         created = tuple(checkin.created_at for checkin in checkins)
-        both = [(c.created_at, at) for c in checkins if (at := entered_at(c.id, now=now))]
+        instants = [(c.created_at, instant_of_id(c.id)) for c in checkins]
+        both = [(created, at) for created, at in instants if at is not None and at <= now]
         last = max(both[-1]) if both else created[-1] if created else None
-        complete = not any(item.nameless for item in items if isinstance(item, Unreadable))
+        complete = len(checkins) == len(items) or not any(item.nameless for item in items)
         return cls(created, tuple(at for _, at in both), last, complete)
 
     @property
