@@ -56,17 +56,17 @@ def caught_up(env, count):
     return users
 
 
-def test_a_caught_up_user_alone_takes_ten(env, trips):
+def test_a_caught_up_user_alone_takes_nine(env, trips):
     [user] = caught_up(env, 1)
     trips.clear()
 
     imported = env.import_(user)
 
     assert (imported.saved.unchanged > 0, imported.requests) == (True, 1)
-    assert len(trips) == 10  # begin, lease, state, job, commit; begin, lease, page, end, commit
+    assert len(trips) == 9  # begin, lease, state, job, commit; lease, page, end, commit
 
 
-def test_a_slice_takes_nine_more(env, trips):
+def test_a_slice_takes_eight_more(env, trips):
     env.simulator.world.add_account("token", count=400)
     user = env.add("token")
     for _ in range(2):
@@ -77,7 +77,7 @@ def test_a_slice_takes_nine_more(env, trips):
     imported = env.import_(user, may_scrub=lambda: True)
 
     assert (imported.saved.unchanged > 30, imported.requests) == (True, 2)
-    assert len(trips) == 19  # begin, places, commit; begin, lease, page, places, slice, commit
+    assert len(trips) == 17  # begin, places, commit; lease, page, places, slice, commit
 
 
 def test_without_any_history_nothing_is_looked_for_in_it(env, trips):
@@ -115,7 +115,7 @@ def test_many_at_once_take_no_more_than_one(env, trips):
     results = each(env, users)
 
     assert all(result.saved.unchanged for result in results)
-    assert len(trips) == 10
+    assert len(trips) == 9
     states = env.conn.execute("SELECT status, count(*) FROM import_jobs GROUP BY 1").fetchall()
     assert states == [("completed", 3 * USERS)]
     assert env.lease_renewer.tokens() == set()
@@ -179,10 +179,10 @@ def test_a_run_begins_and_finishes_users_together_where_they_are_done_fast(env, 
     summary = run(env.services, options=options, check_stop=lambda: None)
 
     assert summary.synced == USERS
-    assert len(trips) < 3 * USERS  # alone each takes ten
+    assert len(trips) < 3 * USERS  # alone each takes nine
 
 
-def test_a_page_takes_ten_and_five_if_it_is_stored(env, trips):
+def test_a_page_takes_nine_and_four_if_it_is_stored(env, trips):
     taken = {}
     for count in (1000, 1980):  # four pages more
         env.simulator.world.add_account(f"token-{count}", count=count)
@@ -193,4 +193,4 @@ def test_a_page_takes_ten_and_five_if_it_is_stored(env, trips):
             taken[kind, count] = len(trips)
 
     more = {kind: (taken[kind, 1980] - taken[kind, 1000]) / 4 for kind in ("new", "stored")}
-    assert more == {"new": 10, "stored": 5}
+    assert more == {"new": 9, "stored": 4}

@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.sql import SQL, Literal
 
 from checkinsync.errors import AtWork, LeaseLost
 from checkinsync.store import lease_owner
-from checkinsync.store.pool import Connection
+from checkinsync.store.pool import Connection, First
 
 LOST = "another import of this user took over while this one slept; nothing more was written"
 
@@ -99,28 +100,32 @@ def ensure_held(conn: Connection, lease: Lease) -> None:
 
 
 def held(conn: Connection, leases: Collection[Lease]) -> dict[int, bool]:
-    """Renew leases for 90 s; the first statement of every transaction of an import.
+    """Renew leases for 90 s, as `holding` does. Return the users whose lease is still held, and if
+    they still exist; they then stay until the end of the transaction."""
+    return dict(conn.execute(holding(leases).statement).fetchall())
 
-    Return the users whose lease is still held, and if they still exist; they then stay until the
-    end of the transaction.
+
+def holding(leases: Collection[Lease]) -> First:
+    """Return the first statement of every transaction of an import: it renews leases for 90 s. Its
+    rows are the users whose lease is still held, and if they still exist."""
+    return First(_HOLD.format(**{name: Literal(ids) for name, ids in _columns(leases).items()}))
+
+
+_HOLD = SQL(
     """
-    rows = conn.execute(
-        """
-        WITH ours AS (
-            SELECT * FROM unnest(%(users)s::bigint[], %(tokens)s::bigint[]) AS o (user_id, token)),
-        held AS (
-            UPDATE import_leases AS l SET expires_at = now() + '90 s'
-              FROM ours WHERE l.user_id = ours.user_id AND l.token = ours.token
-            RETURNING l.user_id),
-        present AS (
-            SELECT id FROM users
-             WHERE id = ANY (%(users)s::int[]) ORDER BY id FOR KEY SHARE)
-        SELECT held.user_id, present.id IS NOT NULL
-          FROM held LEFT JOIN present ON present.id = held.user_id
-        """,
-        _columns(leases),
-    )
-    return dict(rows.fetchall())
+    WITH ours AS (
+        SELECT * FROM unnest({users}::bigint[], {tokens}::bigint[]) AS o (user_id, token)),
+    held AS (
+        UPDATE import_leases AS l SET expires_at = now() + '90 s'
+          FROM ours WHERE l.user_id = ours.user_id AND l.token = ours.token
+        RETURNING l.user_id),
+    present AS (
+        SELECT id FROM users
+         WHERE id = ANY ({users}::int[]) ORDER BY id FOR KEY SHARE)
+    SELECT held.user_id, present.id IS NOT NULL
+      FROM held LEFT JOIN present ON present.id = held.user_id
+    """
+)
 
 
 def renew(conn: Connection, leases: Sequence[Lease]) -> None:

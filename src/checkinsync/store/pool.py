@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, LiteralString
 
@@ -21,7 +22,9 @@ from checkinsync.errors import DatabaseAway, SettingsError
 from checkinsync.store import schema
 from checkinsync.store.driver_errors import translated
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+Row = tuple[Any, ...]
+
+Connection = psycopg.Connection[Row]
 
 
 class Address(str):
@@ -44,6 +47,15 @@ class Pool(ConnectionPool[Connection]):
 
     search_path: str | None = None
     """Found by the first transaction; None: not yet, or the tables do not exist."""
+
+
+@dataclass(slots=True)
+class First:
+    """A statement that a transaction begins with, in the message of its BEGIN."""
+
+    statement: sql.Composed
+    rows: list[Row] = field(default_factory=list)
+    """Of its answer, once the transaction has begun."""
 
 
 PATIENCE = 10.0
@@ -180,44 +192,58 @@ def direct(
 
 @contextmanager
 def transaction(
-    pool: Pool, *, read_only: bool = False, snapshot: bool = False
+    pool: Pool, *, first: First | None = None, read_only: bool = False, snapshot: bool = False
 ) -> Iterator[Connection]:
     """One unit of work: committed at the end, rolled back on an error.
 
-    `snapshot`: all its statements see one moment, and can't write. Raises DatabaseError and its
-    kinds, SettingsError where it is not clear which table `users` is the application's; no error
-    of the driver leaves the block.
+    `first`: a statement to begin with; `snapshot`: all statements see one moment, and can't write.
+    Raises DatabaseError and its kinds, SettingsError where it is not clear which table `users` is
+    the application's; no error of the driver leaves the block.
     """
     mode = SNAPSHOT if snapshot else READ_ONLY if read_only else READ_WRITE
-    with translated(pool.source), _begun(pool, mode) as conn, closed_if_read_only(conn):
-        if pool.search_path is None:
-            pool.search_path = schema.use(conn)
+    with translated(pool.source), _begun(pool, mode, first) as conn, closed_if_read_only(conn):
         yield conn
 
 
 @contextmanager
-def _begun(pool: Pool, mode: LiteralString) -> Iterator[Connection]:
+def _begun(pool: Pool, mode: LiteralString, first: First | None) -> Iterator[Connection]:
     """A connection with a transaction, which ends with the block."""
-    conn = _begin(pool, mode)
+    conn, begun = _begin(pool, mode, first if pool.search_path else None)
     try:
         with conn:
+            if pool.search_path is None:
+                pool.search_path = schema.use(conn)
+                begun = conn.execute(first.statement) if first else begun
+            if first:
+                first.rows = _last(begun)
             yield conn
     finally:
         pool.putconn(conn)
 
 
-def _begin(pool: Pool, mode: LiteralString) -> Connection:
+def _last(cursor: psycopg.Cursor[Row]) -> list[Row]:
+    """Return the rows of a message's last statement."""
+    while cursor.nextset():
+        pass
+    return cursor.fetchall()
+
+
+def _begin(
+    pool: Pool, mode: LiteralString, first: First | None
+) -> tuple[Connection, psycopg.Cursor[Row]]:
     """Begin a transaction in one round trip; on another connection where one has been cut off."""
     for left in range(pool.max_size, -1, -1):
         conn = pool.getconn()
         try:
-            conn.execute(_beginning(mode, pool.search_path, conn.info.server_version))
+            message = _beginning(mode, pool.search_path, conn.info.server_version)
+            if first:
+                message += b"; " + first.statement.as_bytes(conn)
+            return conn, conn.execute(message)
         except BaseException as error:
             pool.putconn(conn)  # which closes one that a signal has left in mid-statement
             if left and conn.closed and isinstance(error, psycopg.Error):
                 continue
             raise
-        return conn
     raise AssertionError  # the last one is returned or raised
 
 

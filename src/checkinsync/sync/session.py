@@ -217,8 +217,9 @@ def together(sessions: Sequence[Session]) -> Iterator[tuple[Connection, Mapping[
     lease is still ours, by id, and if they are still users. Raises DatabaseError.
     """
     try:
-        with transaction(sessions[0].services.pool) as conn:
-            yield conn, leases.held(conn, [session.lease for session in sessions])
+        holding = leases.holding([session.lease for session in sessions])
+        with transaction(sessions[0].services.pool, first=holding) as conn:
+            yield conn, dict(holding.rows)
     except BaseException:
         for session in sessions:
             session.gives_back = False
