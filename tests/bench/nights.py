@@ -91,7 +91,8 @@ def slices(url: str, api: str, users: int, rate: int) -> float:
 
 
 def round_trips(places: Places, scale: Scale) -> Figures:
-    """Return the SQL round trips of one user more: of a user among many, and of one alone."""
+    """Return the SQL round trips of one user more: of a user among many, and of one whose start is
+    a second after those of others."""
     few, many = scale.users // 10, scale.users // 5
     counted: dict[int, int] = {}
     alone = []
@@ -100,12 +101,9 @@ def round_trips(places: Places, scale: Scale) -> Figures:
             with caught_up(places, users) as url, counting(url) as (proxy, count):
                 night(proxy, api, users)
                 counted[users] = count()
-        for users in (0, 1):
-            with caught_up(places, 1) as url, counting(url) as (proxy, count):
-                if not users:
-                    with psycopg.connect(url) as conn:
-                        conn.execute("UPDATE sync_state SET paused_at = now()")
-                night(proxy, api, users)
+        for users in (2, 3):
+            with caught_up(places, users) as url, counting(url) as (proxy, count):
+                night(proxy, api, users, "--stagger", "1s")
                 alone.append(count())
     return {
         "round trips of one among many": (counted[many] - counted[few]) / (many - few),

@@ -39,7 +39,7 @@ def checkin(
         shout=None,
         is_private=False,
         photos=(),
-        raw="{}",
+        raw=b"{}",
         fingerprint=fingerprint,
     )
 

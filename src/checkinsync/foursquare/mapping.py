@@ -66,7 +66,9 @@ def created_at(item: schema.Item) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def checkin(key: str, at: datetime, item: schema.Item, raw: str, *, extras: str = "{}") -> Checkin:
+def checkin(
+    key: str, at: datetime, item: schema.Item, raw: bytes, *, extras: str = "{}"
+) -> Checkin:
     """Return the check-in `key` of the moment `at`, as it goes into the columns.
 
     `extras`: its other parts that count as edits; see `edits`.

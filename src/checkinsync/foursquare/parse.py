@@ -117,14 +117,12 @@ def one_checkin(response: bytes) -> Item:
 def checkin(raw: bytes) -> Item:
     """Return one item of a page; never raises, whatever the bytes are."""
     json = sanitize.fit(raw)
-    try:
-        text = json.decode()
-    except UnicodeDecodeError:
+    if not sanitize.is_utf8(json):
         return _unreadable(_id_in(json), raw, f"the item can't be read: {NOT_UTF8}")
     if _is_deep(json):
         return _unreadable(_id_in(json), raw, f"the item can't be read: {TOO_DEEP}")
     try:
-        shape, extras, text = _shaped(json, text)
+        shape, extras, text = _shaped(json)
     except sanitize.NotJsonError as problem:
         return _unreadable(None, raw, f"the item can't be read: {problem}")
     key, at = mapping.key_of(shape), mapping.created_at(shape)
@@ -144,20 +142,20 @@ def _is_deep(json: bytes) -> bool:
     return brackets > MOST_LEVELS and outline.depth(json) > MOST_LEVELS
 
 
-def _shaped(json: bytes, text: str) -> tuple[schema.Item, str, str]:
+def _shaped(json: bytes) -> tuple[schema.Item, str, bytes]:
     """The item's shape, its other parts that count as edits, and its text as JSON to the letter.
 
     Raises NotJsonError.
     """
     try:
         if not sanitize.has_endless_number(json):
-            return *edits.read_item(json), text
+            return *edits.read_item(json), json
     except REFUSALS:
         pass
     value = sanitize.lenient(json)
     if not isinstance(value, dict):
         raise sanitize.NotJsonError("it is not an object")
-    text = text if sanitize.is_json(json) else sanitize.dumped(value)
+    text = json if sanitize.is_json(json) else sanitize.dumped(value).encode(errors="replace")
     try:
         return schema.leniently(value), edits.of_value(value), text
     except RecursionError:

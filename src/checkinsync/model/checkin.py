@@ -39,7 +39,7 @@ class Checkin(msgspec.Struct, frozen=True):
     """One check-in, as it goes into the columns of `checkins`.
 
     Texts hold neither U+0000 nor lone surrogates; `raw` is the item's JSON text as received,
-    but for those. `fingerprint` is a hash of what counts as a change.
+    in UTF-8, but for those. `fingerprint` is a hash of what counts as a change.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Checkin(msgspec.Struct, frozen=True):
     is_private: bool
     """True unless Foursquare says that others may see it; see `visibility`."""
     photos: tuple[Photo, ...]
-    raw: str
+    raw: bytes
     fingerprint: bytes
     visibility: str | None = None
     """`private`, `closeFriends`, `friends`, `public`, or one that is new; None: nothing is said."""

@@ -161,8 +161,8 @@ class _Run:
             self._start_all()
 
     def _start_all(self) -> None:
-        now, ahead = self.now, self._ahead()
-        while entries := self._take(now, ahead):
+        now = self.now
+        while entries := self._take(now, self._ahead()):
             self._start(entries)
 
     def _ahead(self) -> int:

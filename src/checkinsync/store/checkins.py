@@ -245,7 +245,7 @@ def add(
             copy.write_row((
                 user_id, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
                 c.longitude, _in_utc(moments[c.id]), c.city, c.country, c.time_zone,
-                c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw,
+                c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw.decode(),
                 rf"\x{c.fingerprint.hex()}", now, _in_utc(now),
             ))  # fmt: skip
     if cursor.rowcount != len(checkins):
@@ -339,11 +339,12 @@ def _columns(checkins: Sequence[Checkin], moments: Mapping[str, datetime]) -> di
     """One array per column."""
     names = (
         "id", "kind", "venue_id", "venue_name", "venue_category", "latitude", "longitude", "city",
-        "country", "time_zone", "time_zone_offset", "shout", "is_private", "visibility", "raw",
+        "country", "time_zone", "time_zone_offset", "shout", "is_private", "visibility",
         "fingerprint",
     )  # fmt: skip
     columns: dict[str, list[Any]] = {name: [getattr(c, name) for c in checkins] for name in names}
-    return {**columns, "moment": [moments[c.id] for c in checkins]}
+    raw, moment = [c.raw.decode() for c in checkins], [moments[c.id] for c in checkins]
+    return {**columns, "raw": raw, "moment": moment}
 
 
 def stored_row(row: tuple[Any, ...]) -> Stored:

@@ -149,7 +149,7 @@ def _save(
         try:
             saved += _store(conn, user_id, [checkin], None, now=now)
         except ValueRefused as error:
-            refused.append(Unreadable(checkin.id, checkin.raw.encode(), str(error)))
+            refused.append(Unreadable(checkin.id, checkin.raw, str(error)))
             if len(refused) == len(shown) > 1:
                 raise
     return saved, refused
