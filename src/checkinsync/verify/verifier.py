@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -118,8 +118,9 @@ class _Verification:
             self.ahead = PagesAhead(self.client, self.hooks.check_stop)
             with self.session.transaction() as conn:
                 self._begin(conn)
-            while (request := self.walk.request) is not None:
-                self._take(self.ahead.receive(request))
+            with closing(self.ahead):
+                while (request := self.walk.request) is not None:
+                    self._take(self.ahead.receive(request))
             if self.walk.problem is not None:
                 raise self.walk.problem
             if self.repair:
