@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from psycopg.types.json import Json
+
 from checkinsync.model.changes import Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
@@ -248,7 +250,7 @@ def add(
             copy.write_row((
                 user_id, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
                 c.longitude, str(moments[c.id]), c.city, c.country, c.time_zone,
-                c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw.decode(),
+                c.time_zone_offset, c.shout, c.is_private, c.visibility, Json(c.raw, bytes),
                 rf"\x{c.fingerprint.hex()}", seen, seen,
             ))  # fmt: skip
     if cursor.rowcount != len(checkins):
