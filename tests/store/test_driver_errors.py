@@ -63,9 +63,8 @@ def run(pool: Pool, *statements: str) -> None:
 
 def collide(pool: Pool, conn: psycopg.Connection) -> None:
     """Update a row that another transaction has updated since this one began."""
-    run(pool)  # the schema is known now, and the next transaction begins with our first statement
     with transaction(pool) as own:
-        own.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        own.execute("ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ")
         own.execute("SELECT * FROM t")
         conn.execute("UPDATE t SET a = 2")
         own.execute("UPDATE t SET a = 3")

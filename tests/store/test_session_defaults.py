@@ -181,3 +181,18 @@ def test_a_short_time_limit_by_default_ends_no_statement_of_ours(db, conn, name)
         assert own.execute("SELECT pg_sleep(0.3)").fetchone() == ("",)
 
     pool.close()
+
+
+@pytest.mark.parametrize(
+    ("value", "used"), [("off", "local"), ("local", "local"), ("on", "on"), ("remote_apply",) * 2]
+)
+def test_a_transaction_waits_for_the_disk_whatever_the_database_says(db, conn, value, used):
+    """An import goes on over a restart of the server, and what it has stored must still be there;
+    those who wait for a standby go on doing so."""
+    set_default(conn, "synchronous_commit", value)
+    pool = open_pool(db, size=1)
+
+    with transaction(pool) as own:
+        assert own.execute("SHOW synchronous_commit").fetchone() == (used,)
+
+    pool.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from threading import Thread
 
 import pytest
 
@@ -18,6 +19,7 @@ from checkinsync.errors import (
 )
 from checkinsync.model.listing import PAGE
 from checkinsync.simulator.faults import Fault
+from checkinsync.sync.ahead import MOST
 from checkinsync.sync.scope import Since
 from checkinsync.sync.walk import OVERLAP
 from support.factories import NOW
@@ -290,6 +292,26 @@ def test_a_stop_finishes_the_page_in_hand_and_gives_the_lease_back(env, ada):
     assert len(env.stored(user)) > 400
     env.import_(user)
     assert env.has_everything(user, ADA)
+
+
+def test_few_threads_ask_for_all_pages_and_end_with_the_import(env, ada, monkeypatch):
+    user = ada(12 * STEP)
+    started = []
+    start = Thread.start
+
+    def noted(thread):
+        started.append(thread)
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", noted)
+        env.import_(user)
+
+    asking = [thread for thread in started if thread.name.endswith("(_serve)")]
+    assert 1 <= len(asking) <= MOST
+    for thread in asking:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_first_import_resumed_weeks_later_loses_nothing(env, ada):

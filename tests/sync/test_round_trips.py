@@ -20,6 +20,7 @@ from checkinsync.sync.import_user import Imports
 from checkinsync.sync.outcome import Imported
 from checkinsync.sync.scope import Full, Nightly
 from checkinsync.sync.session import Hooks
+from checkinsync.verify.verifier import verify
 from support.nightly import OPTIONS
 
 USERS = 40
@@ -182,15 +183,20 @@ def test_a_run_begins_and_finishes_users_together_where_they_are_done_fast(env, 
     assert len(trips) < 3 * USERS  # alone each takes nine
 
 
-def test_a_page_takes_nine_and_four_if_it_is_stored(env, trips):
+def test_a_page_takes_nine_four_if_it_is_stored_and_five_to_be_verified(env, trips):
     taken = {}
     for count in (1000, 1980):  # four pages more
         env.simulator.world.add_account(f"token-{count}", count=count)
         user = env.add(f"token-{count}")
-        for kind in ("new", "stored"):
+        ways = {
+            "new": lambda user=user: env.import_(user, scope=Full()),
+            "stored": lambda user=user: env.import_(user, scope=Full()),
+            "verified": lambda user=user: verify(user, services=env.services, hooks=Hooks()),
+        }
+        for kind, way in ways.items():
             trips.clear()
-            env.import_(user, scope=Full())
+            way()
             taken[kind, count] = len(trips)
 
-    more = {kind: (taken[kind, 1980] - taken[kind, 1000]) / 4 for kind in ("new", "stored")}
-    assert more == {"new": 9, "stored": 4}
+    more = {kind: (taken[kind, 1980] - taken[kind, 1000]) / 4 for kind in ways}
+    assert more == {"new": 9, "stored": 4, "verified": 5}

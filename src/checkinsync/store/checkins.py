@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from psycopg.types.json import Json
+
 from checkinsync.model.changes import Former, Rewrite, Stored, Twin
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Window
@@ -117,7 +119,8 @@ def facing(
 ) -> Facing:
     """Return what is stored where these check-ins go, in one statement.
 
-    `borders`: of the stretch that shows just the ids `shown`; None: no others are looked for.
+    `borders`: of the stretch that shows just these and the ids `shown`; None: no others are looked
+    for.
     """
     seconds = sorted({int(checkin.created_at.timestamp()) for checkin in checkins})
     ids = sorted({checkin.id for checkin in checkins})
@@ -147,7 +150,8 @@ def facing(
                           AND checkin_date <= coalesce(
                               %(created_before)s::timestamptz AT TIME ZONE 'UTC', 'infinity')
                           AND foursquare_id >= %(from_id)s AND foursquare_id < %(to_id)s
-                          AND foursquare_id <> ALL (%(shown)b::text[])),
+                          AND foursquare_id <> ALL (%(ids)b::text[])
+                          AND foursquare_id <> ALL (%(also_shown)b::text[])),
                        EXISTS (SELECT FROM quarantined_checkins WHERE user_id = %(user)s))
             AS page (others, quarantined)
           LEFT JOIN met ON true
@@ -166,7 +170,7 @@ def facing(
             "created_before": borders and borders.created_before,
             "from_id": borders and borders.first_id,
             "to_id": borders and borders.last_id,
-            "shown": list(shown),
+            "also_shown": [*set(shown).difference(ids)],
         },
     ).fetchall()
     others, quarantined, *_ = rows[0]
@@ -231,6 +235,7 @@ def add(
     """
     if not checkins:
         return
+    seen = str(now)  # as all times here in UTC, which a column without zone is taken to be in
     cursor = conn.cursor()
     with cursor.copy(
         """
@@ -244,9 +249,9 @@ def add(
         for c in checkins:
             copy.write_row((
                 user_id, c.id, c.kind, c.venue_id, c.venue_name, c.venue_category, c.latitude,
-                c.longitude, _in_utc(moments[c.id]), c.city, c.country, c.time_zone,
-                c.time_zone_offset, c.shout, c.is_private, c.visibility, c.raw.decode(),
-                rf"\x{c.fingerprint.hex()}", now, _in_utc(now),
+                c.longitude, str(moments[c.id]), c.city, c.country, c.time_zone,
+                c.time_zone_offset, c.shout, c.is_private, c.visibility, Json(c.raw, bytes),
+                rf"\x{c.fingerprint.hex()}", seen, seen,
             ))  # fmt: skip
     if cursor.rowcount != len(checkins):
         raise left_out("checkins")
@@ -328,11 +333,6 @@ def merge(conn: Connection, twins: Sequence[Twin]) -> None:
         pairs,
     )
     conn.execute("DELETE FROM checkins WHERE id = ANY (%(twin)s) AND foursquare_id IS NULL", pairs)
-
-
-def _in_utc(at: datetime) -> datetime:
-    """Return a time as a column without zone holds it."""
-    return at.astimezone(UTC).replace(tzinfo=None)
 
 
 def _columns(checkins: Sequence[Checkin], moments: Mapping[str, datetime]) -> dict[str, list[Any]]:

@@ -99,6 +99,13 @@ Source: PostgreSQL's documentation, chapter 20, "Client Connection Defaults" and
 Platform Compatibility": the settings there that change what a statement means or reads as.
 """
 
+WAITS_FOR_THE_DISK = """
+SELECT set_config('synchronous_commit', 'local', true)
+ WHERE current_setting('synchronous_commit') = 'off'
+"""
+"""A page that is committed stays: an import goes on with the next one, on another connection where
+the server has restarted meanwhile. Settings that wait for more than this server's disk are kept."""
+
 READ_WRITE = "READ COMMITTED, READ WRITE"
 READ_ONLY = "READ COMMITTED, READ ONLY"
 SNAPSHOT = "REPEATABLE READ, READ ONLY"
@@ -258,11 +265,12 @@ def _beginning(mode: LiteralString, search_path: str | None, server_version: int
     )
     statements = sql.SQL(
         "BEGIN ISOLATION LEVEL {mode}, NOT DEFERRABLE; SET CONSTRAINTS ALL IMMEDIATE; {settings}"
-        "{path}"
+        "{path}; {durability}"
     ).format(
         mode=sql.SQL(mode),
         settings=settings,
         path=sql.SQL("; SET LOCAL search_path = " + search_path if search_path else ""),
+        durability=sql.SQL(WAITS_FOR_THE_DISK),
     )
     return statements.as_bytes()
 

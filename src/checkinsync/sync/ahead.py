@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from queue import SimpleQueue
 
 from checkinsync.errors import Interrupted
 from checkinsync.foursquare.client import UserClient
@@ -30,6 +31,10 @@ class PagesAhead:
         self._check_stop = check_stop
         self._asked: dict[PageRequest, Future[Page]] = {}
         self._waits = 0
+        self._queue: SimpleQueue[tuple[PageRequest, Future[Page]] | None] = SimpleQueue()
+        self._unanswered: list[Future[Page]] = []
+        self._threads = 0
+        """Kept to the end: to start one for each page would take as long as a statement."""
 
     @property
     def _depth(self) -> int:
@@ -64,11 +69,25 @@ class PagesAhead:
         self._waits += not answer.done()
         return answer.result()
 
+    def close(self) -> None:
+        """End the threads, each when its page has come."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+
     def _start(self, request: PageRequest) -> Future[Page]:
         answer: Future[Page] = Future()
-        with signals_deferred():  # an exception while a thread starts breaks that thread
-            threading.Thread(target=self._ask, args=(request, answer), daemon=True).start()
+        self._unanswered = [each for each in self._unanswered if not each.done()] + [answer]
+        self._queue.put((request, answer))
+        if len(self._unanswered) > self._threads:
+            self._threads += 1
+            with signals_deferred():  # an exception while a thread starts breaks that thread
+                threading.Thread(target=self._serve, daemon=True).start()
         return answer
+
+    def _serve(self) -> None:
+        while (asked := self._queue.get()) is not None:
+            self._ask(*asked)
+            del asked  # or the page would be kept until the next one is asked for
 
     def _ask(self, request: PageRequest, answer: Future[Page]) -> None:
         try:

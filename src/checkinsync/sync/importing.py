@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -163,7 +163,7 @@ class Import:
 
     def run(self) -> Imported:
         """Page after page to the end; an early end is stored likewise."""
-        with self._ending_early():
+        with self._ending_early(), closing(self.ahead):
             self.may_be_unchanged = self.may_be_unchanged and self.candidate is None
             while self.received is not None or self.walk.request is not None:
                 received, self.received = self.received or self._receive(), None

@@ -26,6 +26,8 @@ COLUMNS = (
 values = attrgetter(*COLUMNS)
 """Returns them, of one check-in."""
 
+_Row = msgspec.defstruct("_Row", ("id", *COLUMNS), gc=False)
+
 BY_ID = "not in the list, but Foursquare knows it by its id"
 """`detail` of an item that no page has shown."""
 
@@ -90,17 +92,29 @@ def start(conn: Connection, user_id: int, *, at: datetime, repairs: bool) -> Non
     )
 
 
-def set_progress(
+def go_on(
     conn: Connection,
     user_id: int,
+    items: Sequence[Compared],
     checkpoint: Checkpoint,
     *,
+    at: datetime,
     requests: int,
     reported_total: int | None,
 ) -> None:
-    """Store the checkpoint of its walk; `requests`: sent in all."""
+    """Store the compared items of a page, and the checkpoint of the walk; `requests`: sent in all.
+
+    An item shown again keeps what was found before.
+    """
+    others = [item for item in items if item.finding != "same"]
+    if others:
+        _add(conn, user_id, others, at=at)
     conn.execute(
         """
+        WITH same AS (
+            INSERT INTO verification_items (user_id, foursquare_id, finding, detail, seen_at)
+            SELECT %(user)s, s.id, 'same', '', %(at)s FROM unnest(%(same)b::text[]) AS s (id)
+            ON CONFLICT DO NOTHING)
         UPDATE verifications
            SET walk_started_at = %(started_at)s, walk_offset = %(offset)s, walk_tail = %(tail)s,
                walked_down_to = %(down_to)s, requests = %(requests)s,
@@ -109,6 +123,8 @@ def set_progress(
         """,
         {
             "user": user_id,
+            "at": at,
+            "same": [item.foursquare_id for item in items if item.finding == "same"],
             "started_at": checkpoint.started_at,
             "offset": checkpoint.offset,
             "tail": list(checkpoint.tail),
@@ -132,27 +148,7 @@ def seen(conn: Connection, user_id: int, ids: Sequence[str]) -> set[str]:
     return {row[0] for row in rows}
 
 
-def add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
-    """Store the compared items of a page; an item shown again keeps what was found before."""
-    same = [item.foursquare_id for item in items if item.finding == "same" and not item.detail]
-    if same:
-        _add_same(conn, user_id, same, at=at)
-    if len(same) < len(items):
-        _add_others(conn, user_id, [i for i in items if i.finding != "same" or i.detail], at=at)
-
-
-def _add_same(conn: Connection, user_id: int, ids: Sequence[str], *, at: datetime) -> None:
-    conn.execute(
-        """
-        INSERT INTO verification_items (user_id, foursquare_id, finding, detail, seen_at)
-        SELECT %(user)s, s.id, 'same', '', %(at)s FROM unnest(%(ids)b::text[]) AS s (id)
-        ON CONFLICT DO NOTHING
-        """,
-        {"user": user_id, "ids": list(ids), "at": at},
-    )
-
-
-def _add_others(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
+def _add(conn: Connection, user_id: int, items: Sequence[Compared], *, at: datetime) -> None:
     conn.execute(
         """
         INSERT INTO verification_items AS v
@@ -186,7 +182,7 @@ def overwritten(
 ) -> dict[str, tuple[Any, ...]]:
     """Return the rows of these check-ins whose values are not theirs, by id and in the order of
     `COLUMNS`. They travel as JSON, which is written and read faster than an array per column."""
-    shown = [{"id": c.id, **dict(zip(COLUMNS, values(c), strict=True))} for c in checkins]
+    shown = [_Row(c.id, *values(c)) for c in checkins]
     rows = conn.execute(
         """
         WITH span AS MATERIALIZED (  -- or the whole history would be read, without statistics
@@ -243,7 +239,7 @@ def add_known_by_id(conn: Connection, user_id: int, row: Stored, *, at: datetime
     """Count a check-in as shown that the list left out, and that Foursquare knows by its id."""
     assert row.foursquare_id is not None
     known = Compared(row.foursquare_id, "same", row.second, BY_ID)
-    add(conn, user_id, [known], at=at)
+    _add(conn, user_id, [known], at=at)
 
 
 def known_by_id(conn: Connection, user_id: int) -> list[Finding]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -103,6 +103,9 @@ class _Verification:
     totals: set[int | None] = field(default_factory=set)
     """All totals that its pages reported."""
     checkpoint: Checkpoint | None = None
+    resumed: bool = False
+    unreadable: set[str] = field(default_factory=set)
+    """The keys of items that could not be read."""
 
     @property
     def client(self) -> UserClient:
@@ -118,8 +121,9 @@ class _Verification:
             self.ahead = PagesAhead(self.client, self.hooks.check_stop)
             with self.session.transaction() as conn:
                 self._begin(conn)
-            while (request := self.walk.request) is not None:
-                self._take(self.ahead.receive(request))
+            with closing(self.ahead):
+                while (request := self.walk.request) is not None:
+                    self._take(self.ahead.receive(request))
             if self.walk.problem is not None:
                 raise self.walk.problem
             if self.repair:
@@ -131,11 +135,12 @@ class _Verification:
         """Resume an earlier verification if it is recent and repairs as this one does, or start."""
         known = queries.load(conn, self.user.id)
         at = self.now
-        if (
-            known is None
-            or known.repairs != self.repair
-            or not timedelta() <= at - known.started_at <= queries.KEPT
-        ):
+        self.resumed = (
+            known is not None
+            and known.repairs == self.repair
+            and timedelta() <= at - known.started_at <= queries.KEPT
+        )
+        if known is None or not self.resumed:
             queries.start(conn, self.user.id, at=at, repairs=self.repair)
             known = queries.load(conn, self.user.id)
             assert known is not None
@@ -153,32 +158,44 @@ class _Verification:
     def _take(self, page: Page) -> None:
         """Compare a page, repair it if asked to, and store the checkpoint, in one transaction."""
         with self.session.transaction() as conn:
+            seen = self._seen(conn, page)
             early = self.ahead.take(self.walk, page)
             at = self.now
-            seen = queries.seen(conn, self.user.id, [item.key for item in page.items])
             items = [item for item in page.items if item.key not in seen]
             compared = self._compare(conn, page, items)
             new = sum(item.finding == "missing" for item in compared)
             if self.repair:
                 self._store(conn, page, items, at=at)
                 compared = self._looked_at_again(conn, page, items, compared)
-            queries.add(conn, self.user.id, compared, at=at)
             if not early:
                 stored = None if page.items else checkins.count(conn, self.user.id)
                 self.walk.take(page, new=new, stored=stored)
             self.reported_total = self.reported_total if page.total is None else page.total
             self.totals.add(page.total)
-            self._store_progress(conn)
+            self._store_progress(conn, compared, at=at)
         self.pages += 1
         requests, total = self._requests, self.reported_total
         self.hooks.on_page(Progress(self.pages, self.walk.seen, total, requests, self.saved))
 
-    def _store_progress(self, conn: Connection) -> None:
+    def _seen(self, conn: Connection, page: Page) -> set[str]:
+        """Return the ids of a page that an earlier one has shown readably. Only a walk that goes on
+        with an earlier one has to look them up."""
+        keys = [item.key for item in page.items]
+        if self.resumed:
+            return queries.seen(conn, self.user.id, keys)
+        return self.walk.known.intersection(keys) - self.unreadable
+
+    def _store_progress(
+        self, conn: Connection, compared: Sequence[Compared], *, at: datetime
+    ) -> None:
+        self.unreadable |= {c.foursquare_id for c in compared if c.finding == "unreadable"}
         self.checkpoint = self.walk.checkpoint(started_at=self.started)
-        queries.set_progress(
+        queries.go_on(
             conn,
             self.user.id,
+            compared,
             self.checkpoint,
+            at=at,
             requests=self._requests,
             reported_total=self.reported_total,
         )
