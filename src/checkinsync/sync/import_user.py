@@ -22,7 +22,7 @@ NO_HOOKS = Hooks()
 AT_MOST = 1.0
 """Seconds after which those who are there are finished, and no longer wait for others."""
 
-ITEMS = 1000
+ITEMS = 500
 """Check-ins of slices that wait, at most: 2 kB each."""
 
 Submit = Callable[[Callable[[], None]], object]
