@@ -38,7 +38,7 @@ FULL = Scale(
 )  # fmt: skip
 QUICK = Scale(
     "quick", checkins=5_000, rounds=1, slowest=100, latency_checkins=10_000, users=500,
-    slice_users=100, planned=20_000, shown=5_000, starts=5,
+    slice_users=500, planned=20_000, shown=5_000, starts=5,
     histories=(2_500, 10_000), nights=(100, 400),
 )  # fmt: skip
 

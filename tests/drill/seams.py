@@ -65,7 +65,7 @@ SEAMS = {
     "a refused token is noted": Seam(".store.sync_state:record_needs_reauth", 1, "revoked"),
     "a rate limit is noted": Seam(".store.sync_state:record_rate_limit", 1, "limited"),
     "an edit is kept": Seam(".store.revisions:add", 1, "edited"),
-    "a slice is taken": Seam(".sync.scrub:Scrub._take", 3),
+    "a slice is taken": Seam(".sync.scrub:Scrub.take", 3),
     "the next slice is noted": Seam(".store.slices:store", 3),
     "a stretch is verified": Seam(".sync.coverage:covered", 3),
     "what is missing is looked for": Seam(".sync.scrub:Scrub._look_again", 1, "gone"),

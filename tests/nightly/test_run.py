@@ -30,6 +30,7 @@ from checkinsync.errors import (
 from checkinsync.keys.keyring import Keyring
 from checkinsync.nightly import outages
 from checkinsync.nightly import run as nightly
+from checkinsync.nightly.course import LATE
 from checkinsync.store import leases
 from checkinsync.store.pool import transaction
 from checkinsync.sync.outcome import Failed, Imported, RetryAt, Skipped
@@ -300,12 +301,21 @@ def test_the_deadline_ends_the_run_and_names_who_is_left(conn, imports, run):
     assert "deadline" in outcomes(summary)[users[-1]].reason
 
 
-def test_an_import_looks_beyond_its_window_only_where_no_other_start_is_due(conn, imports, run):
+def take_longer_than_a_start_may_wait(clock, imports, users):
+    def take_long(hooks):
+        clock.at += LATE
+        return DONE
+
+    imports.endings.update({user: [take_long] for user in users})
+
+
+def test_an_import_looks_beyond_its_window_only_where_no_start_is_late(clock, conn, imports, run):
     one, two, three = add_users(conn, 3)
+    take_longer_than_a_start_may_wait(clock, imports, [one, two, three])
 
     run(workers=1, stagger=timedelta(0))
 
-    assert imports.may_scrub == {one: False, two: False, three: True}
+    assert imports.may_scrub == {one: True, two: False, three: True}  # nobody waits for the last
 
 
 def compared(conn, users, *, sliced, at=NOW - timedelta(days=31)):
@@ -324,15 +334,16 @@ def compared(conn, users, *, sliced, at=NOW - timedelta(days=31)):
 
 
 def test_however_full_a_night_a_tenth_is_looked_back_at_those_first_who_wait_longest(
-    conn, imports, run
+    clock, conn, imports, run
 ):
     users = add_users(conn, 20)
     compared(conn, users, sliced=[n % 7 for n in range(20)])
+    take_longer_than_a_start_may_wait(clock, imports, users)
 
     summary = run(workers=1, stagger=timedelta(0))
 
-    looked_back = {user for user in users[:-1] if imports.may_scrub[user]}
-    assert looked_back == {users[6], users[13]}  # nobody waits behind the last one
+    looked_back = {user for user in users[1:-1] if imports.may_scrub[user]}
+    assert looked_back == {users[6], users[13]}  # nobody waits for the last one
     assert any("history of 2 users has" in notice for notice in summary.notices)
 
 

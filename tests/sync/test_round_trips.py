@@ -11,10 +11,10 @@ from operator import itemgetter
 import psycopg
 import pytest
 
-from checkinsync.errors import AtWork
+from checkinsync.errors import AtWork, DatabaseError, Interrupted
 from checkinsync.foursquare.responses import InvalidAuth
 from checkinsync.nightly.run import run
-from checkinsync.store import walks
+from checkinsync.store import slices, walks
 from checkinsync.sync import import_user
 from checkinsync.sync.import_user import Imports
 from checkinsync.sync.outcome import Imported
@@ -120,6 +120,83 @@ def test_many_at_once_take_no_more_than_one(env, trips):
     states = env.conn.execute("SELECT status, count(*) FROM import_jobs GROUP BY 1").fetchall()
     assert states == [("completed", 3 * USERS)]
     assert env.lease_renewer.tokens() == set()
+
+
+LOOKS = Hooks(may_scrub=lambda: True)
+
+
+def with_older_history(env, count):
+    """Users who have nothing new, and of whom a slice of the older history is read tonight."""
+    users = []
+    for number in range(count):
+        env.simulator.world.add_account(f"token-{number}", count=150)
+        users.append(env.add(f"token-{number}"))
+    for _ in range(2):
+        for user in users:
+            env.import_(user)
+        env.at += timedelta(days=1)
+    return users
+
+
+def sliced(env):
+    """The users of whom a slice was read tonight, and nothing is left open."""
+    assert env.lease_renewer.tokens() == set()
+    assert env.conn.execute("SELECT DISTINCT status FROM import_jobs").fetchall() == [
+        ("completed",)
+    ]
+    assert not env.conn.execute("SELECT FROM import_leases WHERE expires_at > now()").fetchall()
+    rows = env.conn.execute("SELECT user_id FROM sync_state WHERE sliced_at = %s", [env.at])
+    return {user_id for (user_id,) in rows}
+
+
+def test_slices_of_many_at_once_take_no_more_than_one(env, trips):
+    users = with_older_history(env, 5)
+    trips.clear()
+
+    results = each(env, users, LOOKS)
+
+    assert [result.requests for result in results] == [2] * 5
+    assert len(trips) == 17
+    assert sliced(env) == {user.id for user in users}
+    requests = env.conn.execute("SELECT requests FROM import_jobs ORDER BY id DESC LIMIT 5")
+    assert requests.fetchall() == [(2,)] * 5
+
+
+def test_a_slice_with_news_or_in_trouble_leaves_the_others_alone(env):
+    users = with_older_history(env, 4)
+    then = env.simulator.world.accounts["token-1"].newest_first()[40].created_at
+    late = env.simulator.world.add("token-1", created_at=then, entered_at=int(env.at.timestamp()))
+
+    def check_stop():
+        if env.requests > len(users):  # the first of the slices
+            raise Interrupted("stop")
+
+    hooks = [LOOKS, LOOKS, Hooks(may_scrub=lambda: True, check_stop=check_stop), LOOKS]
+    results = []
+    Imports(env.services, WINDOW, in_run=True).each(
+        list(zip(users, hooks, strict=True)), run_id=1, submit=at_once, end=results.extend
+    )
+
+    assert {number: result.saved.new for number, result in results} == {0: 0, 1: 1, 2: 0, 3: 0}
+    assert late in env.stored(users[1])
+    assert sliced(env) == {users[0].id, users[1].id, users[3].id}
+
+
+def test_slices_that_can_not_be_stored_together_are_read_one_by_one(env, monkeypatch):
+    users = with_older_history(env, 3)
+    store = slices.store
+
+    def fails(conn, read):
+        if len(read) > 1:
+            raise DatabaseError("a trigger refuses one of them")
+        store(conn, read)
+
+    monkeypatch.setattr(slices, "store", fails)
+
+    results = each(env, users, LOOKS)
+
+    assert [result.requests for result in results] == [3] * 3
+    assert sliced(env) == {user.id for user in users}
 
 
 def test_one_with_news_or_in_trouble_leaves_the_others_alone(env):

@@ -38,6 +38,10 @@ from checkinsync.nightly.schedule import Entry
 from checkinsync.nightly.summary import RunSummary
 from checkinsync.sync.outcome import Failed, Outcome, RetryAt, Skipped
 
+LATE = timedelta(seconds=10)
+"""So long a start may wait for others' older history. Where it waits longer, the night is too full
+to read any but what has waited longest."""
+
 SPARE = timedelta(minutes=15)
 """Before the deadline no import looks beyond its window any more."""
 

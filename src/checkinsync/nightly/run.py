@@ -12,7 +12,7 @@ from queue import SimpleQueue
 
 from checkinsync.nightly.attempt import Ended, ImportEach, ImportOne, attempts, one_by_one
 from checkinsync.nightly.begin import Begun, begin, store_end
-from checkinsync.nightly.course import SPARE, Course
+from checkinsync.nightly.course import LATE, SPARE, Course
 from checkinsync.nightly.outages import CircuitBreaker
 from checkinsync.nightly.plan import RunOptions
 from checkinsync.nightly.progress import Notes, progress
@@ -89,8 +89,8 @@ class _Run:
     inbox: Inbox = field(default_factory=SimpleQueue)
     running: int = 0
     """Users at work."""
-    begun_ahead: set[int] = field(default_factory=set)
-    """Those whose turn to ask Foursquare has not come yet, by id."""
+    begun_ahead: dict[int, datetime] = field(default_factory=dict)
+    """When those were due whose turn to ask Foursquare has not come yet, by id."""
     ends: deque[datetime] = field(default_factory=deque)
     """When the last users were done, for as long as `LATELY`."""
     notes: Notes = field(init=False)
@@ -203,7 +203,7 @@ class _Run:
 
     def _start(self, entries: Sequence[Entry]) -> None:
         self.running += len(entries)
-        self.begun_ahead.update(entry.user.id for entry in entries)
+        self.begun_ahead.update((entry.user.id, entry.at) for entry in entries)
         with signals_deferred():  # an exception while a thread starts breaks that thread
             self.beginners.submit(self._attempt, entries, probes=bool(self.course.outages.away))
 
@@ -219,20 +219,21 @@ class _Run:
 
     def _hooks(self, user_id: int, *, probes: bool) -> Hooks:
         def check_start() -> None:
-            self.begun_ahead.discard(user_id)
+            self.begun_ahead.pop(user_id, None)
             if not probes:
                 self.course.check_start()
 
         return Hooks(check_start, self._check_stop, may_scrub=partial(self._may_look_back, user_id))
 
     def _may_look_back(self, user_id: int) -> bool:
-        """Return True if no user's window has to wait, since none's start is due; or if it is this
-        user's turn. Never when the deadline is near."""
+        """Return True if no user's window waits for long, or if it is this user's turn. Never when
+        the deadline is near."""
         now = self.now
         if self.course.stop is not None:
             return False
-        waiting = bool(self.begun_ahead) or self.queue.start_is_due(now)
-        turn = user_id in self.begun.found.look_back or not waiting
+        ahead = list(self.begun_ahead.values())
+        late = any(at <= now - LATE for at in ahead) or self.queue.start_is_due(now - LATE)
+        turn = user_id in self.begun.found.look_back or not late
         if turn and now < self.course.deadline - SPARE:
             return True
         self.course.no_time_for.add(user_id)
@@ -272,7 +273,7 @@ class _Run:
             ended = [*ended, *self.inbox.get()]
         for each in ended:
             self.running -= 1
-            self.begun_ahead.discard(each.entry.user.id)
+            self.begun_ahead.pop(each.entry.user.id, None)
             self.ends.append(self.now)
             self.course.handle(each)
         self.course.results.record_failures()

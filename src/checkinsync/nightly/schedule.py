@@ -95,7 +95,7 @@ class Queue:
         return None
 
     def start_is_due(self, now: datetime) -> bool:
-        """Return True if a first start is due and waits for a worker; thread-safe."""
+        """Return True if a first start that was due then waits for a worker; thread-safe."""
         return any(entry.at <= now for entry in self._starts[:1])
 
     def take_any(self) -> Entry | None:

@@ -122,7 +122,7 @@ def set_user(conn: Connection, run_id: int, user: StoredUser) -> None:
 
 
 def start_is_due(conn: Connection, run_id: int, at: datetime) -> bool:
-    """Return True if a user waits whose start has come."""
+    """Return True if a user waits whose start had come by then."""
     row = conn.execute(
         """
         SELECT EXISTS (SELECT FROM checkinsync_queue.users

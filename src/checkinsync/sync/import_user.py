@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from checkinsync.errors import DatabaseError, sentence
@@ -13,12 +14,16 @@ from checkinsync.store import checkins, walks
 from checkinsync.sync.importing import Import
 from checkinsync.sync.outcome import Imported, attempted
 from checkinsync.sync.scope import Scope
+from checkinsync.sync.scrub import begin, store_unchanged
 from checkinsync.sync.session import Hooks, Services, Session, together
 
 NO_HOOKS = Hooks()
 
 AT_MOST = 1.0
 """Seconds after which those who are there are finished, and no longer wait for others."""
+
+ITEMS = 500
+"""Check-ins of slices that wait, at most: 2 kB each."""
 
 Submit = Callable[[Callable[[], None]], object]
 """Has something done: at once, or by another thread."""
@@ -89,12 +94,12 @@ class Imports:
                 asked.put(number, None)
                 end([(number, session)])
         for group in asked:
-            _finish(group, submit, end)
+            _finish(group, asked, submit, end)
 
 
 class _Asked:
-    """Imports that wait with their first page, to be finished together: in groups, the last one as
-    soon as all users have been asked for."""
+    """Imports that wait with a page, to be stored together: in groups, the last one as soon as all
+    users have been asked for."""
 
     def __init__(self, count: int) -> None:
         self._left = count
@@ -104,25 +109,32 @@ class _Asked:
     def put(self, number: int, work: Import | None) -> None:
         """Add a user's import; None: it does not wait."""
         with self._changed:
-            self._left -= 1
             if work is not None:
                 self._there[number] = work
-            if not self._left:
+            self._left -= 1
+            if not self._left or self._full:
                 self._changed.notify()
 
+    def wait_for(self, count: int) -> None:
+        """Wait for so many more."""
+        with self._changed:
+            self._left += count
+
+    @property
+    def _full(self) -> bool:
+        return sum(work.slice_items for work in self._there.values()) >= ITEMS
+
     def __iter__(self) -> Iterator[dict[int, Import]]:
-        while True:
+        while self._left or self._there:
             with self._changed:
-                last = self._changed.wait_for(lambda: not self._left, timeout=AT_MOST)
+                self._changed.wait_for(lambda: not self._left or self._full, timeout=AT_MOST)
                 group, self._there = self._there, {}
             if group:
                 yield group
-            if last:
-                return
 
 
 def _ask(number: int, work: Import, asked: _Asked, end: End) -> None:
-    """Receive a user's first page. If more than that may be needed, go on at once."""
+    """Receive a user's next page. If more than that may be needed, go on at once."""
     problem = attempted(work.ask)
     waits = problem is None and work.candidate is not None
     asked.put(number, work if waits else None)
@@ -130,8 +142,8 @@ def _ask(number: int, work: Import, asked: _Asked, end: End) -> None:
         end([(number, problem or _result(work))])
 
 
-def _finish(group: Mapping[int, Import], submit: Submit, end: End) -> None:
-    """Finish imports whose first pages are there; those that need more go on by themselves."""
+def _finish(group: Mapping[int, Import], asked: _Asked, submit: Submit, end: End) -> None:
+    """Store the pages that are there. Those who have something new go on by themselves."""
     problem = attempted(partial(finish_unchanged, list(group.values())))
     done: list[Result] = []
     for number, work in group.items():
@@ -140,6 +152,9 @@ def _finish(group: Mapping[int, Import], submit: Submit, end: End) -> None:
             done.append((number, problem))
         elif work.is_done:
             done.append((number, _result(work)))
+        elif work.scrub is not None and work.scrub.asks:
+            asked.wait_for(1)
+            submit(partial(_ask, number, work, asked, end))
         else:
             submit(partial(_go_on, number, work, end))
     end(done)
@@ -158,8 +173,8 @@ def _result(work: Import) -> Imported | Exception:
 
 
 def finish_unchanged(imports: Sequence[Import]) -> None:
-    """Finish, in one transaction, the imports whose only page is stored as it is shown: those of
-    users who have nothing new. The others, and all if that fails, are for `run`."""
+    """Store, in one transaction, that pages are stored as they are shown: the only ones of users
+    who have nothing new, and those of slices. The others, and all if that fails, are for `run`."""
     candidates = {each.user_id: each for each in imports if each.candidate is not None}
     if not candidates:
         return
@@ -168,10 +183,26 @@ def finish_unchanged(imports: Sequence[Import]) -> None:
             chosen = [candidates[user] for user in sorted(held) if held[user]]
             pages = [each.candidate for each in chosen if each.candidate is not None]
             unchanged = checkins.as_stored(conn, pages)
-            done = [each for each in chosen if each.user_id in unchanged]
-            if done:
-                walks.finish(conn, [each.unchanged_end() for each in done])
+            walked = [e for e in chosen if e.user_id in unchanged and e.scrub is None]
+            if walked:
+                walks.finish(conn, [each.unchanged_end() for each in walked])
+            scrubs = [e.scrub for e in chosen if e.user_id in unchanged and e.scrub is not None]
+            if scrubs:
+                store_unchanged(conn, scrubs)
     except DatabaseError:  # each of them meets it again, and says so
+        for each in imports:
+            each.scrub = None
         return
-    for each in done:
+    for each in walked:
         each.take_unchanged()
+    _begin_slices(walked)
+
+
+def _begin_slices(imports: Sequence[Import]) -> None:
+    """Look together where the next slices of these users begin, whose windows are stored."""
+    for each in imports:
+        each.scrub = each.new_scrub() if each.scrubs else None
+    scrubs = [each.scrub for each in imports if each.scrub and each.scrub.reads_slice]
+    if scrubs:
+        with suppress(DatabaseError):  # each looks by itself, and meets it again
+            begin(scrubs)

@@ -74,6 +74,8 @@ class Import:
     may_be_unchanged: bool = False
     """The next page may be stored as it is shown."""
     scrubs: bool = False
+    scrub: Scrub | None = None
+    """The look at what is older than the window, once that is stored."""
     coverage: WalkCoverage = field(default_factory=WalkCoverage)
     order: Order | None = None
     pages: int = 0
@@ -96,15 +98,24 @@ class Import:
         return self.session.client.requests
 
     @property
+    def slice_items(self) -> int:
+        """The number of check-ins of a slice that are to be stored."""
+        return len(self.candidate.checkins) if self.scrub and self.candidate else 0
+
+    @property
     def is_done(self) -> bool:
         """True if nothing is left to be asked for."""
-        return self.received is None and self.walk.request is None and not self.scrubs
+        walked = self.received is None and self.walk.request is None
+        return walked and (self.scrub.is_done if self.scrub else not self.scrubs)
 
     # --- the first page ---------------------------------------------------------------------------
 
     def ask(self) -> None:
-        """Plan the walk and receive its first page. An early end is stored with its reason, and the
-        lease given back."""
+        """Plan the walk and receive its first page; or receive the next one of a slice. An early
+        end is stored with its reason, and the lease given back."""
+        if self.scrub is not None:
+            self.candidate = self.scrub.ask()
+            return
         self._log("import_started", scope=type(self.scope).__name__.lower())
         with self._ending_early():
             self.hooks.check_start()
@@ -314,16 +325,7 @@ class Import:
 
     def _scrub(self) -> None:
         """Check what is older than the window; the import has succeeded whatever comes of it."""
-        state = self.session.state
-        work = Scrub(
-            self.session,
-            replace(state.slices, order=self.order),
-            self.spans,
-            reached=self._oldest,
-            reached_at=self.coverage.place(now=self.session.now),
-            before=self.saved,
-            check_stop=self.hooks.check_stop,
-        )
+        work = self.scrub or self.new_scrub()
         try:
             work.run()
         finally:
@@ -333,6 +335,18 @@ class Import:
                     conn, self.session.job, self.saved, requests=self.requests
                 )
             )
+
+    def new_scrub(self) -> Scrub:
+        """Return the look at what is older than the window, which is stored."""
+        return Scrub(
+            self.session,
+            replace(self.session.state.slices, order=self.order),
+            self.spans,
+            reached=self._oldest,
+            reached_at=self.coverage.place(now=self.session.now),
+            before=self.saved,
+            check_stop=self.hooks.check_stop,
+        )
 
     def _progress(self, page: Page, number: int, *, seen: int, saved: Saved) -> jobs.Progress:
         expected = self.expected if self.expected is not None else page.total

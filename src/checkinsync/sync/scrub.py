@@ -7,7 +7,7 @@ fails an import: the window is stored already.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -23,13 +23,14 @@ from checkinsync.model.changes import Saved, Stored
 from checkinsync.model.listing import PAGE, Page, PageRequest
 from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
 from checkinsync.store import deletions, slices
+from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection
 from checkinsync.store.slices import Counted, Place, Read
 from checkinsync.store.sync_state import Slices
 from checkinsync.sync.confirm_deletions import confirm_missing
 from checkinsync.sync.coverage import covered
 from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, OWN_WORD, is_due, is_due_each_night
-from checkinsync.sync.save_page import as_shown, mark_unshown, save_page
+from checkinsync.sync.save_page import as_shown, mark_unshown, save_page, shown_as
 from checkinsync.sync.session import Session
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
 
@@ -59,6 +60,29 @@ def is_scrub_due(last: datetime | None, *, now: datetime) -> bool:
     """Return True if the last scrub was long enough ago; a time far in the future was written by a
     clock that went wrong."""
     return last is None or abs(now - last) >= NOT_BEFORE
+
+
+def begin(scrubs: Sequence[Scrub], *, least: int = 0) -> None:
+    """Begin the next slice of each, of at least so many check-ins."""
+    places = [place for each in scrubs for place in each.places()]
+    with scrubs[0].session.services.reading() as conn:
+        found = slices.counted(conn, places)
+    for each, window, above in zip(scrubs, found[::2], found[1::2], strict=True):
+        each.begin(window, above, least=least)
+
+
+def store_unchanged(conn: Connection, scrubs: Sequence[Scrub]) -> None:
+    """Store that their pages were read, which are stored as they are shown. If that fails, nothing
+    of these scrubs can be used any more."""
+    pages = [(each, each.received) for each in scrubs if each.received is not None]
+    places = [place for each, page in pages for place in page.places(each.user_id)]
+    found = slices.counted(conn, places)
+    read = [
+        each.take(conn, page, each.unchanged(page), around)
+        for (each, page), around in zip(pages, found, strict=True)
+    ]
+    if read:
+        slices.store(conn, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +138,8 @@ class Scrub:
     check_stop: Callable[[], None]
     saved: Saved = field(default_factory=Saved)
     reading: Slice | None = None
+    received: _Received | None = None
+    """The page that is to be stored next, if it is there already."""
     over: int = 0
     """Check-ins stored above the place where the reading begins."""
     may_aim: bool = True
@@ -133,6 +159,33 @@ class Scrub:
     @property
     def now(self) -> datetime:
         return self.session.now
+
+    @property
+    def is_done(self) -> bool:
+        """True if nothing is left to be asked for."""
+        read = self.reading is not None and self.reading.request is None
+        return self.dropped or (read and not self.session.state.missing)
+
+    @property
+    def reads_slice(self) -> bool:
+        """True if the next slice is all there is to do."""
+        return self.reached is not None and not self.session.state.missing
+
+    @property
+    def asks(self) -> bool:
+        """True if another page of the slice is to be asked for."""
+        asked = self.reading is not None and self.reading.request is not None
+        return asked and self.received is None
+
+    def ask(self) -> Shown | None:
+        """Receive the next page of the slice. Return it, to be stored with others' if it is stored
+        as it is shown; None: that is for `run`."""
+        with self._dropped_on_error():
+            if self.reading is not None and self.reading.request is not None and self._may_ask():
+                self.received = self._receive(self.reading.request)
+                page, span = self.received.page, self.received.span
+                return shown_as(self.user_id, page.items, span, now=self.received.at)
+        return None
 
     def run(self) -> None:
         """Look for what is missing, or read a slice if that is owed; then ask for what was missed
@@ -171,10 +224,8 @@ class Scrub:
             with self.session.transaction() as conn:
                 slices.store(conn, [self._state(self.spans)])
         elif self.reached is not None:
-            with self.session.services.reading() as conn:
-                window, above = slices.counted(conn, self.places())
-            # what was moved may turn up the sooner
-            self.begin(window, above, least=PAGE - 2 * MARGIN if marked.missed_twice else 0)
+            if self.reading is None:  # what was moved may turn up the sooner
+                begin([self], least=PAGE - 2 * MARGIN if marked.missed_twice else 0)
             self._read()
 
     def _marked(self) -> _Marked:
@@ -230,9 +281,10 @@ class Scrub:
         """Page after page. Return the page with which the list seems to end."""
         reading, page = self.reading, None
         assert reading is not None
-        while reading.request is not None and self._may_ask():
-            received = self._receive(reading.request)
-            self._store(received, reading)
+        while self.received is not None or (reading.request is not None and self._may_ask()):
+            assert reading.request is not None
+            received = self.received or self._receive(reading.request)
+            self._store(received)
             page = received.page
         return page if reading.ended else None
 
@@ -245,32 +297,40 @@ class Scrub:
         left = self.session.client.remaining
         return left is None or left > RESERVE
 
-    def _store(self, received: _Received, reading: Slice) -> None:
+    def _store(self, received: _Received) -> None:
         """One page, one transaction: its rows, what it does not show, what it verifies. The job
         ends with the last one, if nothing else is to be done."""
         with self.session.transaction() as conn:
             saved = self._save(conn, received)
             around = slices.counted(conn, received.places(self.user_id))
-            slices.store(conn, [self._take(conn, received, reading, saved, *around)])
+            slices.store(conn, [self.take(conn, received, saved, *around)])
 
     def _save(self, conn: Connection, received: _Received) -> Saved:
         items, span, at = received.page.items, received.span, received.at
-        known = self.stretch[1] if self.stretch else ()
-        saved = as_shown(conn, self.user_id, items, span, now=at, known=known)
+        saved = as_shown(conn, self.user_id, items, span, now=at, known=self._known)
         if saved is not None:
             return saved
-        return save_page(conn, self.user_id, items, now=at, span=span, known=known)
+        return save_page(conn, self.user_id, items, now=at, span=span, known=self._known)
 
-    def _take(
+    def unchanged(self, received: _Received) -> Saved:
+        """Return what became of a page that is stored as it is shown."""
+        return Saved(unchanged=sum(item.key not in self._known for item in received.page.items))
+
+    @property
+    def _known(self) -> Collection[str]:
+        return self.stretch[1] if self.stretch else ()
+
+    def take(
         self,
         conn: Connection,
         received: _Received,
-        reading: Slice,
         saved: Saved,
         around: Counted | None = None,
     ) -> Read:
         """Take the page in, mark what it does not show, and return what is to be stored with it.
         `around`: where it ends."""
+        reading, self.received = self.reading, None
+        assert reading is not None
         page, span, at = received.page, received.span, received.at
         self.saved += saved
         reading.take(page, span, below=around.below if around else 0)

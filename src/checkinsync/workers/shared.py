@@ -17,7 +17,7 @@ from checkinsync.nightly import queries as runs
 from checkinsync.nightly import run as nightly
 from checkinsync.nightly.attempt import Ended
 from checkinsync.nightly.begin import begin
-from checkinsync.nightly.course import SPARE, Course
+from checkinsync.nightly.course import LATE, SPARE, Course
 from checkinsync.nightly.notices import Circumstances
 from checkinsync.nightly.outages import DATABASE, CircuitBreaker, Outages
 from checkinsync.nightly.plan import RunOptions
@@ -122,7 +122,8 @@ class SharedRuns:
             calm = course.stop is None and not course.outages.away
             if calm and (now := self._services.now()) < course.deadline:
                 shared_run_users.set_running(conn, run_id, user_id)
-                wait = not user.look_back and shared_run_users.start_is_due(conn, run_id, now)
+                late = shared_run_users.start_is_due(conn, run_id, now - LATE)
+                wait = late and not user.look_back
                 return Admitted(course, loaded.entry(user_id), user.doubted, wait)
         return self._admit_in_trouble(run_id, user_id, turn)
 
