@@ -10,14 +10,13 @@ import pytest
 SOURCES = Path(__file__).parent.parent / "src" / "checkinsync"
 PIECED = [
     ("migrations/runner.py", "statement.text.encode()"),
-    ("store/leases.py", "holding(leases).statement"),
-    ("store/pool.py", "first.statement"),
     ("store/pool.py", "message"),
+    ("store/pool.py", "self.statement"),
     ("workers/queries.py", "query"),
     ("workers/queries.py", "text"),
 ]
-"""What sends the files of `sql/`, the settings with which each transaction begins and the leases
-that it renews with them, and the queue's own statements and files."""
+"""What sends the files of `sql/`, the settings with which each transaction begins and the statement
+that goes with them, and the queue's own statements and files."""
 
 
 def executed(tree: ast.Module) -> list[ast.expr]:

@@ -102,7 +102,7 @@ def ensure_held(conn: Connection, lease: Lease) -> None:
 def held(conn: Connection, leases: Collection[Lease]) -> dict[int, bool]:
     """Renew leases for 90 s, as `holding` does. Return the users whose lease is still held, and if
     they still exist; they then stay until the end of the transaction."""
-    return dict(conn.execute(holding(leases).statement).fetchall())
+    return dict(holding(leases).send(conn))
 
 
 def holding(leases: Collection[Lease]) -> First:

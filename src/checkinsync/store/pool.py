@@ -57,6 +57,11 @@ class First:
     rows: list[Row] = field(default_factory=list)
     """Of its answer, once the transaction has begun."""
 
+    def send(self, conn: Connection) -> list[Row]:
+        """Send it by itself, in a transaction that has begun without it."""
+        self.rows = conn.execute(self.statement).fetchall()
+        return self.rows
+
 
 PATIENCE = 10.0
 """Seconds to wait for a connection before the database counts as away."""
@@ -215,14 +220,16 @@ def transaction(
 @contextmanager
 def _begun(pool: Pool, mode: LiteralString, first: First | None) -> Iterator[Connection]:
     """A connection with a transaction, which ends with the block."""
-    conn, begun = _begin(pool, mode, first if pool.search_path else None)
+    at_once = first if pool.search_path else None
+    conn, begun = _begin(pool, mode, at_once)
     try:
         with conn:
             if pool.search_path is None:
                 pool.search_path = schema.use(conn)
-                begun = conn.execute(first.statement) if first else begun
-            if first:
-                first.rows = _last(begun)
+            if at_once:
+                at_once.rows = _last(begun)
+            elif first:
+                first.send(conn)
             yield conn
     finally:
         pool.putconn(conn)

@@ -22,8 +22,8 @@ NO_HOOKS = Hooks()
 AT_MOST = 1.0
 """Seconds after which those who are there are finished, and no longer wait for others."""
 
-ITEMS = 500
-"""Check-ins of slices that wait, at most: 2 kB each."""
+ITEMS = 2000
+"""Check-ins that wait on their pages, at most: about 3 kB each."""
 
 Submit = Callable[[Callable[[], None]], object]
 """Has something done: at once, or by another thread."""
@@ -104,15 +104,17 @@ class _Asked:
     def __init__(self, count: int) -> None:
         self._left = count
         self._there: dict[int, Import] = {}
+        self._items = 0
         self._changed = threading.Condition()
 
     def put(self, number: int, work: Import | None) -> None:
         """Add a user's import; None: it does not wait."""
         with self._changed:
-            if work is not None:
+            if work is not None and work.candidate is not None:
                 self._there[number] = work
+                self._items += len(work.candidate.checkins)
             self._left -= 1
-            if not self._left or self._full:
+            if self._is_due():
                 self._changed.notify()
 
     def wait_for(self, count: int) -> None:
@@ -120,15 +122,14 @@ class _Asked:
         with self._changed:
             self._left += count
 
-    @property
-    def _full(self) -> bool:
-        return sum(work.slice_items for work in self._there.values()) >= ITEMS
+    def _is_due(self) -> bool:
+        return not self._left or self._items >= ITEMS
 
     def __iter__(self) -> Iterator[dict[int, Import]]:
         while self._left or self._there:
             with self._changed:
-                self._changed.wait_for(lambda: not self._left or self._full, timeout=AT_MOST)
-                group, self._there = self._there, {}
+                self._changed.wait_for(self._is_due, timeout=AT_MOST)
+                group, self._there, self._items = self._there, {}, 0
             if group:
                 yield group
 

@@ -98,11 +98,6 @@ class Import:
         return self.session.client.requests
 
     @property
-    def slice_items(self) -> int:
-        """The number of check-ins of a slice that are to be stored."""
-        return len(self.candidate.checkins) if self.scrub and self.candidate else 0
-
-    @property
     def is_done(self) -> bool:
         """True if nothing is left to be asked for."""
         walked = self.received is None and self.walk.request is None
