@@ -25,8 +25,8 @@ from support.forked import Forked
 
 TESTS = Path(__file__).parent.parent
 KEY = "5ea1" * 16
-PATIENCE = 120.0
-"""Seconds; a command takes one or two."""
+PATIENCE = 240.0
+"""Seconds; a command takes one or two, and each look for a database that stays away takes ten."""
 
 SIGNS = {"kill": signal.SIGKILL}
 """Deeds that a process does to itself; for all others it stops at the seam until they are done."""
