@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -34,10 +33,6 @@ if TYPE_CHECKING:
     from checkinsync.foursquare.oauth import OAuth
 
 log = logging.getLogger(__name__)
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that reads a page lets another one go on: Python's 5 ms are longer
-than most answers of the database, which would then have nothing to do meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,6 @@ def open_app(
     `now` is the clock of everything but the leases, which are renewed every so many real seconds.
     """
     now = now or SteadyClock().now
-    sys.setswitchinterval(SWITCH_INTERVAL)
     with ExitStack() as stack:
         keyring = open_keyring(settings)
         pool = stack.enter_context(open_pooled(settings))
