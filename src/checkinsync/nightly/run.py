@@ -166,8 +166,8 @@ class _Run:
             self._start(entries)
 
     def _ahead(self) -> int:
-        """Return how many users may be begun before a worker is free for them: nobody is for much
-        longer than their own import takes. None, while that would be for a few only."""
+        """Return how many users may be begun before a worker is free for them: few enough that each
+        waits for a fraction of a second; none while there is room for a few only."""
         while self.ends and self.now - self.ends[0] > LATELY:
             self.ends.popleft()
         ahead = min(2 * MOST, len(self.ends))
