@@ -33,6 +33,30 @@ NO_ANSWER = (FoursquareAway, RateLimited, RequestRefused, TokenRejected)
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The check-ins that were not shown where they had to be."""
+
+    waiting: Sequence[Stored] = ()
+    """To be looked for again tonight."""
+    missed_twice: bool = False
+    """Two looks did not show some."""
+
+
+def looked_for(session: Session) -> Missing:
+    """Return the rows to be looked for again; none where more is missing than any answer about it
+    would be believed."""
+    user_id, at = session.user.id, session.now
+    with session.services.reading() as conn:
+        missed_twice = bool(deletions.missing_twice(conn, user_id, now=at))
+        once = deletions.missing_once(conn, user_id, before=at - AGAIN_AFTER, now=at)
+        waiting = [row for row in once if is_due(row, now=at)]
+        if waiting:
+            recent = deletions.recent(conn, user_id, since=at - LATELY, now=at)
+            waiting = [] if OWN_WORD.holds(recent) else waiting
+    return Missing(waiting, missed_twice)
+
+
 # --- one check-in ---------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from checkinsync.foursquare import parse
 from checkinsync.model.changes import Saved
 from checkinsync.model.checkin import Checkin
 from checkinsync.model.listing import Checkpoint, Page, Window
-from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan
+from checkinsync.model.span import Order, VerifiedSpan
 from checkinsync.store import checkins, jobs, quarantine, sync_state, users, walks
 from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection
@@ -25,6 +25,7 @@ from checkinsync.store.walks import Finished
 from checkinsync.sync.ahead import PagesAhead
 from checkinsync.sync.coverage import WalkCoverage, covered
 from checkinsync.sync.outcome import Imported
+from checkinsync.sync.received import Received
 from checkinsync.sync.save_page import as_shown, save_page, shown_as
 from checkinsync.sync.scope import Nightly, Scope, Since, begin
 from checkinsync.sync.scrub import Scrub, is_scrub_due
@@ -35,23 +36,6 @@ LARGEST = 2**31 - 1
 """The largest number that the progress columns hold; `count` may be anything."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A page that was received, and what it shows of the list."""
-
-    page: Page
-    listed: PageOrder
-    span: Span | None
-    order: Order | None
-    at: datetime
-
-    @classmethod
-    def of(cls, page: Page, *, now: datetime) -> _Received:
-        """Return the page as received now."""
-        listed = PageOrder.of(page.items, now=now)
-        return cls(page, listed, listed.span(top=page.offset == 0), listed.order, now)
 
 
 @dataclass(slots=True)
@@ -67,7 +51,7 @@ class Import:
     """The start of the walk, which this import may be resuming."""
     walk: Walk = field(init=False)
     ahead: PagesAhead = field(init=False)
-    received: _Received | None = None
+    received: Received | None = None
     """The page that is to be stored next, if it is there already."""
     candidate: Shown | None = None
     """The page, if the import ends with it unless something in it has to be stored."""
@@ -143,9 +127,9 @@ class Import:
             if readable:
                 self.saved += save_page(conn, self.user_id, readable, now=self.session.now)
 
-    def _receive(self) -> _Received:
+    def _receive(self) -> Received:
         assert self.walk.request is not None
-        return _Received.of(self.ahead.receive(self.walk.request), now=self.session.now)
+        return Received.of(self.ahead.receive(self.walk.request), now=self.session.now)
 
     def unchanged_end(self) -> Finished:
         """Return the end of an import whose only page is stored as it is shown. Changes nothing
@@ -188,7 +172,7 @@ class Import:
             self._end_early(error)
             raise
 
-    def _take(self, received: _Received) -> None:
+    def _take(self, received: Received) -> None:
         """One page, one transaction: its rows, the job's progress, the checkpoint or the end."""
         page = received.page
         known = self.walk.known.intersection(item.key for item in page.items)
@@ -203,7 +187,7 @@ class Import:
             self._store(conn, received, saved)
         self._took(received, saved)
 
-    def _save(self, conn: Connection, received: _Received, known: Collection[str]) -> Saved:
+    def _save(self, conn: Connection, received: Received, known: Collection[str]) -> Saved:
         items, span, at = received.page.items, received.span, received.at
         if self.may_be_unchanged:
             saved = as_shown(conn, self.user_id, items, span, now=at, known=known)
@@ -211,7 +195,7 @@ class Import:
                 return saved
         return save_page(conn, self.user_id, items, now=at, span=span, known=known)
 
-    def _took(self, received: _Received, saved: Saved) -> None:
+    def _took(self, received: Received, saved: Saved) -> None:
         """Note a page that is stored."""
         self.order = received.order or self.order
         self.may_be_unchanged = not saved.new
@@ -233,7 +217,7 @@ class Import:
             return None
         return checkins.count(conn, self.user_id)
 
-    def _store(self, conn: Connection, received: _Received, saved: Saved) -> None:
+    def _store(self, conn: Connection, received: Received, saved: Saved) -> None:
         """Store how far the walk has come, or that it has finished."""
         finished = self.walk.request is None and self.walk.problem is None
         progress = self._progress(
@@ -258,7 +242,7 @@ class Import:
             jobs.finish(conn, self.session.job)
             self.session.release(conn)
 
-    def _new_order(self, received: _Received) -> Order | None:
+    def _new_order(self, received: Received) -> Order | None:
         """By what the list is ordered, where this page tells it first: slices rely on it."""
         return None if received.order is self.order else received.order
 
@@ -273,7 +257,7 @@ class Import:
         return checkpoint
 
     def _end(
-        self, progress: jobs.Progress, received: _Received, *, oldest: datetime | None
+        self, progress: jobs.Progress, received: Received, *, oldest: datetime | None
     ) -> Finished:
         """The end of the walk: down to `oldest` all has been compared since its first attempt."""
         self.scrubs = self._may_scrub(oldest)
@@ -307,7 +291,7 @@ class Import:
             and self.hooks.may_scrub()
         )
 
-    def _in_window(self, received: _Received) -> int:
+    def _in_window(self, received: Received) -> int:
         """Count the page's check-ins that the next night's window will hold again."""
         if not isinstance(self.scope, Nightly):
             return 0

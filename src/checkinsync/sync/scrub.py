@@ -21,15 +21,16 @@ from checkinsync.errors import (
 )
 from checkinsync.model.changes import Saved, Stored
 from checkinsync.model.listing import PAGE, Page, PageRequest
-from checkinsync.model.span import Order, PageOrder, Span, VerifiedSpan, first_at
-from checkinsync.store import deletions, slices
+from checkinsync.model.span import Span, VerifiedSpan, first_at
+from checkinsync.store import slices
 from checkinsync.store.checkins import Shown
 from checkinsync.store.pool import Connection
 from checkinsync.store.slices import Counted, Place, Read
 from checkinsync.store.sync_state import Slices
-from checkinsync.sync.confirm_deletions import confirm_missing
+from checkinsync.sync.confirm_deletions import Missing, confirm_missing, looked_for
 from checkinsync.sync.coverage import covered
-from checkinsync.sync.deletions import AGAIN_AFTER, LATELY, OWN_WORD, is_due, is_due_each_night
+from checkinsync.sync.deletions import is_due_each_night
+from checkinsync.sync.received import Received
 from checkinsync.sync.save_page import as_shown, mark_unshown, save_page, shown_as
 from checkinsync.sync.session import Session
 from checkinsync.sync.slice import FEW, LEAST, MARGIN, Slice, share
@@ -75,7 +76,7 @@ def store_unchanged(conn: Connection, scrubs: Sequence[Scrub]) -> None:
     """Store that their pages were read, which are stored as they are shown. If that fails, nothing
     of these scrubs can be used any more."""
     pages = [(each, each.received) for each in scrubs if each.received is not None]
-    places = [place for each, page in pages for place in page.places(each.user_id)]
+    places = [place for each, page in pages for place in _ends(page, each.user_id)]
     found = slices.counted(conn, places)
     read = [
         each.take(conn, page, each.unchanged(page), around)
@@ -85,40 +86,12 @@ def store_unchanged(conn: Connection, scrubs: Sequence[Scrub]) -> None:
         slices.store(conn, read)
 
 
-@dataclass(frozen=True, slots=True)
-class _Marked:
-    """The check-ins that were not shown where they had to be."""
-
-    waiting: list[Stored]
-    """To be looked for again tonight."""
-    missed_twice: bool
-    """Two looks did not show some."""
-
-
-NOTHING = _Marked([], missed_twice=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A page that was received, and what it shows of the list."""
-
-    page: Page
-    listed: PageOrder
-    span: Span | None
-    at: datetime
-
-    @classmethod
-    def of(cls, page: Page, *, known: Order | None, now: datetime) -> _Received:
-        """Return the page as received now, of a list in that order."""
-        listed = PageOrder.of(page.items, now=now)
-        return cls(page, listed, listed.span(top=page.offset == 0, known=known), now)
-
-    def places(self, user_id: int) -> list[Place]:
-        """Return where the page ends, if that can be told, for what is stored around it."""
-        if self.span is None or self.span.oldest is None:
-            return []
-        short = len(self.page.items) < self.page.limit
-        return [Place(user_id, self.span.oldest, below=FEW + 1 if short else 0)]
+def _ends(received: Received, user_id: int) -> list[Place]:
+    """Return where a page ends, if that can be told, for what is stored around it."""
+    if received.span is None or received.span.oldest is None:
+        return []
+    short = len(received.page.items) < received.page.limit
+    return [Place(user_id, received.span.oldest, below=FEW + 1 if short else 0)]
 
 
 @dataclass(slots=True)
@@ -138,7 +111,7 @@ class Scrub:
     check_stop: Callable[[], None]
     saved: Saved = field(default_factory=Saved)
     reading: Slice | None = None
-    received: _Received | None = None
+    received: Received | None = None
     """The page that is to be stored next, if it is there already."""
     over: int = 0
     """Check-ins stored above the place where the reading begins."""
@@ -195,7 +168,7 @@ class Scrub:
         """
         with self._dropped_on_error():
             if self.session.state.missing:
-                self._run(self._marked())
+                self._run(looked_for(self.session))
                 self.saved += confirm_missing(
                     self.session,
                     order=self.slices.order,
@@ -203,7 +176,7 @@ class Scrub:
                     check_stop=self.check_stop,
                 )
             elif not self.dropped:
-                self._run(NOTHING)
+                self._run(Missing())
 
     @contextmanager
     def _dropped_on_error(self) -> Iterator[None]:
@@ -215,7 +188,7 @@ class Scrub:
             level = logging.WARNING if odd else logging.INFO
             log.log(level, "slice_dropped", extra={"user_id": self.user_id, "reason": str(reason)})
 
-    def _run(self, marked: _Marked) -> None:
+    def _run(self, marked: Missing) -> None:
         owed = self.slices.owed and self.reached is not None
         if marked.waiting and not owed:  # another one each night, so that none waits for ever
             number = self.now.toordinal() % len(marked.waiting)
@@ -227,19 +200,6 @@ class Scrub:
             if self.reading is None:  # what was moved may turn up the sooner
                 begin([self], least=PAGE - 2 * MARGIN if marked.missed_twice else 0)
             self._read()
-
-    def _marked(self) -> _Marked:
-        """Return the rows to be looked for again; none where more is missing than any answer about
-        it would be believed."""
-        at = self.now
-        with self.session.services.reading() as conn:
-            missed_twice = bool(deletions.missing_twice(conn, self.user_id, now=at))
-            once = deletions.missing_once(conn, self.user_id, before=at - AGAIN_AFTER, now=at)
-            waiting = [row for row in once if is_due(row, now=at)]
-            if waiting:
-                recent = deletions.recent(conn, self.user_id, since=at - LATELY, now=at)
-                waiting = [] if OWN_WORD.holds(recent) else waiting
-        return _Marked(waiting, missed_twice)
 
     # --- the next slice ---------------------------------------------------------------------------
 
@@ -288,31 +248,31 @@ class Scrub:
             page = received.page
         return page if reading.ended else None
 
-    def _receive(self, request: PageRequest) -> _Received:
+    def _receive(self, request: PageRequest) -> Received:
         page = self.session.client.page(offset=request.offset, limit=request.limit)
-        return _Received.of(page, known=self.slices.order, now=self.now)
+        return Received.of(page, known=self.slices.order, now=self.now)
 
     def _may_ask(self) -> bool:
         self.check_stop()
         left = self.session.client.remaining
         return left is None or left > RESERVE
 
-    def _store(self, received: _Received) -> None:
+    def _store(self, received: Received) -> None:
         """One page, one transaction: its rows, what it does not show, what it verifies. The job
         ends with the last one, if nothing else is to be done."""
         with self.session.transaction() as conn:
             saved = self._save(conn, received)
-            around = slices.counted(conn, received.places(self.user_id))
+            around = slices.counted(conn, _ends(received, self.user_id))
             slices.store(conn, [self.take(conn, received, saved, *around)])
 
-    def _save(self, conn: Connection, received: _Received) -> Saved:
+    def _save(self, conn: Connection, received: Received) -> Saved:
         items, span, at = received.page.items, received.span, received.at
         saved = as_shown(conn, self.user_id, items, span, now=at, known=self._known)
         if saved is not None:
             return saved
         return save_page(conn, self.user_id, items, now=at, span=span, known=self._known)
 
-    def unchanged(self, received: _Received) -> Saved:
+    def unchanged(self, received: Received) -> Saved:
         """Return what became of a page that is stored as it is shown."""
         return Saved(unchanged=sum(item.key not in self._known for item in received.page.items))
 
@@ -323,7 +283,7 @@ class Scrub:
     def take(
         self,
         conn: Connection,
-        received: _Received,
+        received: Received,
         saved: Saved,
         around: Counted | None = None,
     ) -> Read:
@@ -350,13 +310,13 @@ class Scrub:
         self.session.gives_back = ends
         return self._state(before, ends=ends)
 
-    def _learn(self, received: _Received, reading: Slice, around: Counted | None) -> None:
+    def _learn(self, received: Received, reading: Slice, around: Counted | None) -> None:
         """Note the list's order, and by how many places it is longer here than what is stored
         (items in quarantine, and those that are counted but never shown, less deletions not noticed
         yet), if the page shows it. If it missed the place, ask for that again, once."""
         known, shown = self.slices.order, received.listed.order
         self.slices = replace(self.slices, order=shown or known)
-        [*places] = received.places(self.user_id)
+        [*places] = _ends(received, self.user_id)
         if around is None:
             return
         [place] = places
