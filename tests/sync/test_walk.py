@@ -527,6 +527,14 @@ CHANGES = st.lists(
     same_second=st.booleans(),
 )
 @example(count=3, cap=2, changes=[("add", 0.0, 1), ("delete", 0.0, 1)], same_second=False)
+@example(
+    count=119, cap=28, same_second=False,
+    changes=[
+        ("delete", 0.0, 8), ("add", 0.5, 14), ("delete", 0.0, 1), ("delete", 0.0, 1),
+        ("add", 0.5, 10), ("add", 0.0, 15), ("delete", 0.0, 19), ("delete", 0.75, 25),
+        ("add", 0.0, 14), ("delete", 0.0, 1),
+    ],
+)  # fmt: skip
 def test_whatever_was_there_all_the_time_is_seen(count, cap, changes, same_second):
     step = timedelta(0) if same_second else timedelta(minutes=5)
     listing = Listing(history(count, step=step), cap=cap)

@@ -80,6 +80,8 @@ class Walk:
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._down_to: datetime | None = None
         self._reach = 0
+        self._total: int | None = None
+        """The list's length as the last page told it that shows something."""
         self._stage = Stage.DOWN
         self._overlap = OVERLAP
         self._step = 0
@@ -165,7 +167,7 @@ class Walk:
         elif page.offset == 0 or (page.items and page.items[0].key in self._seen):
             self._join(page, stored)
         elif not page.items and at_foot:
-            self._see_foot()
+            self._see_foot(page)
         elif at_foot and self._longest == 1:  # pages of one item can't overlap
             self._join(page, stored)
         else:
@@ -206,7 +208,7 @@ class Walk:
         fresh = [item for item in page.items if item.key not in self._seen]
         self._pushed = self._pushed or self._is_pushed(page)
         self._extend(fresh)
-        self._reach = page.offset + len(page.items)
+        self._reach, self._total = page.offset + len(page.items), page.total
         self._step = 0
         self._beyond = self._beyond and not fresh
         if self._checkpoint is not None and not self._seen.isdisjoint(self._checkpoint.tail[-1:]):
@@ -242,17 +244,22 @@ class Walk:
         self._ahead = length if self._feet > 1 else 0
         self._go_to(Stage.FOOT, self._reach + self._ahead)
 
-    def _see_foot(self) -> None:
-        """Handle an empty page: where the known items end it is the end of the list.
+    def _see_foot(self, page: Page) -> None:
+        """Handle an empty page: where the known items end it is the end of the list, unless the
+        list has become shorter since: then what follows has moved up.
 
         Further down it proves nothing about the items in between: they have yet to be seen.
         """
+        fewer = (self._total or 0) - (page.total or 0)
         if self._ahead:
             self._ahead, self._beyond = 0, True
             self._go_to(Stage.FOOT, self._reach)
         elif self._pushed and self._relooks < RELOOKS:
             self._relooks, self._pushed = self._relooks + 1, False
             self._go_to(Stage.DOWN, max(0, len(self._seen) - OVERLAP))
+        elif page.total and fewer > 0 and self._relooks < RELOOKS:
+            self._relooks += 1
+            self._go_to(Stage.DOWN, max(0, self._reach - fewer - OVERLAP))
         else:
             self._end()
 
