@@ -82,7 +82,7 @@ def test_an_import_killed_again_and_again_comes_to_its_end(story, killing):
 
 def test_a_run_killed_in_its_middle_is_gone_on_with_at_once(story, killing):
     for number in range(2):
-        people = [story.person(f"Person {number}{n}", 520) for n in range(4)]
+        people = [story.person(f"Person {number}{n}", 1500) for n in range(4)]
         assert killing.soon("orchestrate", "--workers", "3", most=8) == -signal.SIGKILL
 
         assert story.run("orchestrate") == QUIET
