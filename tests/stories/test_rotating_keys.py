@@ -79,7 +79,7 @@ def killed(story: Story) -> None:
 
 def test_killed_at_many_moments_every_token_stays_readable_and_it_is_finished_later(story: Story):
     tokens = crowd(story, 3000)
-    moments = (1, 300, 700, 1200, 1900)
+    moments = (1, 200, 400, 700, 1000)
     stood = []
     for moment in moments:
         process = story.start("rotate-keys", SWITCHED)
