@@ -64,10 +64,11 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """Write `benchmarks.json`, and a page with its plot."""
+        figures, page = json.dumps(self.as_json(), indent=2), self.page()  # of an unchanged commit
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "benchmarks.json").write_text(json.dumps(self.as_json(), indent=2) + "\n")
+        (folder / "benchmarks.json").write_text(figures + "\n")
         (folder / "benchmarks.svg").write_text(plot(self.figures))
-        (folder / "benchmarks.md").write_text(self.page())
+        (folder / "benchmarks.md").write_text(page)
 
     def as_json(self) -> dict[str, object]:
         """The run, its figures in seconds and bytes, and the goals."""

@@ -11,7 +11,7 @@ import threading
 import traceback
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -96,6 +96,17 @@ def http(status: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+@contextmanager
+def talking(talk: Callable[[], None], listener: socket.socket) -> Iterator[int]:
+    """Talk to those who connect, in a thread; yield the port."""
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+    listener.close()
+
+
 @dataclass(frozen=True)
 class Tls:
     """A server that shows a certificate of its own making."""
@@ -120,12 +131,8 @@ def tls(tmp_path) -> Iterator[Tls]:
                     secure.recv(65536)
                     secure.sendall(http("200 OK", body=ME))
 
-    thread = threading.Thread(target=talk, daemon=True)
-    thread.start()
-    yield Tls(f"https://localhost:{listener.getsockname()[1]}/v2", certificate)
-    listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-    listener.close()
+    with talking(talk, listener) as port:
+        yield Tls(f"https://localhost:{port}/v2", certificate)
 
 
 @dataclass(frozen=True)
@@ -156,12 +163,8 @@ def proxy() -> Iterator[Proxy]:
                         pump(peer, server)
                         back.join(5)
 
-    thread = threading.Thread(target=talk, daemon=True)
-    thread.start()
-    yield Proxy(f"127.0.0.1:{listener.getsockname()[1]}", asked)
-    listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-    listener.close()
+    with talking(talk, listener) as port:
+        yield Proxy(f"127.0.0.1:{port}", asked)
 
 
 def pump(source: socket.socket, target: socket.socket) -> None:

@@ -213,8 +213,14 @@ def test_one_with_news_or_in_trouble_leaves_the_others_alone(env):
     assert env.lease_renewer.tokens() == set()
 
 
-def test_those_who_are_there_are_finished_while_another_waits_for_an_answer(env, monkeypatch):
-    monkeypatch.setattr(import_user, "AT_MOST", 0.01)
+@pytest.mark.parametrize(
+    ("at_most", "items"), [(0.01, import_user.ITEMS), (60.0, 1)], ids=["in time", "many check-ins"]
+)
+def test_those_who_are_there_are_finished_while_another_waits_for_an_answer(
+    env, monkeypatch, at_most, items
+):
+    monkeypatch.setattr(import_user, "AT_MOST", at_most)
+    monkeypatch.setattr(import_user, "ITEMS", items)
     users = caught_up(env, 4)
     others_are_done = threading.Event()
     results = []

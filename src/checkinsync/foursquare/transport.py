@@ -104,8 +104,8 @@ class Transport:
     """Gets answers from below one address, by connections that all threads share.
 
     Past `requests.Session` and `HTTPAdapter.send`, which would choose the connection, prepare the
-    address, and merge settings, cookies and a `.netrc` anew for each request, for twice of what it
-    costs. No redirect is followed: it would take the token along.
+    address, and merge settings, cookies and a `.netrc` anew for each request, and double its cost.
+    No redirect is followed: it would take the token along.
     """
 
     def __init__(

@@ -82,12 +82,14 @@ def attempts(
         done = [(left.pop(number), result) for number, result in results]
         end([_ended(entry, result, saved[-1], run_id=run_id) for (entry, saved), result in done])
 
-    try:
+    def work() -> None:
         for _, hooks in users[:1]:
             hooks.check_stop()
         import_each(users, run_id=run_id, submit=submit, end=ended)
-    except Exception as error:  # noqa: BLE001 - nobody is left without an end
-        ended([(number, error) for number in list(left)])
+
+    problem = attempted(work)
+    if problem is not None:  # nobody is left without an end
+        ended([(number, problem) for number in list(left)])
 
 
 def one_by_one(import_one: ImportOne) -> ImportEach:

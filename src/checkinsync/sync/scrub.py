@@ -124,6 +124,7 @@ class Scrub:
     unsure: Stored | None = None
     """The check-in that was looked for again, whether or not it had to be shown."""
     dropped: bool = False
+    """Something came in the way, and nothing more is asked for."""
 
     @property
     def user_id(self) -> int:
@@ -314,12 +315,11 @@ class Scrub:
         """Note the list's order, and by how many places it is longer here than what is stored
         (items in quarantine, and those that are counted but never shown, less deletions not noticed
         yet), if the page shows it. If it missed the place, ask for that again, once."""
-        known, shown = self.slices.order, received.listed.order
+        known, shown = self.slices.order, received.order
         self.slices = replace(self.slices, order=shown or known)
-        [*places] = _ends(received, self.user_id)
         if around is None:
             return
-        [place] = places
+        [place] = _ends(received, self.user_id)
         page = received.page
         at = page.offset + first_at(page.items, place.at, now=received.at)
         shift = at - around.above(known or shown)

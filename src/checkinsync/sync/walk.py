@@ -80,8 +80,7 @@ class Walk:
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._down_to: datetime | None = None
         self._reach = 0
-        self._total: int | None = None
-        """The list's length as the last page told it that shows something."""
+        self._total: int | None = None  # the list's length, as told by the last page with items
         self._stage = Stage.DOWN
         self._overlap = OVERLAP
         self._step = 0
